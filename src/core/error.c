@@ -1,0 +1,88 @@
+#include "core/error.h"
+#include "core/interrupt.h"
+#include <stdarg.h>
+#include <time.h>
+#include <unistd.h>
+
+static char message[4096];
+
+/*
+  CourantErrorHandler - PETSc error handler that keeps the message where an error began and prints nothing.
+
+  The message of an error that does not come from the user names the function it began in, so that a report of it
+  can be followed up.
+*/
+PetscErrorCode CourantErrorHandler(MPI_Comm comm, int line, const char *function, const char *file,
+                                   PetscErrorCode code, PetscErrorType type, const char *text, void *ctx)
+{
+  (void)comm, (void)ctx;
+  if (type != PETSC_ERROR_INITIAL || message[0]) return code;
+  if (code == COURANT_ERR_INPUT || code == PETSC_ERR_FILE_WRITE || code == PETSC_ERR_SIG)
+    snprintf(message, sizeof message, "%s", text ? text : "");
+  else
+    snprintf(message, sizeof message, "%s (%s, %s:%d)", text && text[0] ? text : "internal error",
+             function ? function : "?", file ? file : "?", line);
+  return code;
+}
+
+/* CourantErrorMessage - The line kept since the last CourantErrorClear(), "" when there was no error. */
+const char *CourantErrorMessage(void)
+{
+  return message;
+}
+
+void CourantErrorClear(void)
+{
+  message[0] = 0;
+}
+
+/* CourantExitStatus - The exit status of the program for an error code. */
+int CourantExitStatus(PetscErrorCode code)
+{
+  switch ((int)code) {
+  case 0:
+    return COURANT_EXIT_DONE;
+  case COURANT_ERR_INPUT:
+  case PETSC_ERR_ARG_UNKNOWN_TYPE: /* -eps_type nonsense */
+  case PETSC_ERR_ARG_OUTOFRANGE:
+  case PETSC_ERR_ARG_WRONG:
+    return COURANT_EXIT_INPUT;
+  case PETSC_ERR_FILE_WRITE:
+    return COURANT_EXIT_IO;
+  case PETSC_ERR_SIG:
+    return 128 + CourantInterrupted();
+  default:
+    return COURANT_EXIT_NUMERICAL;
+  }
+}
+
+/* Did every rank come here? Ranks that failed together meet within two seconds. */
+static PetscBool EveryRankFailed(void)
+{
+  MPI_Request request;
+  int done = 0;
+
+  if (MPI_Ibarrier(PETSC_COMM_WORLD, &request) != MPI_SUCCESS) return PETSC_FALSE;
+  for (int i = 0; i < 200 && !done; i++) {
+    MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+    if (!done) nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+  }
+  return done ? PETSC_TRUE : PETSC_FALSE;
+}
+
+/*
+  CourantErrorExit - Prints the message once, and when only some ranks failed stops the others.
+
+  Collective when every rank failed; returns then, so that the caller can finalise. Does not return otherwise.
+*/
+void CourantErrorExit(PetscErrorCode code)
+{
+  const int status = CourantExitStatus(code);
+  PetscMPIInt rank, size;
+
+  MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
+  MPI_Comm_size(PETSC_COMM_WORLD, &size);
+  const PetscBool all = size == 1 ? PETSC_TRUE : EveryRankFailed();
+  if ((rank == 0 || !all) && message[0]) fprintf(stderr, "courant: %s\n", message);
+  if (!all) MPI_Abort(PETSC_COMM_WORLD, status);
+}

@@ -1,0 +1,14 @@
+#pragma once
+/* One progress bar with the time left. */
+#include "core/error.h"
+
+typedef struct {
+  const char *label;
+  double total, done; /* in any unit of work */
+  double started, drawn;
+  PetscBool quiet, terminal, visible;
+} CourantProgress;
+
+void CourantProgressBegin(CourantProgress *, const char *label, double total, PetscBool quiet);
+void CourantProgressUpdate(CourantProgress *, double done);
+void CourantProgressEnd(CourantProgress *);

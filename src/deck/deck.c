@@ -1,0 +1,622 @@
+#include "deck/deck.h"
+#include "core/suggest.h"
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <yaml.h>
+
+enum { OVERRIDES = 64 };
+
+struct _CourantDeck {
+  MPI_Comm comm;
+  char name[PETSC_MAX_PATH_LEN]; /* as errors name it */
+  char folder[PETSC_MAX_PATH_LEN];
+  char *text;
+  yaml_document_t document;
+  PetscBool parsed;
+  int overrides; /* nodes that -set put in */
+  struct {
+    int id;
+    char text[512];
+  } override[OVERRIDES];
+};
+
+static yaml_node_t *Get(CourantNode node)
+{
+  return node.id ? yaml_document_get_node(&node.deck->document, node.id) : NULL;
+}
+
+static const char *Scalar(yaml_node_t *node)
+{
+  return node && node->type == YAML_SCALAR_NODE ? (const char *)node->data.scalar.value : NULL;
+}
+
+/* An absent value, `swish:` with nothing behind it. */
+static PetscBool IsNull(yaml_node_t *node)
+{
+  const char *text = Scalar(node);
+  return text && !text[0] && node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE ? PETSC_TRUE : PETSC_FALSE;
+}
+
+const char *CourantDeckText(CourantDeck deck)
+{
+  return deck->text;
+}
+
+MPI_Comm CourantDeckComm(CourantDeck deck)
+{
+  return deck->comm;
+}
+
+CourantNode CourantDeckRoot(CourantDeck deck)
+{
+  return (CourantNode){.deck = deck, .id = 1};
+}
+
+static CourantNode Below(CourantNode parent, const char *key, int id)
+{
+  CourantNode child = {.deck = parent.deck, .id = id};
+  const int n = snprintf(child.path, sizeof child.path, "%s%s%s", parent.path, parent.path[0] ? "." : "", key);
+  if (n >= (int)sizeof child.path) strcpy(child.path + sizeof child.path - 4, "...");
+  return child;
+}
+
+/* "file:line: path" of a place, or "-set path=value" for what an override put there. */
+static const char *Where(CourantNode node, char text[], size_t size)
+{
+  const CourantDeck deck = node.deck;
+  const yaml_node_t *yaml = Get(node);
+
+  for (int i = 0; i < deck->overrides; i++)
+    if (deck->override[i].id == node.id) {
+      snprintf(text, size, "-set %s", deck->override[i].text);
+      return text;
+    }
+  snprintf(text, size, "%s:%zu%s%s", deck->name, yaml ? yaml->start_mark.line + 1 : 1, node.path[0] ? ": " : "", node.path);
+  return text;
+}
+
+PetscErrorCode CourantNodeFail(CourantNode node, int line, const char function[], const char file[], const char format[], ...)
+{
+  char where[1024], what[1536];
+  va_list arguments;
+
+  va_start(arguments, format);
+  vsnprintf(what, sizeof what, format, arguments);
+  va_end(arguments);
+  return PetscError(node.deck->comm, line, function, file, COURANT_ERR_INPUT, PETSC_ERROR_INITIAL, "%s: %s", Where(node, where, sizeof where), what);
+}
+
+/* Line and path of a key, which is where a wrong key is reported. */
+static CourantNode KeyNode(CourantNode mapping, const yaml_node_pair_t *pair)
+{
+  yaml_node_t *key = yaml_document_get_node(&mapping.deck->document, pair->key);
+  CourantNode node = Below(mapping, Scalar(key) ? Scalar(key) : "?", pair->key);
+  for (int i = 0; i < mapping.deck->overrides; i++)
+    if (mapping.deck->override[i].id == pair->value) node.id = pair->value;
+  return node;
+}
+
+static yaml_node_pair_t *FindPair(CourantNode mapping, const char *key)
+{
+  yaml_node_t *yaml = Get(mapping);
+
+  if (!yaml || yaml->type != YAML_MAPPING_NODE) return NULL;
+  for (yaml_node_pair_t *p = yaml->data.mapping.pairs.start; p < yaml->data.mapping.pairs.top; p++) {
+    const char *name = Scalar(yaml_document_get_node(&mapping.deck->document, p->key));
+    if (name && !strcmp(name, key)) return p;
+  }
+  return NULL;
+}
+
+/* CourantNodeChild - The value of a key of a mapping; its id is 0 where there is none. */
+CourantNode CourantNodeChild(CourantNode mapping, const char key[])
+{
+  const yaml_node_pair_t *pair = FindPair(mapping, key);
+  return Below(mapping, key, pair ? pair->value : 0);
+}
+
+PetscErrorCode CourantNodeCount(CourantNode list, PetscInt *n)
+{
+  const yaml_node_t *yaml = Get(list);
+
+  PetscFunctionBeginUser;
+  if (!yaml || yaml->type != YAML_SEQUENCE_NODE) CourantNodeError(list, "expected a list");
+  *n = (PetscInt)(yaml->data.sequence.items.top - yaml->data.sequence.items.start);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantNodeItem - Item i, from 0, of a list that CourantNodeCount() accepted. */
+CourantNode CourantNodeItem(CourantNode list, PetscInt i)
+{
+  char index[16];
+  snprintf(index, sizeof index, "%d", (int)i);
+  return Below(list, index, Get(list)->data.sequence.items.start[i]);
+}
+
+/* Repeated keys, keys that are no names, and aliases are errors: each place has one value, written where it is used. */
+static PetscErrorCode CheckTree(CourantNode node, PetscBool seen[])
+{
+  PetscFunctionBeginUser;
+  if (seen[node.id]) CourantNodeError(node, "aliases (*name) are not allowed in decks");
+  seen[node.id] = PETSC_TRUE;
+  const yaml_node_t *yaml = Get(node);
+  if (yaml->type == YAML_SEQUENCE_NODE) {
+    PetscInt n;
+    PetscCall(CourantNodeCount(node, &n));
+    for (PetscInt i = 0; i < n; i++) PetscCall(CheckTree(CourantNodeItem(node, i), seen));
+  } else if (yaml->type == YAML_MAPPING_NODE) {
+    for (yaml_node_pair_t *p = yaml->data.mapping.pairs.start; p < yaml->data.mapping.pairs.top; p++) {
+      const CourantNode key = KeyNode(node, p);
+      const char *name = Scalar(yaml_document_get_node(&node.deck->document, p->key));
+      if (!name) CourantNodeError(key, "a key has to be a plain name");
+      if (FindPair(node, name) != p) CourantNodeError(key, "the key is there twice");
+      PetscCall(CheckTree(Below(node, name, p->value), seen));
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode AddScalar(CourantDeck deck, const char *text, size_t length, int *id)
+{
+  PetscFunctionBeginUser;
+  *id = yaml_document_add_scalar(&deck->document, NULL, (const yaml_char_t *)text, (int)length, YAML_PLAIN_SCALAR_STYLE);
+  PetscCheck(*id, PETSC_COMM_SELF, PETSC_ERR_MEM, "libyaml: out of memory");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The value of an override, a scalar or [a, b, ..], as a new node. */
+static PetscErrorCode AddValue(CourantDeck deck, const char *text, int *id)
+{
+  const size_t length = strlen(text);
+
+  PetscFunctionBeginUser;
+  if (text[0] != '[' || text[length - 1] != ']') {
+    PetscCall(AddScalar(deck, text, length, id));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  *id = yaml_document_add_sequence(&deck->document, NULL, YAML_FLOW_SEQUENCE_STYLE);
+  for (const char *item = text + 1, *end; item < text + length - 1; item = end + 1) {
+    int scalar;
+    while (*item == ' ') item++;
+    end = item + strcspn(item, ",]");
+    PetscCall(AddScalar(deck, item, (size_t)(end - item), &scalar));
+    yaml_document_append_sequence_item(&deck->document, *id, scalar);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Remembers that a node came from an override, so that errors in it name the override and no line of the file. */
+static PetscErrorCode RecordOverride(CourantDeck deck, int id, const char *text)
+{
+  PetscFunctionBeginUser;
+  if (deck->overrides == OVERRIDES) CourantInputError(deck->comm, "-set: more than %d values", OVERRIDES);
+  deck->override[deck->overrides].id = id;
+  snprintf(deck->override[deck->overrides].text, sizeof deck->override[0].text, "%s", text);
+  deck->overrides++;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Sets one override, "network.0.conv.kernel=16"; mappings on the way that the deck left out are made. */
+static PetscErrorCode Override(CourantDeck deck, const char *text)
+{
+  char path[256];
+  const char *equals = strchr(text, '=');
+  CourantNode node = CourantDeckRoot(deck);
+
+  PetscFunctionBeginUser;
+  if (!equals || equals == text || (size_t)(equals - text) >= sizeof path)
+    CourantInputError(deck->comm, "-set %s: expected key=value, such as train.steps=50", text);
+  memcpy(path, text, (size_t)(equals - text));
+  path[equals - text] = 0;
+
+  int value;
+  PetscCall(AddValue(deck, equals + 1, &value));
+  for (char *key = path, *next; key; key = next) {
+    next = strchr(key, '.');
+    if (next) *next++ = 0;
+    const yaml_node_t *yaml = Get(node);
+    int *slot = NULL;
+    if (yaml->type == YAML_SEQUENCE_NODE) {
+      char *end;
+      PetscInt n;
+      const long index = strtol(key, &end, 10);
+      PetscCall(CourantNodeCount(node, &n));
+      if (*end || end == key || index < 0 || index >= n)
+        CourantInputError(deck->comm, "-set %s: '%s' is no index of %s, which has %d entries (0 to %d)", text, key,
+                          node.path, (int)n, (int)n - 1);
+      slot = &yaml->data.sequence.items.start[index];
+    } else if (yaml->type == YAML_MAPPING_NODE) {
+      yaml_node_pair_t *pair = FindPair(node, key);
+      if (!pair) {
+        int name, fresh = value;
+        PetscCall(AddScalar(deck, key, strlen(key), &name));
+        if (next) fresh = yaml_document_add_mapping(&deck->document, NULL, YAML_BLOCK_MAPPING_STYLE);
+        PetscCheck(yaml_document_append_mapping_pair(&deck->document, node.id, name, fresh), PETSC_COMM_SELF,
+                   PETSC_ERR_MEM, "libyaml: out of memory");
+        pair = FindPair(node, key);
+        PetscCall(RecordOverride(deck, fresh, text));
+      }
+      slot = &pair->value;
+    } else CourantInputError(deck->comm, "-set %s: %s is a single value and has no key '%s'", text, node.path, key);
+    if (!next) *slot = value;
+    node = Below(node, key, *slot);
+    if (next && IsNull(Get(node))) {
+      *slot = yaml_document_add_mapping(&deck->document, NULL, YAML_BLOCK_MAPPING_STYLE);
+      node.id = *slot;
+    }
+  }
+  PetscCall(RecordOverride(deck, value, text));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* "a=1,b=[2,3]": commas inside brackets belong to the value. */
+static PetscErrorCode OverrideAll(CourantDeck deck, const char *overrides)
+{
+  char one[512];
+  size_t n = 0;
+  int depth = 0;
+
+  PetscFunctionBeginUser;
+  for (const char *c = overrides;; c++) {
+    depth += (*c == '[') - (*c == ']');
+    if (*c && (*c != ',' || depth > 0)) {
+      if (n + 1 == sizeof one) CourantInputError(deck->comm, "-set: a value is too long");
+      one[n++] = *c;
+      continue;
+    }
+    one[n] = 0;
+    if (n) PetscCall(Override(deck, one));
+    n = 0;
+    if (!*c) break;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ParseDocument(CourantDeck deck)
+{
+  yaml_parser_t parser;
+  yaml_document_t second;
+
+  PetscFunctionBeginUser;
+  PetscCheck(yaml_parser_initialize(&parser), PETSC_COMM_SELF, PETSC_ERR_MEM, "libyaml: out of memory");
+  yaml_parser_set_input_string(&parser, (const yaml_char_t *)deck->text, strlen(deck->text));
+  if (!yaml_parser_load(&parser, &deck->document)) {
+    char problem[256];
+    const size_t line = parser.problem_mark.line + 1;
+    snprintf(problem, sizeof problem, "%s%s%s", parser.problem ? parser.problem : "not YAML",
+             parser.context ? ", " : "", parser.context ? parser.context : "");
+    yaml_parser_delete(&parser);
+    CourantInputError(deck->comm, "%s:%zu: %s", deck->name, line, problem);
+  }
+  deck->parsed = PETSC_TRUE;
+  yaml_node_t *root = yaml_document_get_root_node(&deck->document);
+  const int more = root && yaml_parser_load(&parser, &second) && yaml_document_get_root_node(&second) != NULL;
+  if (root) yaml_document_delete(&second);
+  yaml_parser_delete(&parser);
+  if (!root || root->type != YAML_MAPPING_NODE)
+    CourantInputError(deck->comm, "%s:1: a deck is a mapping of keys such as data, network, loss", deck->name);
+  if (more) CourantInputError(deck->comm, "%s: a deck is one YAML document; this holds several", deck->name);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Takes over text. */
+static PetscErrorCode Create(MPI_Comm comm, const char *name, char *text, const char *overrides, CourantDeck *deck)
+{
+  PetscBool *seen;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscNew(deck));
+  (*deck)->comm = comm;
+  (*deck)->text = text;
+  PetscCall(PetscStrncpy((*deck)->name, name, sizeof(*deck)->name));
+  PetscCall(PetscStrncpy((*deck)->folder, name, sizeof(*deck)->folder));
+  char *slash = strrchr((*deck)->folder, '/');
+  if (slash) slash[1] = 0;
+  else (*deck)->folder[0] = 0;
+  PetscCall(ParseDocument(*deck));
+  if (overrides) PetscCall(OverrideAll(*deck, overrides));
+  const ptrdiff_t n = (*deck)->document.nodes.top - (*deck)->document.nodes.start;
+  PetscCall(PetscCalloc1(n + 1, &seen));
+  PetscCall(CheckTree(CourantDeckRoot(*deck), seen));
+  PetscCall(PetscFree(seen));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantDeckLoad - Reads a deck file and puts overrides over its values.
+
+  overrides is NULL or "key=value,..", as for -set. Every rank of comm reads the file itself.
+*/
+PetscErrorCode CourantDeckLoad(MPI_Comm comm, const char file[], const char overrides[], CourantDeck *deck)
+{
+  char *text;
+  long size = -1;
+
+  PetscFunctionBeginUser;
+  FILE *stream = fopen(file, "rb");
+  if (!stream) CourantInputError(comm, "%s: %s", file, strerror(errno));
+  if (!fseek(stream, 0, SEEK_END)) size = ftell(stream);
+  rewind(stream);
+  if (size < 0 || size > 10000000) {
+    fclose(stream);
+    CourantInputError(comm, "%s: not a deck (a text file of at most 10 MB)", file);
+  }
+  PetscCall(PetscCalloc1(size + 1, &text));
+  const size_t got = fread(text, 1, (size_t)size, stream);
+  fclose(stream);
+  if (got != (size_t)size || strlen(text) != got) CourantInputError(comm, "%s: not a deck (a YAML text file)", file);
+  PetscCall(Create(comm, file, text, overrides, deck));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantDeckParse - The same for a deck given as text. */
+PetscErrorCode CourantDeckParse(MPI_Comm comm, const char text[], const char overrides[], CourantDeck *deck)
+{
+  char *copy;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscStrallocpy(text, &copy));
+  PetscCall(Create(comm, "deck", copy, overrides, deck));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CourantDeckDestroy(CourantDeck *deck)
+{
+  PetscFunctionBeginUser;
+  if (!*deck) PetscFunctionReturn(PETSC_SUCCESS);
+  if ((*deck)->parsed) yaml_document_delete(&(*deck)->document);
+  PetscCall(PetscFree((*deck)->text));
+  PetscCall(PetscFree(*deck));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadNumber(CourantNode node, const CourantKey *key, const char *text, PetscBool integer,
+                                 double *value)
+{
+  char *end = NULL, expected[128];
+  const PetscBool any = key->min == 0 && key->max == 0 ? PETSC_TRUE : PETSC_FALSE;
+
+  PetscFunctionBeginUser;
+  if (any) snprintf(expected, sizeof expected, "%s", integer ? "an integer" : "a number");
+  else if (isinf(key->max)) snprintf(expected, sizeof expected, "%s, at least %g", integer ? "an integer" : "a number", key->min);
+  else snprintf(expected, sizeof expected, "%s from %.17g to %.17g", integer ? "an integer" : "a number", key->min, key->max);
+  if (text) *value = strtod(text, &end);
+  if (!text || end == text || *end || !isfinite(*value) || (integer && *value != rint(*value)) ||
+      (integer && fabs(*value) > 9e15))
+    CourantNodeError(node, "expected %s%s%s", expected, text ? ", not " : "", text ? text : "");
+  if (!any && !(*value >= key->min && *value <= key->max)) CourantNodeError(node, "%s is out of range: expected %s", text, expected);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadInteger(CourantNode node, const CourantKey *key, const char *text, PetscInt *value)
+{
+  double number = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall(ReadNumber(node, key, text, PETSC_TRUE, &number));
+  if (fabs(number) > PETSC_MAX_INT) CourantNodeError(node, "%s is too large", text);
+  *value = (PetscInt)number;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The index of text in "a|b|c", -1 where it is not among them. */
+static int Choose(const char *choices, const char *text)
+{
+  int index = 0;
+
+  for (const char *c = choices; *c; index++) {
+    const size_t length = strcspn(c, "|");
+    if (text && strlen(text) == length && !strncmp(c, text, length)) return index;
+    c += length + (c[length] == '|');
+  }
+  return -1;
+}
+
+static PetscErrorCode ChoiceError(CourantNode node, const char *choices, const char *text, const char *also)
+{
+  CourantSuggestion suggestion;
+  char names[256], list[320] = "", phrase[160];
+
+  PetscFunctionBeginUser;
+  CourantSuggestBegin(&suggestion, text ? text : "");
+  snprintf(names, sizeof names, "%s", choices);
+  for (char *save, *name = strtok_r(names, "|", &save); name; name = strtok_r(NULL, "|", &save)) {
+    CourantSuggestOffer(&suggestion, name);
+    snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", list[0] ? " | " : "", name);
+  }
+  CourantNodeError(node, "expected %s%s%s%s%s", list, also, text ? ", not " : "", text ? text : "",
+                   CourantSuggestPhrase(&suggestion, phrase, sizeof phrase));
+}
+
+static PetscErrorCode ReadPath(CourantNode node, const char *text, char *path)
+{
+  const char *folder = text[0] == '/' ? "" : node.deck->folder;
+
+  PetscFunctionBeginUser;
+  if (snprintf(path, PETSC_MAX_PATH_LEN, "%s%s", folder, text) >= PETSC_MAX_PATH_LEN)
+    CourantNodeError(node, "the path is too long");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadSequence(CourantNode node, const CourantKey *key, CourantReals *reals)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CourantNodeCount(node, &reals->n));
+  PetscCall(PetscMalloc1(reals->n, &reals->values));
+  for (PetscInt i = 0; i < reals->n; i++) {
+    const CourantNode item = CourantNodeItem(node, i);
+    PetscCall(ReadNumber(item, key, Scalar(Get(item)), PETSC_FALSE, &reals->values[i]));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* One value into its member. text is the scalar's, or the preset when the key is absent. */
+static PetscErrorCode ReadValue(CourantNode node, const CourantKey *key, const char *text, void *member)
+{
+  PetscFunctionBeginUser;
+  switch (key->type) {
+  case COURANT_KEY_INT:
+    PetscCall(ReadInteger(node, key, text, (PetscInt *)member));
+    break;
+  case COURANT_KEY_SEED: {
+    double value;
+    PetscCall(ReadNumber(node, key, text, PETSC_TRUE, &value));
+    *(uint64_t *)member = (uint64_t)value;
+    break;
+  }
+  case COURANT_KEY_REAL:
+    PetscCall(ReadNumber(node, key, text, PETSC_FALSE, (double *)member));
+    break;
+  case COURANT_KEY_BOOL:
+    if (!text || (strcmp(text, "true") && strcmp(text, "false"))) PetscCall(ChoiceError(node, "true|false", text, ""));
+    *(PetscBool *)member = text[0] == 't' ? PETSC_TRUE : PETSC_FALSE;
+    break;
+  case COURANT_KEY_TEXT:
+    if (!text) CourantNodeError(node, "expected a text");
+    if (snprintf((char *)member, COURANT_TEXT_SIZE, "%s", text) >= COURANT_TEXT_SIZE)
+      CourantNodeError(node, "the text is longer than %d bytes", COURANT_TEXT_SIZE - 1);
+    break;
+  case COURANT_KEY_PATH:
+    if (!text || !text[0]) CourantNodeError(node, "expected the name of a file");
+    PetscCall(ReadPath(node, text, (char *)member));
+    break;
+  case COURANT_KEY_CHOICE:
+    *(int *)member = Choose(key->choices, text);
+    if (*(int *)member < 0) PetscCall(ChoiceError(node, key->choices, text, ""));
+    break;
+  case COURANT_KEY_PADDING:
+    *(int *)member = -1 - Choose(key->choices, text);
+    if (*(int *)member == 0) {
+      PetscInt number;
+      char *end = NULL;
+      if (!text || (strtol(text, &end, 10), *end) || end == text) PetscCall(ChoiceError(node, key->choices, text, " or an integer"));
+      PetscCall(ReadInteger(node, key, text, &number));
+      *(int *)member = (int)number;
+    }
+    break;
+  case COURANT_KEY_SIZE2: {
+    PetscInt *size = (PetscInt *)member, n;
+    if (text) {
+      PetscCall(ReadInteger(node, key, text, &size[0]));
+      size[1] = size[0];
+      break;
+    }
+    PetscCall(CourantNodeCount(node, &n));
+    if (n != 2) CourantNodeError(node, "expected an integer or [height, width]");
+    for (int i = 0; i < 2; i++) PetscCall(ReadInteger(CourantNodeItem(node, i), key, Scalar(Get(CourantNodeItem(node, i))), &size[i]));
+    break;
+  }
+  case COURANT_KEY_REALS:
+    PetscCall(ReadSequence(node, key, (CourantReals *)member));
+    break;
+  case COURANT_KEY_NODE:
+    *(CourantNode *)member = node;
+    break;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode UnknownKey(CourantNode key, const char *name, int ntables, const CourantTable tables[])
+{
+  CourantSuggestion suggestion;
+  char phrase[160], list[700] = "";
+
+  PetscFunctionBeginUser;
+  CourantSuggestBegin(&suggestion, name);
+  for (int t = 0; t < ntables; t++)
+    for (const CourantKey *k = tables[t].keys; k->name; k++) {
+      CourantSuggestOffer(&suggestion, k->name);
+      snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", list[0] ? ", " : "", k->name);
+    }
+  CourantNodeError(key, "unknown key%s%s%s", suggestion.best[0] ? "" : list[0] ? "; expected " : "; it takes no keys",
+                   suggestion.best[0] ? "" : list, CourantSuggestPhrase(&suggestion, phrase, sizeof phrase));
+}
+
+/*
+  CourantNodeRead - Fills structs from a mapping by their tables; an absent or empty mapping gives the defaults.
+
+  Unknown keys, wrong types and values out of range are errors. Members of absent keys without a preset stay as they are.
+*/
+PetscErrorCode CourantNodeRead(CourantNode mapping, int ntables, const CourantTable tables[])
+{
+  yaml_node_t *yaml = Get(mapping);
+
+  PetscFunctionBeginUser;
+  if (yaml && IsNull(yaml)) yaml = NULL;
+  if (yaml && yaml->type != YAML_MAPPING_NODE) CourantNodeError(mapping, "expected a mapping, key: value");
+  for (yaml_node_pair_t *p = yaml ? yaml->data.mapping.pairs.start : NULL; p && p < yaml->data.mapping.pairs.top; p++) {
+    const char *name = Scalar(yaml_document_get_node(&mapping.deck->document, p->key));
+    PetscBool known = PETSC_FALSE;
+    for (int t = 0; t < ntables; t++)
+      for (const CourantKey *k = tables[t].keys; k->name; k++)
+        if (!strcmp(k->name, name)) known = PETSC_TRUE;
+    if (!known) PetscCall(UnknownKey(KeyNode(mapping, p), name, ntables, tables));
+  }
+  for (int t = 0; t < ntables; t++)
+    for (const CourantKey *k = tables[t].keys; k->name; k++) {
+      const CourantNode child = yaml ? CourantNodeChild(mapping, k->name) : Below(mapping, k->name, 0);
+      const char *text = child.id ? Scalar(Get(child)) : k->preset;
+      if (!child.id && !k->preset) CourantNodeError(mapping, "the key '%s' is missing (%s)", k->name, k->help);
+      if (!child.id && !k->preset[0] && k->type != COURANT_KEY_NODE) continue;
+      PetscCall(ReadValue(child, k, text, (char *)tables[t].target + k->offset));
+    }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode FindName(CourantNode node, const char kind[], const char *name, int n, const char *const names[],
+                               int *entry)
+{
+  CourantSuggestion suggestion;
+  char phrase[160], list[512] = "";
+
+  PetscFunctionBeginUser;
+  CourantSuggestBegin(&suggestion, name);
+  for (*entry = 0; *entry < n; ++*entry) {
+    if (!strcmp(names[*entry], name)) PetscFunctionReturn(PETSC_SUCCESS);
+    CourantSuggestOffer(&suggestion, names[*entry]);
+    snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", list[0] ? ", " : "", names[*entry]);
+  }
+  CourantNodeError(node, "unknown %s '%s'; expected one of %s%s", kind, name, list,
+                   CourantSuggestPhrase(&suggestion, phrase, sizeof phrase));
+}
+
+/*
+  CourantNodeEntry - Reads `{conv: {..}}` or the plain name `flatten`: which of n names it is, and where its options stand.
+*/
+PetscErrorCode CourantNodeEntry(CourantNode node, const char kind[], int n, const char *const names[], int *entry,
+                                CourantNode *options)
+{
+  yaml_node_t *yaml = Get(node);
+
+  PetscFunctionBeginUser;
+  if (Scalar(yaml) && !IsNull(yaml)) {
+    PetscCall(FindName(node, kind, Scalar(yaml), n, names, entry));
+    *options = Below(node, Scalar(yaml), 0);
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  if (!yaml || yaml->type != YAML_MAPPING_NODE || yaml->data.mapping.pairs.top - yaml->data.mapping.pairs.start != 1)
+    CourantNodeError(node, "expected a %s as a mapping with one key, such as - %s: {}", kind, names[0]);
+  yaml_node_pair_t *pair = yaml->data.mapping.pairs.start;
+  const char *name = Scalar(yaml_document_get_node(&node.deck->document, pair->key));
+  PetscCall(FindName(KeyNode(node, pair), kind, name, n, names, entry));
+  *options = Below(node, name, pair->value);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantNodeSelect - Reads the scalar of `key`, such as `source: noise`, which is one of n names; preset NULL: required. */
+PetscErrorCode CourantNodeSelect(CourantNode mapping, const char key[], const char preset[], int n,
+                                 const char *const names[], int *entry)
+{
+  const CourantNode child = CourantNodeChild(mapping, key);
+  const char *name = child.id ? Scalar(Get(child)) : preset;
+
+  PetscFunctionBeginUser;
+  if (!child.id && !preset) CourantNodeError(mapping, "the key '%s' is missing", key);
+  if (!name) CourantNodeError(child, "expected a name");
+  PetscCall(FindName(child.id ? child : mapping, key, name, n, names, entry));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

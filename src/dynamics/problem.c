@@ -1,0 +1,444 @@
+#include "dynamics/problem.h"
+#include "core/interrupt.h"
+#include "core/memory.h"
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+#include <unistd.h>
+
+CourantLog CourantLogging;
+
+/* CourantLogRegister - Names the library's own work for -log_view; once is enough. */
+PetscErrorCode CourantLogRegister(void)
+{
+  static PetscBool done;
+  PetscClassId id;
+
+  PetscFunctionBeginUser;
+  if (done) PetscFunctionReturn(PETSC_SUCCESS);
+  done = PETSC_TRUE;
+  PetscCall(PetscClassIdRegister("Courant", &id));
+  PetscCall(PetscLogEventRegister("CourantGradient", id, &CourantLogging.gradient));
+  PetscCall(PetscLogEventRegister("CourantProduct", id, &CourantLogging.product));
+  PetscCall(PetscLogEventRegister("CourantJet", id, &CourantLogging.jet));
+  PetscCall(PetscLogEventRegister("CourantTrain", id, &CourantLogging.train));
+  PetscCall(PetscLogStageRegister("Equilibrium", &CourantLogging.equilibrium));
+  PetscCall(PetscLogStageRegister("Spectrum", &CourantLogging.spectrum));
+  PetscCall(PetscLogStageRegister("Flip", &CourantLogging.flip));
+  PetscCall(PetscLogStageRegister("Cross-check", &CourantLogging.cross_check));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantProblemCreate - The problem of a deck's data, network, loss and weights.
+
+  Collective on comm, whose ranks share the samples. The deck is borrowed until CourantProblemDestroy().
+*/
+PetscErrorCode CourantProblemCreate(MPI_Comm comm, CourantDeck deck, CourantProblem *problem)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CourantLogRegister());
+  PetscCall(PetscNew(problem));
+  (*problem)->comm = comm;
+  (*problem)->deck = deck;
+  (*problem)->threads = 1;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantProblemSetFromOptions - Options: -threads n (all processors this process may use, divided by the ranks of the node),
+  -memory 2GB (of the node; a quarter of it), -isa baseline|avx2|avx512 (the best there is).
+*/
+PetscErrorCode CourantProblemSetFromOptions(CourantProblem problem)
+{
+  PetscBool set;
+
+  PetscFunctionBeginUser;
+  problem->threads = omp_get_num_procs();
+  PetscCall(PetscOptionsGetInt(NULL, NULL, "-threads", &problem->threads, &set));
+  if (problem->threads < 1 || problem->threads > 4096)
+    CourantInputError(problem->comm, "-threads %d: expected a number from 1 to 4096", (int)problem->threads);
+  if (!set && problem->threads == (PetscInt)sysconf(_SC_NPROCESSORS_ONLN)) { /* else mpiexec has given each rank its own already */
+    MPI_Comm node;
+    PetscMPIInt ranks;
+    PetscCallMPI(MPI_Comm_split_type(PETSC_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
+    PetscCallMPI(MPI_Comm_size(node, &ranks));
+    PetscCallMPI(MPI_Comm_free(&node));
+    problem->threads = PetscMax(1, problem->threads / ranks);
+  }
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-memory", problem->memory_text, sizeof problem->memory_text, NULL));
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-isa", problem->isa, sizeof problem->isa, NULL));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+typedef struct {
+  CourantNode data, network, loss, weights;
+} Sections;
+
+/* The sections that make a problem; the rest of a deck belongs to the commands. */
+static PetscErrorCode ReadSections(CourantDeck deck, Sections *s)
+{
+  const CourantNode root = CourantDeckRoot(deck);
+
+  PetscFunctionBeginUser;
+  *s = (Sections){CourantNodeChild(root, "data"), CourantNodeChild(root, "network"), CourantNodeChild(root, "loss"),
+                  CourantNodeChild(root, "weights")};
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantProblemCreateEvaluator - An evaluator of the whole data set, for one rank by itself.
+
+  It holds its own memory and shares data, net and frozen slopes with the problem.
+*/
+PetscErrorCode CourantProblemCreateEvaluator(CourantProblem problem, int order, int threads, CourantEvaluator *evaluator)
+{
+  const CourantEvaluatorSettings settings = {.order = order, .threads = threads, .memory = problem->memory / 4,
+                                             .last = CourantLeafCount(problem->data), .slopes = problem->slopes};
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantEvaluatorCreate(problem->net, problem->data, problem->backend, &settings, evaluator));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CreateShared(CourantProblem problem, int order, CourantEvaluator *evaluator)
+{
+  const PetscInt leaves = CourantLeafCount(problem->data);
+  PetscMPIInt rank, size;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_rank(problem->comm, &rank));
+  PetscCallMPI(MPI_Comm_size(problem->comm, &size));
+  const CourantEvaluatorSettings settings = {.order = order,
+                                             .threads = (int)problem->threads,
+                                             .memory = problem->memory / 2,
+                                             .first = (PetscInt)((PetscInt64)leaves * rank / size),
+                                             .last = (PetscInt)((PetscInt64)leaves * (rank + 1) / size),
+                                             .slopes = problem->slopes};
+  PetscCall(CourantEvaluatorCreate(problem->net, problem->data, problem->backend, &settings, evaluator));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantProblemSetUp - Reads the data, shapes the network, and allocates what gradients and products need. Collective. */
+PetscErrorCode CourantProblemSetUp(CourantProblem problem)
+{
+  Sections s;
+  PetscMPIInt size;
+  double *mask;
+
+  PetscFunctionBeginUser;
+  if (problem->net) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CourantMemoryBudget(problem->comm, problem->memory_text[0] ? problem->memory_text : NULL, &problem->memory));
+  PetscCall(CourantBackendGet(problem->comm, 64, problem->isa[0] ? problem->isa : NULL, &problem->backend));
+  PetscCall(ReadSections(problem->deck, &s));
+  PetscCall(CourantDatasetCreate(s.data, problem->memory, &problem->data));
+  const CourantShape in = {problem->data->h, problem->data->w, problem->data->c};
+  PetscCall(CourantNetCreate(s.network, s.loss, in, &problem->net));
+  PetscCall(CourantWeightsRead(s.weights, &problem->weights));
+  const char *wrong = CourantLossType(problem->net->loss)->Check((PetscInt)CourantShapeSize(problem->net->out), problem->data->n, problem->data->labels);
+  if (wrong) CourantNodeError(s.loss, "%s", wrong);
+
+  const PetscInt p = problem->net->size;
+  PetscCall(VecCreate(problem->comm, &problem->mask));
+  PetscCall(VecSetSizes(problem->mask, PETSC_DECIDE, p));
+  PetscCall(VecSetType(problem->mask, VECSTANDARD));
+  PetscCallMPI(MPI_Comm_size(problem->comm, &size));
+  if (size > 1) PetscCall(VecScatterCreateToAll(problem->mask, &problem->to_all, &problem->all));
+  PetscCall(PetscMalloc3(4 * ((size_t)p + 1), &problem->result, p, &problem->theta, p, &problem->direction));
+  PetscCall(PetscMalloc1(p, &mask));
+  PetscCall(CourantNetDecayMask(problem->net, problem->weights.decay ? PETSC_TRUE : PETSC_FALSE, mask));
+  problem->decays_all = PETSC_TRUE;
+  PetscInt first, last;
+  PetscCall(VecGetOwnershipRange(problem->mask, &first, &last));
+  for (PetscInt i = 0; i < p; i++) {
+    if (mask[i] != 1) problem->decays_all = PETSC_FALSE;
+    if (i >= first && i < last) PetscCall(VecSetValue(problem->mask, i, mask[i], INSERT_VALUES));
+  }
+  PetscCall(PetscFree(mask));
+  PetscCall(VecAssemblyBegin(problem->mask));
+  PetscCall(VecAssemblyEnd(problem->mask));
+  PetscCall(CreateShared(problem, 1, &problem->first));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantProblemView - Data, network and memory, in a few lines. */
+PetscErrorCode CourantProblemView(CourantProblem problem, FILE *out)
+{
+  PetscFunctionBeginUser;
+  fprintf(out, "  data  %d sample%s of %d x %d x %d from %s\n", (int)problem->data->n, problem->data->n == 1 ? "" : "s", (int)problem->data->h,
+          (int)problem->data->w, (int)problem->data->c, problem->data->ops->name);
+  PetscCall(CourantNetView(problem->net, out));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CourantProblemDestroy(CourantProblem *problem)
+{
+  PetscFunctionBeginUser;
+  if (!*problem) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CourantEvaluatorDestroy(&(*problem)->first));
+  PetscCall(CourantEvaluatorDestroy(&(*problem)->third));
+  PetscCall(CourantNetDestroy(&(*problem)->net));
+  PetscCall(CourantDatasetDestroy(&(*problem)->data));
+  PetscCall(CourantWeightsReset(&(*problem)->weights));
+  PetscCall(VecScatterDestroy(&(*problem)->to_all));
+  PetscCall(VecDestroy(&(*problem)->all));
+  PetscCall(VecDestroy(&(*problem)->mask));
+  PetscCall(PetscFree3((*problem)->result, (*problem)->theta, (*problem)->direction));
+  PetscCall(PetscFree((*problem)->slopes));
+  PetscCall(PetscFree(*problem));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantProblemGetSize - Number of weights, the length of theta. */
+PetscErrorCode CourantProblemGetSize(CourantProblem problem, PetscInt *size)
+{
+  PetscFunctionBeginUser;
+  *size = problem->net->size;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantProblemCreateVec - A vector of theta's length and layout; the caller destroys it. */
+PetscErrorCode CourantProblemCreateVec(CourantProblem problem, Vec *v)
+{
+  PetscFunctionBeginUser;
+  PetscCall(VecDuplicate(problem->mask, v));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantProblemGetDecayMask - The diagonal D, 1 where weight decay acts and 0 elsewhere; borrowed. */
+PetscErrorCode CourantProblemGetDecayMask(CourantProblem problem, Vec *mask)
+{
+  PetscFunctionBeginUser;
+  *mask = problem->mask;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantProblemHasBoundedGradient - Is |grad L| bounded over all theta, so that learning rates below 2/alpha keep every orbit bounded? */
+PetscErrorCode CourantProblemHasBoundedGradient(CourantProblem problem, PetscBool *bounded)
+{
+  PetscFunctionBeginUser;
+  *bounded = problem->slopes ? PETSC_FALSE : CourantNetHasBoundedGradient(problem->net);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The whole of a distributed vector on every rank. */
+static PetscErrorCode GetAll(CourantProblem problem, Vec v, double *values)
+{
+  const PetscScalar *array;
+  const Vec whole = problem->to_all ? problem->all : v;
+
+  PetscFunctionBeginUser;
+  if (problem->to_all) {
+    PetscCall(VecScatterBegin(problem->to_all, v, problem->all, INSERT_VALUES, SCATTER_FORWARD));
+    PetscCall(VecScatterEnd(problem->to_all, v, problem->all, INSERT_VALUES, SCATTER_FORWARD));
+  }
+  PetscCall(VecGetArrayRead(whole, &array));
+  memcpy(values, array, sizeof(double) * (size_t)problem->net->size);
+  PetscCall(VecRestoreArrayRead(whole, &array));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* This rank's part of values [p], which every rank has whole. */
+static PetscErrorCode PutAll(const double *values, Vec v)
+{
+  PetscInt first, last;
+  PetscScalar *array;
+
+  PetscFunctionBeginUser;
+  PetscCall(VecGetOwnershipRange(v, &first, &last));
+  PetscCall(VecGetArrayWrite(v, &array));
+  memcpy(array, values + first, sizeof(double) * (size_t)(last - first));
+  PetscCall(VecRestoreArrayWrite(v, &array));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantProblemGetInitialState - The deck's initial weights. Collective. */
+PetscErrorCode CourantProblemGetInitialState(CourantProblem problem, Vec theta)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CourantWeightsFill(&problem->weights, problem->net, problem->theta));
+  PetscCall(PutAll(problem->theta, theta));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantProblemFreezeLoss - Replaces the loss by its linearisation at the outputs that theta gives, loss'(p) . p sample by sample.
+
+  This is the paper's analysis with s fixed (Sun et al. 2022): the Hessian loses its Gauss-Newton part, H = sum_i loss'(p_i) D^2 p_i / n.
+  Collective; for good.
+*/
+PetscErrorCode CourantProblemFreezeLoss(CourantProblem problem, Vec theta)
+{
+  const size_t outputs = CourantShapeSize(problem->net->out);
+  double *slopes;
+
+  PetscFunctionBeginUser;
+  PetscCheck(!problem->slopes, problem->comm, PETSC_ERR_ORDER, "the loss is frozen already");
+  PetscCall(GetAll(problem, theta, problem->theta));
+  PetscCall(PetscMalloc1((size_t)problem->data->n * outputs, &slopes));
+  for (PetscInt i = 0; i < problem->data->n; i++)
+    PetscCall(CourantEvaluatorSample(problem->first, problem->theta, i, 0, NULL, slopes + (size_t)i * outputs, NULL));
+  problem->slopes = slopes;
+  PetscCall(CourantEvaluatorDestroy(&problem->first));
+  PetscCall(CourantEvaluatorDestroy(&problem->third));
+  PetscCall(CreateShared(problem, 1, &problem->first));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Coefficients 0..order of an evaluator's result to the caller. */
+static PetscErrorCode Deliver(CourantProblem problem, int order, PetscReal loss[], Vec gradient[])
+{
+  const size_t p = (size_t)problem->net->size;
+
+  PetscFunctionBeginUser;
+  for (int k = 0; k <= order; k++) {
+    if (loss) loss[k] = problem->result[(size_t)(order + 1) * p + (size_t)k];
+    if (gradient && gradient[k]) PetscCall(PutAll(problem->result + (size_t)k * p, gradient[k]));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantProblemComputeLoss - L(theta) and its gradient; either result may be NULL. Collective. */
+PetscErrorCode CourantProblemComputeLoss(CourantProblem problem, Vec theta, PetscReal *loss, Vec gradient)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscLogEventBegin(CourantLogging.gradient, 0, 0, 0, 0));
+  PetscCall(GetAll(problem, theta, problem->theta));
+  PetscCall(CourantEvaluatorRun(problem->first, 0, problem->theta, NULL, problem->comm, problem->result));
+  PetscCall(Deliver(problem, 0, loss, &gradient));
+  PetscCall(PetscLogEventEnd(CourantLogging.gradient, 0, 0, 0, 0));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantProblemComputeFlow - F(theta) = -grad L(theta) - alpha D theta, the right-hand side of the gradient-flow PDE. Collective. */
+PetscErrorCode CourantProblemComputeFlow(CourantProblem problem, PetscReal alpha, Vec theta, Vec F)
+{
+  const PetscScalar *t, *d;
+  PetscScalar *f;
+  PetscInt n;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantProblemComputeLoss(problem, theta, NULL, F));
+  PetscCall(VecGetLocalSize(F, &n));
+  PetscCall(VecGetArrayRead(theta, &t));
+  PetscCall(VecGetArrayRead(problem->mask, &d));
+  PetscCall(VecGetArray(F, &f));
+  for (PetscInt i = 0; i < n; i++) f[i] = -f[i] - alpha * d[i] * t[i];
+  PetscCall(VecRestoreArray(F, &f));
+  PetscCall(VecRestoreArrayRead(problem->mask, &d));
+  PetscCall(VecRestoreArrayRead(theta, &t));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantProblemComputeJet - Taylor coefficients 0..order (at most 3) of loss and gradient at theta + e direction.
+
+  gradient[k] = D^(k+1) L[v,..,v,.] / k!: grad L, H v, D^3 L[v,v,.] / 2, D^4 L[v,v,v,.] / 6. loss and gradient may be NULL, and so may each
+  gradient[k]. Collective.
+*/
+PetscErrorCode CourantProblemComputeJet(CourantProblem problem, Vec theta, Vec direction, int order, PetscReal loss[],
+                                        Vec gradient[])
+{
+  PetscFunctionBeginUser;
+  PetscCheck(order >= 0 && order <= COURANT_ORDER_MAX, problem->comm, PETSC_ERR_ARG_OUTOFRANGE, "order %d is not in 0..%d", order,
+             COURANT_ORDER_MAX);
+  if (order > 1 && !problem->third) PetscCall(CreateShared(problem, COURANT_ORDER_MAX, &problem->third));
+  PetscCall(PetscLogEventBegin(CourantLogging.jet, 0, 0, 0, 0));
+  PetscCall(GetAll(problem, theta, problem->theta));
+  PetscCall(GetAll(problem, direction, problem->direction));
+  PetscCall(CourantEvaluatorRun(order > 1 ? problem->third : problem->first, order, problem->theta, problem->direction, problem->comm,
+                                problem->result));
+  PetscCall(Deliver(problem, order, loss, gradient));
+  PetscCall(PetscLogEventEnd(CourantLogging.jet, 0, 0, 0, 0));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantProblemSetState - The theta that Hessian products are at from now on; loss and gradient there, or NULL. Collective. */
+PetscErrorCode CourantProblemSetState(CourantProblem problem, Vec theta, PetscReal *loss, Vec gradient)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscLogEventBegin(CourantLogging.gradient, 0, 0, 0, 0));
+  PetscCall(GetAll(problem, theta, problem->theta));
+  PetscCall(CourantEvaluatorKeep(problem->first, problem->theta, problem->comm, problem->result));
+  PetscCall(Deliver(problem, 0, loss, &gradient));
+  PetscCall(PetscLogEventEnd(CourantLogging.gradient, 0, 0, 0, 0));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+typedef struct {
+  CourantProblem problem;
+  PetscReal alpha;
+} Hessian;
+
+static PetscErrorCode MatMult_Hessian(Mat A, Vec x, Vec y)
+{
+  Hessian *h;
+  const PetscScalar *d, *v;
+  PetscScalar *hv;
+  PetscInt n;
+
+  PetscFunctionBeginUser;
+  CourantInterruptCheck();
+  PetscCall(MatShellGetContext(A, &h));
+  const CourantProblem problem = h->problem;
+  PetscCall(PetscLogEventBegin(CourantLogging.product, 0, 0, 0, 0));
+  PetscCall(GetAll(problem, x, problem->direction));
+  PetscCall(CourantEvaluatorProduct(problem->first, problem->direction, problem->comm, problem->result));
+  PetscCall(PutAll(problem->result, y));
+  if (h->alpha != 0) {
+    PetscCall(VecGetLocalSize(y, &n));
+    PetscCall(VecGetArrayRead(problem->mask, &d));
+    PetscCall(VecGetArrayRead(x, &v));
+    PetscCall(VecGetArray(y, &hv));
+    for (PetscInt i = 0; i < n; i++) hv[i] += h->alpha * d[i] * v[i];
+    PetscCall(VecRestoreArray(y, &hv));
+    PetscCall(VecRestoreArrayRead(x, &v));
+    PetscCall(VecRestoreArrayRead(problem->mask, &d));
+  }
+  PetscCall(PetscLogEventEnd(CourantLogging.product, 0, 0, 0, 0));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode MatDestroy_Hessian(Mat A)
+{
+  Hessian *h;
+
+  PetscFunctionBeginUser;
+  PetscCall(MatShellGetContext(A, &h));
+  PetscCall(PetscFree(h));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantProblemCreateHessian - The Hessian H of L as a symmetric MATSHELL, exact products by jets of order 1.
+
+  It is at the theta of the last CourantProblemSetState(). CourantHessianSetWeightDecay() makes it H + alpha D. The caller destroys it.
+*/
+PetscErrorCode CourantProblemCreateHessian(CourantProblem problem, Mat *A)
+{
+  Hessian *h;
+  PetscInt n;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscNew(&h));
+  h->problem = problem;
+  PetscCall(VecGetLocalSize(problem->mask, &n));
+  PetscCall(MatCreateShell(problem->comm, n, n, problem->net->size, problem->net->size, h, A));
+  PetscCall(MatShellSetOperation(*A, MATOP_MULT, (void (*)(void))MatMult_Hessian));
+  PetscCall(MatShellSetOperation(*A, MATOP_MULT_TRANSPOSE, (void (*)(void))MatMult_Hessian));
+  PetscCall(MatShellSetOperation(*A, MATOP_DESTROY, (void (*)(void))MatDestroy_Hessian));
+  PetscCall(MatSetOption(*A, MAT_SYMMETRIC, PETSC_TRUE));
+  PetscCall(MatSetOption(*A, MAT_SYMMETRY_ETERNAL, PETSC_TRUE));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantHessianSetWeightDecay - Makes a matrix of CourantProblemCreateHessian() apply H + alpha D. */
+PetscErrorCode CourantHessianSetWeightDecay(Mat A, PetscReal alpha)
+{
+  Hessian *h;
+
+  PetscFunctionBeginUser;
+  PetscCall(MatShellGetContext(A, &h));
+  h->alpha = alpha;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

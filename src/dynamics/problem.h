@@ -1,0 +1,36 @@
+#pragma once
+/* The inside of a CourantProblem, for the rooms above that train and analyse it. */
+#include "courant.h"
+#include "net/evaluator.h"
+#include "net/weights.h"
+
+struct _CourantProblem {
+  MPI_Comm comm;
+  CourantDeck deck; /* borrowed */
+  CourantDataset data;
+  CourantNet net;
+  CourantWeights weights;
+  const CourantBackend *backend;
+  char isa[16], memory_text[32];
+  PetscInt threads;
+  double memory;             /* bytes of this rank */
+  CourantEvaluator first, third; /* for jets of order 1; of order 3, made when first needed */
+  double *slopes;            /* frozen loss, [n,outputs]; NULL: the net's own */
+  Vec mask;                  /* D */
+  PetscBool decays_all;      /* D = I */
+  VecScatter to_all;         /* theta to every rank; NULL on one rank */
+  Vec all;                   /* [p] on every rank */
+  double *result;            /* of an evaluator, up to four coefficients */
+  double *theta, *direction; /* [p] */
+};
+
+PetscErrorCode CourantProblemCreateEvaluator(CourantProblem, int order, int threads, CourantEvaluator *);
+
+/* Own work in -log_view. */
+typedef struct {
+  PetscLogEvent gradient, product, jet, train;
+  PetscLogStage equilibrium, spectrum, flip, cross_check;
+} CourantLog;
+
+extern CourantLog CourantLogging;
+PetscErrorCode CourantLogRegister(void);

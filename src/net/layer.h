@@ -1,0 +1,86 @@
+#pragma once
+/* What a layer is, for those who build networks; the numbers it computes with are in net/layerops.h. */
+#include "deck/deck.h"
+#include "net/order.h"
+
+/* Activations of one sample, channel-last. */
+typedef struct {
+  PetscInt h, w, c;
+} CourantShape;
+
+static inline size_t CourantShapeSize(CourantShape s)
+{
+  return (size_t)s.h * (size_t)s.w * (size_t)s.c;
+}
+
+/* One tensor of weights; named, laid out and initialised as PyTorch does. */
+typedef struct {
+  const char *name;                  /* "weight", "bias" */
+  int ndims;                         /* at most 4 */
+  PetscInt dims[4], size;            /* size: the product of dims */
+  PetscInt fan_in, fan_out;          /* connections per output and per input, for the initial scale */
+  PetscBool exempt;                  /* from decay when only kernels decay */
+} CourantParameter;
+
+#define COURANT_LAYER_PARAMETERS 2
+
+/* Arrays a layer asks for, in reals. */
+typedef struct {
+  size_t packed;       /* weights in the layout of its kernels, per Taylor coefficient */
+  size_t primal;       /* per sample, kept with coefficient 0: what backward needs of forward */
+  size_t state;        /* per sample and coefficient */
+  size_t scratch;      /* per call, without content between calls */
+} CourantLayerSpace;
+
+typedef struct _CourantLayer CourantLayer;
+
+struct _CourantLayer {
+  int type;          /* index in the registry of layers */
+  CourantNode node;  /* where the deck describes it, for errors */
+  char name[64];     /* "0", as in parameter names */
+  void *options;     /* the struct its table of keys fills */
+  CourantShape in, out;
+  int nparameters;
+  CourantParameter parameters[COURANT_LAYER_PARAMETERS];
+  PetscInt offset, size;        /* of its parameters in theta */
+  PetscBool first;              /* its input is the data: constant, and no gradient by it is wanted */
+};
+
+typedef struct CourantLayerCall CourantLayerCall;
+typedef struct CourantLossCall CourantLossCall;
+
+/*
+  A layer type, one file under net/layers. Compiled once per variant (jet/variant.h); SetUp and the descriptions are the same in each.
+
+  All but SetUp are called from threads and call nothing of PETSc.
+*/
+typedef struct {
+  const char *name, *help;
+  const char *const *examples; /* options as in a deck, for tests and help; the last is NULL */
+  const CourantKey *keys;
+  size_t options_size;
+  PetscBool linear;        /* in its input, for fixed weights */
+  PetscBool bounded_slope; /* pointwise, with a bounded first derivative */
+
+  /* Checks the options against layer->in; sets out and parameters. */
+  PetscErrorCode (*SetUp)(CourantLayer *);
+  /* Space for Taylor coefficients up to `order`; NULL: none. */
+  void (*Space)(const CourantLayer *, int order, CourantLayerSpace *);
+  /* Plans and tables, and their end; NULL: none. Not called from threads. */
+  void *(*Prepare)(const CourantLayer *);
+  void (*Release)(void *prepared);
+  /* Parameters [size] in theta's order to the packed layout, in the working precision; NULL: a copy. */
+  void (*Pack)(const CourantLayer *, void *prepared, const double *parameters, void *packed, void *scratch);
+  void (*Forward)(const CourantLayerCall *);
+  void (*Backward)(const CourantLayerCall *);
+} CourantLayerOps;
+
+/* A loss, one file under net/losses. */
+typedef struct {
+  const char *name, *help;
+  PetscBool bounded_gradient; /* |d loss / d p| is bounded over all p */
+  /* NULL, or what is wrong with these outputs and labels. */
+  const char *(*Check)(PetscInt outputs, PetscInt n, const double *labels);
+  /* Adds the coefficients of the loss summed over the samples to loss[], writes dp = scale * d loss / d p. */
+  void (*Run)(const CourantLossCall *);
+} CourantLossOps;

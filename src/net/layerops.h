@@ -1,0 +1,33 @@
+#pragma once
+/* What a layer or loss is called with; in the working precision of the variant. */
+#include "jet/jet.h"
+#include "net/layer.h"
+
+/* One call of a layer for n consecutive samples. Arrays start on a cache line and have a vector of slack. */
+struct CourantLayerCall {
+  const CourantLayer *layer;
+  void *prepared;      /* what Prepare() made */
+  int n;               /* samples */
+  int from, order;     /* Taylor coefficients to compute; those below `from` are there already */
+  int reserve;         /* the highest order that calls on this primal will ask for */
+  Jet x, y;            /* [n, in], [n, out] */
+  Jet dx, dy;          /* gradients of the objective by x and y; dx.c[0] is NULL for the first layer */
+  Jet w;               /* packed weights; degree 1 at most */
+  real *dw[COURANT_ORDER_MAX + 1];    /* gradient by the parameters in theta's order, [size]: added to; NULL: not wanted */
+  real *primal;                       /* [n, space.primal] */
+  real *state[COURANT_ORDER_MAX + 1]; /* [n, space.state] */
+  real *scratch;                      /* [space.scratch] */
+};
+
+/* One call of a loss. */
+struct CourantLossCall {
+  int n, outputs;
+  int from, order;
+  const double *labels; /* [n] */
+  Jet p, dp;            /* [n, outputs] */
+  double scale;         /* 1 / number of samples of the whole data set */
+  double *loss;         /* [order+1] */
+};
+
+#define COURANT_LAYER(name) const CourantLayerOps COURANT_VARIANT(CourantLayer_##name)
+#define COURANT_LOSS(name)  const CourantLossOps COURANT_VARIANT(CourantLoss_##name)

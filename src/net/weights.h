@@ -1,0 +1,17 @@
+#pragma once
+/* Initial weights. */
+#include "net/net.h"
+
+typedef struct {
+  int init;                /* index of the initialiser */
+  void *options;           /* of the initialiser */
+  uint64_t seed;
+  double scale;
+  int decay;               /* 0: on all parameters, 1: on kernels alone */
+  CourantNode node;
+} CourantWeights;
+
+PetscErrorCode CourantWeightsRead(CourantNode weights, CourantWeights *);
+PetscErrorCode CourantWeightsReset(CourantWeights *);
+PetscErrorCode CourantWeightsFill(const CourantWeights *, CourantNet, double theta[]);
+PetscErrorCode CourantWeightsLoad(CourantNet, CourantNode, const char file[], double theta[]);

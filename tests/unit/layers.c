@@ -1,0 +1,226 @@
+/* Every layer of the registry, without naming any: derivatives, adjoints, symmetry, in each precision and instruction set. */
+#include "check.h"
+#include "core/random.h"
+#include "courant-registry.h"
+#include "net/evaluator.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { SAMPLES = 3 };
+
+typedef struct {
+  CourantDeck deck;
+  CourantDataset data;
+  CourantNet net;
+  CourantEvaluator evaluator;
+  PetscInt p;
+  double *theta, *v, *u, *result;
+} Fixture;
+
+static double Dot(PetscInt n, const double *a, const double *b)
+{
+  double sum = 0;
+  for (PetscInt i = 0; i < n; i++) sum += a[i] * b[i];
+  return sum;
+}
+
+static double Distance(PetscInt n, const double *a, const double *b)
+{
+  double sum = 0;
+  for (PetscInt i = 0; i < n; i++) sum += (a[i] - b[i]) * (a[i] - b[i]);
+  return sqrt(sum);
+}
+
+/* A layer between two convolutions, so that gradients by its input, its parameters and its output all count. */
+static void Open(Fixture *f, const CourantBackend *backend, const char *layer, const char *example)
+{
+  char text[1024];
+
+  snprintf(text, sizeof text,
+           "data: {source: noise, height: 9, width: 11, samples: %d, exponent: 1, mean: 0.2, seed: 3}\n"
+           "network:\n- conv: {channels: 2, kernel: 3, padding: 1}\n- %s: %s\n- swish: {}\n- conv: {channels: 1, kernel: 1}\n"
+           "- global_mean: {}\nloss: logistic\n",
+           SAMPLES, layer, example);
+  OK(CourantDeckParse(PETSC_COMM_SELF, text, NULL, &f->deck));
+  const CourantNode root = CourantDeckRoot(f->deck);
+  OK(CourantDatasetCreate(CourantNodeChild(root, "data"), 1e9, &f->data));
+  OK(CourantNetCreate(CourantNodeChild(root, "network"), CourantNodeChild(root, "loss"),
+                      (CourantShape){f->data->h, f->data->w, f->data->c}, &f->net));
+  const CourantEvaluatorSettings settings = {.order = 3, .threads = 1, .memory = 1e9, .last = CourantLeafCount(f->data)};
+  OK(CourantEvaluatorCreate(f->net, f->data, backend, &settings, &f->evaluator));
+  f->p = f->net->size;
+  f->theta = malloc(sizeof(double) * (size_t)f->p);
+  f->v = malloc(sizeof(double) * (size_t)f->p);
+  f->u = malloc(sizeof(double) * (size_t)f->p);
+  f->result = malloc(sizeof(double) * CourantEvaluatorLength(f->evaluator, 4));
+  CourantRandom stream = {.seed = 11, .purpose = COURANT_RANDOM_TEST};
+  CourantRandomNormal(stream, f->p, f->theta);
+  stream.index = 1;
+  CourantRandomNormal(stream, f->p, f->v);
+  stream.index = 2;
+  CourantRandomNormal(stream, f->p, f->u);
+  const double norm = sqrt(Dot(f->p, f->v, f->v));
+  for (PetscInt i = 0; i < f->p; i++) {
+    f->theta[i] *= 0.3;
+    f->v[i] /= norm;
+  }
+}
+
+static void Close(Fixture *f)
+{
+  OK(CourantEvaluatorDestroy(&f->evaluator));
+  OK(CourantNetDestroy(&f->net));
+  OK(CourantDatasetDestroy(&f->data));
+  OK(CourantDeckDestroy(&f->deck));
+  free(f->theta), free(f->v), free(f->u), free(f->result);
+}
+
+static void ForEveryLayer(int bits, void (*Test)(Fixture *))
+{
+  static const char *const isas[] = {"baseline", "avx2", "avx512"};
+  for (int i = 0; i < 3; i++) {
+    const CourantBackend *backend;
+    if (CourantBackendGet(PETSC_COMM_SELF, bits, isas[i], &backend)) {
+      CourantErrorClear(); /* not on this machine */
+      continue;
+    }
+    for (int type = 0; type < CourantLayerTypeCount; type++)
+      for (const char *const *example = CourantLayerType(type)->examples; *example; example++) {
+        Fixture f;
+        Open(&f, backend, CourantLayerType(type)->name, *example);
+        Test(&f);
+        Close(&f);
+      }
+  }
+}
+
+/* Gradient against central differences of the loss, second order in the step. */
+static void GradientTest(Fixture *f)
+{
+  double *at = malloc(sizeof(double) * (size_t)f->p), *gradient = malloc(sizeof(double) * (size_t)f->p);
+  double loss[2], slope, error[2];
+
+  OK(CourantEvaluatorRun(f->evaluator, 0, f->theta, NULL, PETSC_COMM_SELF, f->result));
+  memcpy(gradient, f->result, sizeof(double) * (size_t)f->p);
+  slope = Dot(f->p, gradient, f->v);
+  for (int halving = 0; halving < 2; halving++) {
+    const double step = 0.02 / (1 + halving);
+    for (int side = 0; side < 2; side++) {
+      for (PetscInt i = 0; i < f->p; i++) at[i] = f->theta[i] + (side ? step : -step) * f->v[i];
+      OK(CourantEvaluatorRun(f->evaluator, 0, at, NULL, PETSC_COMM_SELF, f->result));
+      loss[side] = f->result[f->p];
+    }
+    error[halving] = fabs((loss[1] - loss[0]) / (2 * step) - slope);
+  }
+  BELOW(error[1], 1e-3 * sqrt(Dot(f->p, gradient, gradient)));
+  if (error[1] > 1e-10) NEAR(log2(error[0] / error[1]), 2, 0.1);
+  free(at), free(gradient);
+}
+
+/*
+  The gradient along the line theta + e v, less its jet of order 3, falls as e^4: one wrong coefficient and it falls more slowly.
+*/
+static void TaylorTest(Fixture *f)
+{
+  const PetscInt p = f->p;
+  double *at = malloc(sizeof(double) * (size_t)p), *gradient = malloc(sizeof(double) * (size_t)(p + 1)), error[2];
+
+  OK(CourantEvaluatorRun(f->evaluator, 3, f->theta, f->v, PETSC_COMM_SELF, f->result));
+  for (int halving = 0; halving < 2; halving++) {
+    const double e = 0.1 / (1 + halving);
+    for (PetscInt i = 0; i < p; i++) at[i] = f->theta[i] + e * f->v[i];
+    double *series = malloc(sizeof(double) * (size_t)p);
+    for (PetscInt i = 0; i < p; i++)
+      series[i] = f->result[i] + e * (f->result[p + i] + e * (f->result[2 * p + i] + e * f->result[3 * p + i]));
+    CourantEvaluatorGradient(f->evaluator, at, gradient);
+    error[halving] = Distance(p, series, gradient);
+    free(series);
+  }
+  NEAR(log2(error[0] / error[1]), 4, 0.25);
+  free(at), free(gradient);
+}
+
+/* Forward and backward are adjoint at every order: (k+1) L_(k+1) = g_k . v. */
+static void AdjointTest(Fixture *f)
+{
+  const PetscInt p = f->p;
+
+  OK(CourantEvaluatorRun(f->evaluator, 3, f->theta, f->v, PETSC_COMM_SELF, f->result));
+  for (int k = 0; k < 3; k++) {
+    const double forward = (k + 1) * f->result[4 * p + k + 1], backward = Dot(p, f->result + k * p, f->v);
+    NEAR(forward, backward, 1e-13 * (1 + fabs(backward)));
+  }
+}
+
+/* u . H v = v . H u, by products at the kept primal, which are those of a jet to the bit. */
+static void SymmetryTest(Fixture *f)
+{
+  const PetscInt p = f->p;
+  double *hv = malloc(sizeof(double) * (size_t)(p + 1)), *hu = malloc(sizeof(double) * (size_t)(p + 1));
+
+  OK(CourantEvaluatorKeep(f->evaluator, f->theta, PETSC_COMM_SELF, f->result));
+  OK(CourantEvaluatorProduct(f->evaluator, f->v, PETSC_COMM_SELF, hv));
+  OK(CourantEvaluatorProduct(f->evaluator, f->u, PETSC_COMM_SELF, hu));
+  NEAR(Dot(p, f->u, hv), Dot(p, f->v, hu), 1e-13 * (1 + sqrt(Dot(p, hv, hv) * Dot(p, f->u, f->u))));
+  OK(CourantEvaluatorRun(f->evaluator, 1, f->theta, f->v, PETSC_COMM_SELF, f->result));
+  assert_memory_equal(hv, f->result + p, sizeof(double) * (size_t)p);
+  free(hv), free(hu);
+}
+
+/* Single precision gives the double result within its rounding. */
+static void SingleTest(Fixture *f)
+{
+  const CourantBackend *backend;
+  const CourantEvaluatorSettings settings = {.order = 3, .threads = 1, .memory = 1e9, .last = CourantLeafCount(f->data)};
+  const size_t length = CourantEvaluatorLength(f->evaluator, 4);
+  double *expected = malloc(sizeof(double) * length);
+  CourantEvaluator reference;
+
+  OK(CourantBackendGet(PETSC_COMM_SELF, 64, NULL, &backend));
+  OK(CourantEvaluatorCreate(f->net, f->data, backend, &settings, &reference));
+  OK(CourantEvaluatorRun(reference, 3, f->theta, f->v, PETSC_COMM_SELF, expected));
+  OK(CourantEvaluatorRun(f->evaluator, 3, f->theta, f->v, PETSC_COMM_SELF, f->result));
+  for (int k = 0; k < 4; k++) {
+    const double *e = expected + k * f->p;
+    BELOW(Distance(f->p, e, f->result + k * f->p), 1e-4 * sqrt(Dot(f->p, e, e)));
+  }
+  OK(CourantEvaluatorDestroy(&reference));
+  free(expected);
+}
+
+static void Gradient(void **state)
+{
+  (void)state;
+  ForEveryLayer(64, GradientTest);
+}
+
+static void Taylor(void **state)
+{
+  (void)state;
+  ForEveryLayer(64, TaylorTest);
+}
+
+static void Adjoint(void **state)
+{
+  (void)state;
+  ForEveryLayer(64, AdjointTest);
+}
+
+static void Symmetry(void **state)
+{
+  (void)state;
+  ForEveryLayer(64, SymmetryTest);
+}
+
+static void Single(void **state)
+{
+  (void)state;
+  ForEveryLayer(32, SingleTest);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(Gradient), cmocka_unit_test(Taylor), cmocka_unit_test(Adjoint),
+    cmocka_unit_test(Symmetry), cmocka_unit_test(Single),
+};
+
+TEST_MAIN(tests)
