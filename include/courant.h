@@ -7,6 +7,8 @@
   means an eigenvalue of H, the Hessian of the mean loss L; m one of H + alpha D, alpha the weight decay and D its mask.
   Each function is described where it is defined.
 */
+#include <petscts.h>
+#include <petsctao.h>
 #include <slepc.h>
 
 #define COURANT_VERSION "0.1.0"
@@ -39,3 +41,17 @@ PETSC_EXTERN PetscErrorCode CourantProblemComputeJet(CourantProblem, Vec theta, 
 PETSC_EXTERN PetscErrorCode CourantProblemSetState(CourantProblem, Vec theta, PetscReal *loss, Vec gradient);
 PETSC_EXTERN PetscErrorCode CourantProblemCreateHessian(CourantProblem, Mat *);
 PETSC_EXTERN PetscErrorCode CourantHessianSetWeightDecay(Mat, PetscReal alpha);
+
+/* ---- amplification factors of time steppers ---- */
+typedef struct _CourantStepper *CourantStepper;
+
+PETSC_EXTERN PetscErrorCode CourantStepperCreate(MPI_Comm, const char prefix[], CourantStepper *);
+PETSC_EXTERN PetscErrorCode CourantStepperSetUp(CourantStepper);
+PETSC_EXTERN PetscErrorCode CourantStepperDestroy(CourantStepper *);
+PETSC_EXTERN PetscErrorCode CourantStepperGetType(CourantStepper, const char **type, PetscBool *one_step);
+PETSC_EXTERN PetscErrorCode CourantStepperGetRealLimit(CourantStepper, PetscReal *);
+PETSC_EXTERN PetscErrorCode CourantStepperComputeFactor(CourantStepper, PetscInt n, const PetscReal z_re[], const PetscReal z_im[],
+                                                        PetscReal R_re[], PetscReal R_im[]);
+PETSC_EXTERN PetscErrorCode CourantStepperComputeGrowth(CourantStepper, PetscInt n, const PetscReal z_re[], const PetscReal z_im[],
+                                                        PetscReal growth[]);
+PETSC_EXTERN PetscBool CourantStepperIsExplicit(const char type[]);

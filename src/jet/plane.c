@@ -31,6 +31,7 @@ static inline __attribute__((always_inline)) void CorrelateTile(const int rows, 
             for (int c = 0; c < columns; c++) sum[r][c] = Madd(in[c], Splat(w[kx - r * kw]), sum[r][c]);
         }
       } else {
+#pragma GCC unroll 8 /* the tile has to stay in registers */
         for (int r = 0; r < rows; r++) {
           if (iy - r < 0 || iy - r >= kh) continue;
           const real *w = terms[t].w + (iy - r) * kw;
@@ -89,6 +90,7 @@ static inline __attribute__((always_inline)) void WeightsTile(const int rows, co
           }
         }
       } else {
+#pragma GCC unroll 8
         for (int r = 0; r < rows; r++) {
           if (oy + rows - 1 - r < 0 || oy + rows - 1 - r >= ho) continue;
           for (int ox = 0; ox < wo; ox += VL)

@@ -2,6 +2,7 @@
 /* What the test programs share: cmocka, PETSc, and comparisons that say by how much they fail. */
 #include <math.h>
 #include <setjmp.h>
+#include <string.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -38,7 +38,8 @@ static inline void GlobalBackward(const CourantLayerCall *call, real weight)
     for (int sample = 0; sample < call->n; sample++) {
       const real *dy = call->dy.c[k] + (ptrdiff_t)sample * c;
       real *dx = call->dx.c[k] + (ptrdiff_t)sample * pixels * c;
-      for (int i = 0; i < pixels; i++)
+      for (int i = 0; c == 1 && i < pixels; i++) dx[i] = weight * dy[0];
+      for (int i = 0; c > 1 && i < pixels; i++)
         for (int j = 0; j < c; j++) dx[(ptrdiff_t)i * c + j] = weight * dy[j];
     }
 }
