@@ -54,4 +54,84 @@ PETSC_EXTERN PetscErrorCode CourantStepperComputeFactor(CourantStepper, PetscInt
                                                         PetscReal R_re[], PetscReal R_im[]);
 PETSC_EXTERN PetscErrorCode CourantStepperComputeGrowth(CourantStepper, PetscInt n, const PetscReal z_re[], const PetscReal z_im[],
                                                         PetscReal growth[]);
-PETSC_EXTERN PetscBool CourantStepperIsExplicit(const char type[]);
+
+/* ---- both ends of a symmetric operator's spectrum ---- */
+typedef struct _CourantSpectrum *CourantSpectrum;
+
+typedef enum {
+  COURANT_CONVERGED,
+  COURANT_NOT_CONVERGED,
+  COURANT_MULTIPLE,       /* the top eigenvalue is not simple */
+  COURANT_NO_EQUILIBRIUM,
+  COURANT_KINK,           /* on a kink of the activation */
+  COURANT_DEGENERATE,     /* a quantity that has to be away from 0 is not */
+} CourantStatus;
+
+typedef struct {
+  PetscReal value;          /* the eigenvalue, by its Rayleigh quotient */
+  PetscReal residual;       /* |A x - value x|: an eigenvalue lies within this distance */
+  PetscInt multiplicity;    /* how many eigenvalues agree with it; a lower bound unless all eigenvalues are known */
+  PetscInt products;        /* operator applications used */
+  PetscReal missed;         /* probability that one larger by 1 % of the norm was missed */
+  CourantStatus status;     /* converged or not_converged */
+} CourantExtreme;
+
+PETSC_EXTERN PetscErrorCode CourantSpectrumCreate(MPI_Comm, CourantSpectrum *);
+PETSC_EXTERN PetscErrorCode CourantSpectrumSetOperator(CourantSpectrum, Mat);
+PETSC_EXTERN PetscErrorCode CourantSpectrumSetFromOptions(CourantSpectrum);
+PETSC_EXTERN PetscErrorCode CourantSpectrumSolve(CourantSpectrum);
+PETSC_EXTERN PetscErrorCode CourantSpectrumGetExtremes(CourantSpectrum, CourantExtreme *largest, CourantExtreme *smallest);
+PETSC_EXTERN PetscErrorCode CourantSpectrumGetTopVector(CourantSpectrum, Vec *);
+PETSC_EXTERN PetscErrorCode CourantSpectrumGetNorm(CourantSpectrum, PetscReal *);
+PETSC_EXTERN PetscErrorCode CourantSpectrumGetAll(CourantSpectrum, PetscInt *n, const PetscReal **values);
+PETSC_EXTERN PetscErrorCode CourantSpectrumDestroy(CourantSpectrum *);
+
+/* ---- equilibria theta*(alpha) ---- */
+typedef struct _CourantEquilibrium *CourantEquilibrium;
+
+PETSC_EXTERN PetscErrorCode CourantEquilibriumCreate(CourantProblem, CourantEquilibrium *);
+PETSC_EXTERN PetscErrorCode CourantEquilibriumSetFromOptions(CourantEquilibrium);
+PETSC_EXTERN PetscErrorCode CourantEquilibriumDescend(CourantEquilibrium, PetscReal alpha, Vec theta, PetscBool *converged);
+PETSC_EXTERN PetscErrorCode CourantEquilibriumContinue(CourantEquilibrium, PetscReal from, PetscReal to, Vec theta, PetscInt *jumps,
+                                                       PetscBool *converged);
+PETSC_EXTERN PetscErrorCode CourantEquilibriumDestroy(CourantEquilibrium *);
+
+/* ---- the edge: period-doubling normal form ---- */
+typedef struct _CourantFlip *CourantFlip;
+
+typedef struct {
+  PetscReal coefficient; /* c; NaN unless the status is converged */
+  PetscReal error;       /* bound of what rounding and the linear solve leave open in c */
+  PetscReal limit;       /* eta_c = 2 / m_max */
+  CourantStatus status;
+} CourantFlipResult;
+
+PETSC_EXTERN PetscErrorCode CourantFlipCreate(CourantProblem, CourantFlip *);
+PETSC_EXTERN PetscErrorCode CourantFlipSetFromOptions(CourantFlip);
+PETSC_EXTERN PetscErrorCode CourantFlipCompute(CourantFlip, PetscReal alpha, Vec theta, Vec v, const CourantExtreme *largest,
+                                               const CourantExtreme *smallest, CourantFlipResult *);
+PETSC_EXTERN PetscErrorCode CourantFlipDestroy(CourantFlip *);
+
+/* ---- von Neumann analysis ---- */
+PETSC_EXTERN PetscErrorCode CourantSymbolBound(CourantProblem, Vec theta, PetscReal *bound);
+
+/* ---- the gradient flow by any time stepper ---- */
+typedef struct _CourantFlow *CourantFlow;
+
+PETSC_EXTERN PetscErrorCode CourantFlowCreate(CourantProblem, CourantFlow *);
+PETSC_EXTERN PetscErrorCode CourantFlowSetFromOptions(CourantFlow);
+PETSC_EXTERN PetscErrorCode CourantFlowSetWeightDecay(CourantFlow, PetscReal alpha);
+PETSC_EXTERN PetscErrorCode CourantFlowRestart(CourantFlow);
+PETSC_EXTERN PetscErrorCode CourantFlowStep(CourantFlow, PetscReal step, Vec theta);
+PETSC_EXTERN PetscErrorCode CourantFlowGetTS(CourantFlow, TS *);
+PETSC_EXTERN PetscErrorCode CourantFlowDestroy(CourantFlow *);
+
+/* ---- stability maps ---- */
+typedef struct _CourantMap *CourantMap;
+
+PETSC_EXTERN PetscErrorCode CourantMapCreate(MPI_Comm, CourantDeck, CourantMap *);
+PETSC_EXTERN PetscErrorCode CourantMapSetFromOptions(CourantMap);
+PETSC_EXTERN PetscErrorCode CourantMapSetUp(CourantMap);
+PETSC_EXTERN PetscErrorCode CourantMapSolve(CourantMap);
+PETSC_EXTERN PetscErrorCode CourantMapGetProblem(CourantMap, CourantProblem *);
+PETSC_EXTERN PetscErrorCode CourantMapDestroy(CourantMap *);

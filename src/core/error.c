@@ -36,6 +36,12 @@ void CourantErrorClear(void)
   message[0] = 0;
 }
 
+/* CourantErrorReplace - Another line in place of the one kept. */
+void CourantErrorReplace(const char text[])
+{
+  snprintf(message, sizeof message, "%s", text);
+}
+
 /* CourantExitStatus - The exit status of the program for an error code. */
 int CourantExitStatus(PetscErrorCode code)
 {

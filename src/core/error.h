@@ -9,6 +9,15 @@
 /* Fails with a line for the user; `comm` is that of the ranks which all fail alike. */
 #define CourantInputError(comm, ...) SETERRQ(comm, COURANT_ERR_INPUT, __VA_ARGS__)
 
+/* Rank 0 alone makes the call, and every rank fails when it does. */
+#define CourantCallOnRankZero(comm, rank, ...)                                                               \
+  do {                                                                                                       \
+    int code_ = 0;                                                                                           \
+    if ((rank) == 0) code_ = (int)(__VA_ARGS__);                                                             \
+    PetscCallMPI(MPI_Bcast(&code_, 1, MPI_INT, 0, comm));                                                    \
+    if (code_) return (PetscErrorCode)code_;                                                                 \
+  } while (0)
+
 enum {
   COURANT_EXIT_DONE = 0,
   COURANT_EXIT_INPUT = 2,
@@ -20,5 +29,6 @@ PetscErrorCode CourantErrorHandler(MPI_Comm, int, const char *, const char *, Pe
                                                 PetscErrorType, const char *, void *);
 const char *CourantErrorMessage(void);
 void CourantErrorClear(void);
+void CourantErrorReplace(const char message[]);
 int CourantExitStatus(PetscErrorCode);
 void CourantErrorExit(PetscErrorCode);

@@ -1,6 +1,8 @@
 #include "core/result.h"
 #include <errno.h>
 #include <fcntl.h>
+#define H5O_info_t_vers 1 /* the same visitor for HDF5 1.10 and later */
+#define H5Ovisit_vers 1
 #include <hdf5.h>
 #include <hdf5_hl.h>
 #include <libgen.h>
@@ -352,4 +354,42 @@ PetscErrorCode CourantResultRead(CourantResult result, const char path[], Couran
   CheckH5(H5Dread(dataset, MemoryType(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values));
   CheckH5(H5Dclose(dataset));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+typedef struct {
+  CourantResult result;
+  void (*Visit)(const char *, int, const size_t[], const char *);
+} Visitor;
+
+static herr_t VisitObject(hid_t file, const char *name, const H5O_info_t *info, void *ctx)
+{
+  const Visitor *visitor = (const Visitor *)ctx;
+  char path[512], *long_name = NULL;
+  size_t dims[COURANT_RANK_MAX];
+  int rank;
+
+  (void)file;
+  if (info->type != H5O_TYPE_DATASET) return 0;
+  snprintf(path, sizeof path, "/%s", name);
+  if (CourantResultSize(visitor->result, path, &rank, dims)) return -1;
+  if (CourantResultGetString(visitor->result, path, "long_name", &long_name)) return -1;
+  visitor->Visit(path, PetscMin(rank, COURANT_RANK_MAX), dims, long_name);
+  return PetscFree(long_name) ? -1 : 0;
+}
+
+/* CourantResultVisit - Calls Visit for every dataset, by name; long_name is NULL where there is none. */
+PetscErrorCode CourantResultVisit(CourantResult result, void (*Visit)(const char *path, int rank, const size_t dims[], const char *long_name))
+{
+  Visitor visitor = {result, Visit};
+
+  PetscFunctionBeginUser;
+  CheckH5(H5Ovisit(result->file, H5_INDEX_NAME, H5_ITER_INC, VisitObject, &visitor));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantResultIs - Is there an HDF5 file of this name? */
+PetscBool CourantResultIs(const char name[])
+{
+  H5Eset_auto(H5E_DEFAULT, NULL, NULL);
+  return !access(name, R_OK) && H5Fis_hdf5(name) > 0 ? PETSC_TRUE : PETSC_FALSE;
 }

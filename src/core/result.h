@@ -40,3 +40,5 @@ PetscErrorCode CourantResultAdd(CourantResult, const CourantResultEntry *);
 PetscErrorCode CourantResultWrite(CourantResult, const char path[], const void *values);
 PetscErrorCode CourantResultRead(CourantResult, const char path[], CourantResultType, size_t n, void *values);
 PetscErrorCode CourantResultSize(CourantResult, const char path[], int *rank, size_t dims[COURANT_RANK_MAX]);
+PetscErrorCode CourantResultVisit(CourantResult, void (*)(const char *path, int rank, const size_t dims[], const char *long_name));
+PetscBool CourantResultIs(const char file[]);

@@ -10,6 +10,12 @@ COURANT_SOURCES(DECLARE)
 static const CourantSourceOps *const sources[] = {COURANT_SOURCES(ADDRESS)};
 #define NAME(name) #name,
 static const char *const names[] = {COURANT_SOURCES(NAME)};
+const int CourantSourceCount = PETSC_STATIC_ARRAY_LENGTH(sources);
+
+const CourantSourceOps *CourantSource(int index)
+{
+  return sources[index];
+}
 
 static const CourantKey common[] = {
     {"source", COURANT_KEY_NODE, 0, "", .help = "where the samples come from"},

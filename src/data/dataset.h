@@ -28,6 +28,8 @@ struct _CourantDataset {
   CourantNode node;      /* where the deck describes it */
 };
 
+extern const int CourantSourceCount;
+const CourantSourceOps *CourantSource(int index);
 PetscErrorCode CourantDatasetCreate(CourantNode data, double budget, CourantDataset *);
 PetscErrorCode CourantDatasetDestroy(CourantDataset *);
 size_t CourantDatasetImageSize(CourantDataset);

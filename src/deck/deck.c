@@ -14,7 +14,7 @@ struct _CourantDeck {
   MPI_Comm comm;
   char name[PETSC_MAX_PATH_LEN]; /* as errors name it */
   char folder[PETSC_MAX_PATH_LEN];
-  char *text;
+  char *text, *given; /* the file, and the overrides */
   yaml_document_t document;
   PetscBool parsed;
   int overrides; /* nodes that -set put in */
@@ -44,6 +44,18 @@ static PetscBool IsNull(yaml_node_t *node)
 const char *CourantDeckText(CourantDeck deck)
 {
   return deck->text;
+}
+
+/* CourantDeckOverrides - What -set gave, "" without it. */
+const char *CourantDeckOverrides(CourantDeck deck)
+{
+  return deck->given ? deck->given : "";
+}
+
+/* CourantDeckName - The file's name as it was given. */
+const char *CourantDeckName(CourantDeck deck)
+{
+  return deck->name;
 }
 
 MPI_Comm CourantDeckComm(CourantDeck deck)
@@ -318,6 +330,7 @@ static PetscErrorCode Create(MPI_Comm comm, const char *name, char *text, const 
   if (slash) slash[1] = 0;
   else (*deck)->folder[0] = 0;
   PetscCall(ParseDocument(*deck));
+  if (overrides) PetscCall(PetscStrallocpy(overrides, &(*deck)->given));
   if (overrides) PetscCall(OverrideAll(*deck, overrides));
   const ptrdiff_t n = (*deck)->document.nodes.top - (*deck)->document.nodes.start;
   PetscCall(PetscCalloc1(n + 1, &seen));
@@ -370,6 +383,7 @@ PetscErrorCode CourantDeckDestroy(CourantDeck *deck)
   if (!*deck) PetscFunctionReturn(PETSC_SUCCESS);
   if ((*deck)->parsed) yaml_document_delete(&(*deck)->document);
   PetscCall(PetscFree((*deck)->text));
+  PetscCall(PetscFree((*deck)->given));
   PetscCall(PetscFree(*deck));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -53,6 +53,8 @@ typedef struct {
 } CourantTable;
 
 const char *CourantDeckText(CourantDeck);
+const char *CourantDeckOverrides(CourantDeck);
+const char *CourantDeckName(CourantDeck);
 CourantNode CourantDeckRoot(CourantDeck);
 MPI_Comm CourantDeckComm(CourantDeck);
 

@@ -29,6 +29,18 @@ PetscErrorCode CourantLogRegister(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static const CourantKey top_keys[] = {
+    {"model", COURANT_KEY_TEXT, offsetof(CourantTop, model), "", .help = "name of the model, and of its result files"},
+    {"about", COURANT_KEY_TEXT, offsetof(CourantTop, about), "", .help = "what it is, in a line"},
+    {"data", COURANT_KEY_NODE, offsetof(CourantTop, data), NULL, .help = "where the samples come from"},
+    {"network", COURANT_KEY_NODE, offsetof(CourantTop, network), NULL, .help = "the layers"},
+    {"loss", COURANT_KEY_NODE, offsetof(CourantTop, loss), NULL, .help = "of outputs and labels"},
+    {"weights", COURANT_KEY_NODE, offsetof(CourantTop, weights), "", .help = "how they are initialised and decay"},
+    {"train", COURANT_KEY_NODE, offsetof(CourantTop, train), "", .help = "how the trainer steps"},
+    {"map", COURANT_KEY_NODE, offsetof(CourantTop, map), "", .help = "the stability map"},
+    {0},
+};
+
 /*
   CourantProblemCreate - The problem of a deck's data, network, loss and weights.
 
@@ -42,6 +54,13 @@ PetscErrorCode CourantProblemCreate(MPI_Comm comm, CourantDeck deck, CourantProb
   (*problem)->comm = comm;
   (*problem)->deck = deck;
   (*problem)->threads = 1;
+  PetscCall(CourantNodeRead(CourantDeckRoot(deck), 1, (CourantTable[]){{top_keys, &(*problem)->top}}));
+  if (!(*problem)->top.model[0]) { /* the file's own name, without folder and ending */
+    const char *name = CourantDeckName(deck), *slash = strrchr(name, '/');
+    PetscCall(PetscStrncpy((*problem)->top.model, slash ? slash + 1 : name, sizeof(*problem)->top.model));
+    char *dot = strrchr((*problem)->top.model, '.');
+    if (dot && dot != (*problem)->top.model) *dot = 0;
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -68,21 +87,6 @@ PetscErrorCode CourantProblemSetFromOptions(CourantProblem problem)
   }
   PetscCall(PetscOptionsGetString(NULL, NULL, "-memory", problem->memory_text, sizeof problem->memory_text, NULL));
   PetscCall(PetscOptionsGetString(NULL, NULL, "-isa", problem->isa, sizeof problem->isa, NULL));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-typedef struct {
-  CourantNode data, network, loss, weights;
-} Sections;
-
-/* The sections that make a problem; the rest of a deck belongs to the commands. */
-static PetscErrorCode ReadSections(CourantDeck deck, Sections *s)
-{
-  const CourantNode root = CourantDeckRoot(deck);
-
-  PetscFunctionBeginUser;
-  *s = (Sections){CourantNodeChild(root, "data"), CourantNodeChild(root, "network"), CourantNodeChild(root, "loss"),
-                  CourantNodeChild(root, "weights")};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -122,7 +126,7 @@ static PetscErrorCode CreateShared(CourantProblem problem, int order, CourantEva
 /* CourantProblemSetUp - Reads the data, shapes the network, and allocates what gradients and products need. Collective. */
 PetscErrorCode CourantProblemSetUp(CourantProblem problem)
 {
-  Sections s;
+  const CourantTop *top = &problem->top;
   PetscMPIInt size;
   double *mask;
 
@@ -130,13 +134,12 @@ PetscErrorCode CourantProblemSetUp(CourantProblem problem)
   if (problem->net) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CourantMemoryBudget(problem->comm, problem->memory_text[0] ? problem->memory_text : NULL, &problem->memory));
   PetscCall(CourantBackendGet(problem->comm, 64, problem->isa[0] ? problem->isa : NULL, &problem->backend));
-  PetscCall(ReadSections(problem->deck, &s));
-  PetscCall(CourantDatasetCreate(s.data, problem->memory, &problem->data));
+  PetscCall(CourantDatasetCreate(top->data, problem->memory, &problem->data));
   const CourantShape in = {problem->data->h, problem->data->w, problem->data->c};
-  PetscCall(CourantNetCreate(s.network, s.loss, in, &problem->net));
-  PetscCall(CourantWeightsRead(s.weights, &problem->weights));
+  PetscCall(CourantNetCreate(top->network, top->loss, in, &problem->net));
+  PetscCall(CourantWeightsRead(top->weights, &problem->weights));
   const char *wrong = CourantLossType(problem->net->loss)->Check((PetscInt)CourantShapeSize(problem->net->out), problem->data->n, problem->data->labels);
-  if (wrong) CourantNodeError(s.loss, "%s", wrong);
+  if (wrong) CourantNodeError(top->loss, "%s", wrong);
 
   const PetscInt p = problem->net->size;
   PetscCall(VecCreate(problem->comm, &problem->mask));

@@ -4,9 +4,16 @@
 #include "net/evaluator.h"
 #include "net/weights.h"
 
+/* A deck's sections. */
+typedef struct {
+  char model[COURANT_TEXT_SIZE], about[COURANT_TEXT_SIZE];
+  CourantNode data, network, loss, weights, train, map;
+} CourantTop;
+
 struct _CourantProblem {
   MPI_Comm comm;
   CourantDeck deck; /* borrowed */
+  CourantTop top;
   CourantDataset data;
   CourantNet net;
   CourantWeights weights;

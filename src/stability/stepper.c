@@ -4,29 +4,19 @@
   TSComputeLinearStability() knows a few types only. Here any TS type steps u' = z u, a complex z as the real 2 x 2 system, with step 1: then
   u_1 = R(z) u_0. Many z are probed at once, as blocks of one system.
 */
-#include "stability/stepper.h"
-#include "core/suggest.h"
+#include "core/error.h"
+#include "courant.h"
+#include "dynamics/steppers.h"
 #include <math.h>
-#include <string.h>
 
-/* Steppers that take the right-hand side as RHSFunction; all others get it as IFunction and IJacobian. */
-static const char *const explicit_types[] = {TSEULER, TSRK, TSSSP};
-
-/* Steppers that do not step a plain u' = f(u) (they want a partition or a splitting), or do it wrongly when nothing is split. */
-static const char *const refused_types[] = {TSMIMEX, TSBASICSYMPLECTIC, TSMPRK, TSIRK, TSGLEE, TSGLLE, TSALPHA2, TSDISCGRAD, TSPSEUDO, TSPYTHON};
-
-static PetscBool IsAmong(const char *type, int n, const char *const types[])
-{
-  for (int i = 0; i < n; i++)
-    if (!strcmp(type, types[i])) return PETSC_TRUE;
-  return PETSC_FALSE;
-}
-
-/* CourantStepperIsExplicit - Does this TS type take the right-hand side by TSSetRHSFunction()? */
-PetscBool CourantStepperIsExplicit(const char type[])
-{
-  return IsAmong(type, PETSC_STATIC_ARRAY_LENGTH(explicit_types), explicit_types);
-}
+struct _CourantStepper {
+  MPI_Comm comm;
+  char prefix[32];
+  char type[64]; /* of the TS, after SetUp */
+  PetscBool set_up;
+  PetscBool one_step; /* R(z) exists: two steps are R(z)^2 */
+  PetscReal limit;    /* |R(-x)| <= 1 for 0 <= x <= limit; infinite where there is none */
+};
 
 static PetscErrorCode IFunction(TS ts, PetscReal t, Vec u, Vec udot, Vec f, void *J)
 {
@@ -63,24 +53,6 @@ static PetscErrorCode CreateBlocks(PetscInt n, const PetscReal re[], const Petsc
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantStepperConfigure - What every TS of this library starts from: fixed steps, Euler unless options say otherwise. */
-PetscErrorCode CourantStepperConfigure(TS ts, const char prefix[])
-{
-  TSAdapt adapt;
-
-  PetscFunctionBeginUser;
-  PetscCall(TSSetOptionsPrefix(ts, prefix));
-  PetscCall(TSSetProblemType(ts, TS_NONLINEAR));
-  PetscCall(TSSetType(ts, TSEULER));
-  PetscCall(TSSetExactFinalTime(ts, TS_EXACTFINALTIME_STEPOVER));
-  PetscCall(TSSetMaxTime(ts, 1e300));
-  PetscCall(TSSetMaxSteps(ts, PETSC_MAX_INT));
-  PetscCall(TSSetTimeStep(ts, 1));
-  PetscCall(TSGetAdapt(ts, &adapt));
-  PetscCall(TSAdaptSetType(adapt, TSADAPTNONE));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* A stepper for u' = J u. */
 static PetscErrorCode CreateProbe(CourantStepper stepper, Mat J, TS *ts, Mat *B)
 {
@@ -102,7 +74,7 @@ static PetscErrorCode CreateProbe(CourantStepper stepper, Mat J, TS *ts, Mat *B)
   PetscCall(TSSetFromOptions(*ts));
   PetscCall(TSGetType(*ts, &type));
   PetscCall(PetscStrncpy(stepper->type, type, sizeof stepper->type));
-  if (IsAmong(type, PETSC_STATIC_ARRAY_LENGTH(refused_types), refused_types))
+  if (CourantStepperIsRefused(type))
     CourantInputError(stepper->comm, "-ts_type %s: this stepper cannot be probed, it does not step a plain u' = f(u)", type);
   if (CourantStepperIsExplicit(type)) {
     PetscCall(TSSetRHSFunction(*ts, NULL, TSComputeRHSFunctionLinear, NULL));

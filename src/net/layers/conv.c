@@ -7,16 +7,12 @@
 #include "jet/fourier.h"
 #include "jet/plane.h"
 #include "net/layerops.h"
+#include "net/layers/conv.h"
 #include <math.h>
 
-enum { VALID, SAME, CIRCULAR };
 enum { FOURIER_FROM = 16 }; /* kernels of this size and larger go through FFTW */
 
-typedef struct {
-  PetscInt channels, kernel[2];
-  int padding; /* -1 - VALID, .. or pixels */
-  PetscBool bias;
-} Conv;
+typedef CourantConvOptions Conv;
 
 static const CourantKey keys[] = {
     {"channels", COURANT_KEY_INT, offsetof(Conv, channels), NULL, 1, 1 << 20, .help = "output channels"},
@@ -60,10 +56,10 @@ static Geometry GeometryOf(const CourantLayer *layer)
   Geometry g = {.ic = (int)layer->in.c, .oc = (int)o->channels, .kh = (int)o->kernel[0], .kw = (int)o->kernel[1],
                 .h = (int)layer->in.h, .w = (int)layer->in.w, .ho = (int)layer->out.h, .wo = (int)layer->out.w};
 
-  g.circular = o->padding == -1 - CIRCULAR;
+  g.circular = o->padding == COURANT_PADDING_CIRCULAR;
   g.fourier = g.kh >= FOURIER_FROM && g.kw >= FOURIER_FROM;
-  g.top = o->padding >= 0 ? o->padding : o->padding == -1 - VALID ? 0 : (g.kh - 1) / 2;
-  g.left = o->padding >= 0 ? o->padding : o->padding == -1 - VALID ? 0 : (g.kw - 1) / 2;
+  g.top = o->padding >= 0 ? o->padding : o->padding == COURANT_PADDING_VALID ? 0 : (g.kh - 1) / 2;
+  g.left = o->padding >= 0 ? o->padding : o->padding == COURANT_PADDING_VALID ? 0 : (g.kw - 1) / 2;
   g.hp = g.ho + g.kh - 1;
   g.wp = g.wo + g.kw - 1;
   g.margin_y = layer->first || g.fourier ? 0 : g.kh - 1;
@@ -87,13 +83,13 @@ static PetscErrorCode SetUp(CourantLayer *layer)
   const PetscInt pad = o->padding >= 0 ? o->padding : 0;
 
   PetscFunctionBeginUser;
-  if (o->padding == -1 - SAME && (kh % 2 == 0 || kw % 2 == 0))
+  if (o->padding == COURANT_PADDING_SAME && (kh % 2 == 0 || kw % 2 == 0))
     CourantNodeError(layer->node, "padding: same needs an odd kernel, not %dx%d", (int)kh, (int)kw);
-  if (o->padding == -1 - CIRCULAR && (kh > in.h || kw > in.w))
+  if (o->padding == COURANT_PADDING_CIRCULAR && (kh > in.h || kw > in.w))
     CourantNodeError(layer->node, "a %dx%d kernel wraps more than once around the %dx%d input", (int)kh, (int)kw, (int)in.h, (int)in.w);
   layer->out = in;
   layer->out.c = o->channels;
-  if (o->padding >= 0 || o->padding == -1 - VALID) {
+  if (o->padding >= 0 || o->padding == COURANT_PADDING_VALID) {
     layer->out.h = in.h + 2 * pad - kh + 1;
     layer->out.w = in.w + 2 * pad - kw + 1;
   }

@@ -1,0 +1,37 @@
+#pragma once
+/* A subcommand, one file of src/cmd each. */
+#include "core/error.h"
+
+typedef struct {
+  const char *name;     /* with its dash */
+  const char *argument; /* "VALUE"; NULL: a flag */
+  const char *help;
+} CourantOption;
+
+typedef struct {
+  const char *name, *argument; /* "MODEL", "FILE", "[COMMAND]" or NULL */
+  const char *summary;         /* one line */
+  const char *description;
+  const CourantOption *options; /* the last has no name */
+  const char *solvers;          /* prefixes of PETSc's and SLEPc's options, or NULL */
+  PetscBool bare;               /* runs without PETSc */
+  PetscErrorCode (*Run)(const char *argument);
+} CourantCommandOps;
+
+extern const int CourantCommandCount;
+const CourantCommandOps *CourantCommand(int index);
+const CourantCommandOps *CourantCommandFind(const char *name);
+
+/* Options of every command that takes a model. */
+#define COURANT_MODEL_OPTIONS                                                                                \
+  {"-set", "KEY=VALUE,..", "put values over those of the deck, as in -set network.0.conv.kernel=16,train.steps=50"}, \
+      {"-threads", "N", "threads of each rank (default: the processors there are)"},                         \
+      {"-memory", "AMOUNT", "memory for samples and activations, of the node, such as 2GB (default: a quarter of it)"}, \
+      {"-isa", "NAME", "instruction set of the kernels: baseline, avx2, avx512 (default: the best there is)"}
+
+/* Options of every command that writes a result file. */
+#define COURANT_RESULT_OPTIONS                                                                               \
+  {"-output", "FILE", "the result file (default: MODEL's name and the command, in this folder)"},            \
+      {"-force", NULL, "write over a result file that is there"},                                            \
+      {"-resume", NULL, "go on from FILE.partial of an interrupted run"},                                    \
+      {"-quiet", NULL, "print nothing but errors"}

@@ -1,0 +1,7 @@
+#pragma once
+/* A map on a terminal. */
+#include "stability/map.h"
+
+PetscErrorCode CourantDrawMap(CourantMap);
+PetscErrorCode CourantPrintRows(CourantMap);
+PetscErrorCode CourantPrintChecks(CourantMap, const CourantAgreement *);

@@ -1,0 +1,93 @@
+/* courant help: generated from the tables that do the work. */
+#include "cmd/command.h"
+#include "data/dataset.h"
+#include "net/net.h"
+#include <string.h>
+
+static void PrintOptions(const CourantOption *options)
+{
+  for (const CourantOption *o = options; o && o->name; o++) {
+    char left[64];
+    snprintf(left, sizeof left, "%s %s", o->name, o->argument ? o->argument : "");
+    printf("  %-26s %s\n", left, o->help);
+  }
+}
+
+static PetscErrorCode PrintCommand(const CourantCommandOps *command)
+{
+  PetscFunctionBeginUser;
+  printf("courant %s%s%s%s\n\n%s\n", command->name, command->argument ? " " : "", command->argument ? command->argument : "",
+         command->options ? " [options]" : "", command->description);
+  if (command->options) {
+    printf("\nOptions:\n");
+    PrintOptions(command->options);
+  }
+  if (command->solvers) printf("\nSolvers take every option of PETSc and SLEPc:\n%s", command->solvers);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintOverview(void)
+{
+  PetscFunctionBeginUser;
+  printf("courant computes where gradient descent on a convolutional network is stable.\n\n");
+  for (int i = 0; i < CourantCommandCount; i++) {
+    const CourantCommandOps *c = CourantCommand(i);
+    char left[64];
+    snprintf(left, sizeof left, "courant %s %s", c->name, c->argument ? c->argument : "");
+    printf("  %-26s %s\n", left, c->summary);
+  }
+  printf("  %-26s %s\n", "courant --version", "versions of courant and of what it stands on");
+  printf("\nMODEL is a deck (YAML), such as models/one-layer.yaml; under MPI: mpiexec -n 8 courant ...\n"
+         "'courant help COMMAND' tells more of a command, 'courant help deck' what a deck may hold.\n");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void PrintKeys(const CourantKey *keys)
+{
+  for (const CourantKey *k = keys; k->name; k++) {
+    const char *preset = !k->preset ? "required" : k->preset;
+    printf("      %-14s %s%s%s%s%s%s\n", k->name, k->help, k->choices ? ": " : "", k->choices ? k->choices : "", preset[0] ? " (" : "", preset,
+           preset[0] ? ")" : "");
+  }
+}
+
+static PetscErrorCode PrintDeck(void)
+{
+  PetscFunctionBeginUser;
+  printf("A deck is a YAML mapping: model, about, data, network, loss, weights, train, map.\n\nLayers, in the list `network`:\n");
+  for (int i = 0; i < CourantLayerTypeCount; i++) {
+    const CourantLayerOps *layer = CourantLayerType(i);
+    printf("  - %s: %s   # %s\n", layer->name, layer->examples[0], layer->help);
+    PrintKeys(layer->keys);
+  }
+  printf("\nSources of samples, in `data` (with `limit: n`, the first n samples):\n");
+  for (int i = 0; i < CourantSourceCount; i++) {
+    printf("  source: %s   # %s\n", CourantSource(i)->name, CourantSource(i)->help);
+    PrintKeys(CourantSource(i)->keys);
+  }
+  printf("\nLosses:\n");
+  for (int i = 0; i < CourantLossTypeCount; i++) printf("  loss: %s   # %s\n", CourantLossType(i)->name, CourantLossType(i)->help);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Run(const char *name)
+{
+  PetscFunctionBeginUser;
+  if (!name) PetscCall(PrintOverview());
+  else if (!strcmp(name, "deck")) PetscCall(PrintDeck());
+  else if (CourantCommandFind(name)) PetscCall(PrintCommand(CourantCommandFind(name)));
+  else {
+    fprintf(stderr, "courant: no help on '%s'; 'courant help' lists the commands\n", name);
+    PetscFunctionReturn(COURANT_ERR_INPUT);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+const CourantCommandOps CourantCommand_help = {
+    .name = "help",
+    .argument = "[COMMAND]",
+    .summary = "what a command does and takes",
+    .description = "Explains a command; 'courant help deck' lists what a deck may hold.",
+    .bare = PETSC_TRUE,
+    .Run = Run,
+};

@@ -1,0 +1,408 @@
+/* courant map: the stability map over learning rate and weight decay. */
+#include "cmd/draw.h"
+#include "cmd/options.h"
+#include "cmd/result.h"
+#include "core/interrupt.h"
+#include "core/progress.h"
+#include "stability/map.h"
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- the result file: one entry per dataset ---- */
+
+#define REGIMES  "stable restrained divergent unstable_flow undecided past_limit"
+#define OUTCOMES "stable restrained divergent undecided"
+#define VERDICTS "agree disagree undecided"
+#define STATUSES "converged not_converged multiple no_equilibrium kink degenerate"
+
+#define WEIGHT_DECAY "/map/weight_decay"
+
+typedef struct {
+  CourantResultEntry entry;
+  size_t offset; /* of its member in a row or a cell */
+} Field;
+
+static const Field row_fields[] = {
+#define ROW(name, type, long_name, units, ...)                                                               \
+  {{"/map/" #name, COURANT_RESULT_##type, {WEIGHT_DECAY}, long_name, units, __VA_ARGS__}, offsetof(CourantMapRow, name)}
+    ROW(m_max, REAL, "largest eigenvalue of H + alpha D", "1"),
+    ROW(m_min, REAL, "smallest eigenvalue of H + alpha D", "1"),
+    ROW(lambda_max, REAL, "sharpness: largest eigenvalue of the Hessian H", "1"),
+    ROW(lambda_min, REAL, "smallest eigenvalue of the Hessian H", "1"),
+    ROW(residual_max, REAL, "residual of the largest eigenvalue: one lies within this distance", "1", .formula = "|A v - m v|"),
+    ROW(residual_min, REAL, "residual of the smallest eigenvalue: one lies within this distance", "1", .formula = "|A v - m v|"),
+    ROW(multiplicity, INT, "multiplicity of the largest eigenvalue", "1"),
+    ROW(neutral_modes, INT, "modes with |m| <= 1e-9 |H|, left out of growth", "1"),
+    ROW(gradient_norm, REAL, "norm of the objective's gradient at theta*", "1", .formula = "|grad L + alpha D theta|"),
+    ROW(parameter_norm, REAL, "norm of theta*", "1", .formula = "|theta|"),
+    ROW(branch, ENUM, "branch of equilibria, 0 the one continued from the largest weight decay, one more after each fold", "1"),
+    ROW(status, ENUM, "status of state and spectrum", "1", .meanings = STATUSES),
+    ROW(limit, REAL, "learning-rate limit of linear stability", "1", .formula = "reach / m_max; interval reach / (m_max -+ residual_max)"),
+    ROW(limit_von_neumann, REAL, "sufficient learning-rate limit by the symbol of the data", "1",
+        .formula = "reach / (alpha + sup_w mean_i max((s-y) r'')^+ |I^(w)|^2 / M + mean_i s (1-s) |g|^2)"),
+    ROW(limit_far_field, REAL, "learning-rate limit of boundedness, for bounded gradients", "1", .formula = "reach / alpha"),
+    ROW(flip_coefficient, REAL, "coefficient c of the flip normal form at the limit", "1",
+        .formula = "(eta_c/2) D3 . (H + alpha D)^-1 D3 - (eta_c/6) D4"),
+    ROW(flip_status, ENUM, "status of the flip coefficient", "1", .meanings = STATUSES),
+    ROW(basin_radius, REAL, "distance of the unstable 2-cycle that bounds the basin at 0.99 of the limit", "1",
+        .formula = "sqrt((2 - eta m_max) / |c|) at eta = 0.99 limit, for c < 0"),
+#undef ROW
+};
+
+#define GRID(group) {group "weight_decay", group "learning_rate"}
+#define CELL(group, name, member, type, long_name, units, ...)                                               \
+  {{group #name, COURANT_RESULT_##type, GRID(group), long_name, units, __VA_ARGS__}, offsetof(CourantMapCell, member)}
+
+static const Field prediction_fields[] = {
+    CELL("/map/", growth, growth, REAL, "linearised amplification factor per step, over the modes that are not neutral", "1", .formula = "max |R|"),
+    CELL("/map/", regime, regime, ENUM, "predicted regime", "1", .meanings = REGIMES),
+};
+
+static const Field local_fields[] = {
+    CELL("/trainer/local/", growth, local_growth, REAL, "measured growth per step of a small difference of two runs", "1"),
+    CELL("/trainer/local/", verdict, local_verdict, ENUM, "measured and predicted growth on the same side of 1", "1", .meanings = VERDICTS),
+};
+
+static const Field global_fields[] = {
+    CELL("/trainer/global/", regime, global_regime, ENUM, "what became of training from the deck's weights", "1", .meanings = OUTCOMES),
+    CELL("/trainer/global/", amplitude, amplitude, REAL, "half the largest distance between two of the last 64 states", "1"),
+    CELL("/trainer/global/", period, period, INT, "period of the last states, 0 none", "steps"),
+    CELL("/trainer/global/", final_loss, final_loss, REAL, "loss L of the last state", "1"),
+    CELL("/trainer/global/", distance, distance, REAL, "distance of the last state from theta*", "1", .formula = "|theta - theta*|"),
+};
+
+typedef struct {
+  const char *group;
+  const Field *fields;
+  int n;
+} Group;
+
+#define LENGTH(array) ((int)PETSC_STATIC_ARRAY_LENGTH(array))
+
+static const Group cell_groups[] = {
+    {"/map/", prediction_fields, LENGTH(prediction_fields)},
+    {"/trainer/local/", local_fields, LENGTH(local_fields)},
+    {"/trainer/global/", global_fields, LENGTH(global_fields)},
+};
+
+static const CourantResultEntry parameters = {"/map/parameters", COURANT_RESULT_REAL, {WEIGHT_DECAY, "/map/parameter"},
+                                              "weights theta* of each row, in PyTorch's order", "1"};
+enum { PARAMETERS_WRITTEN = 1000000 };
+
+/* Is this group part of the map that the deck asks for? */
+static PetscBool HasGroup(CourantMap map, const Group *group)
+{
+  if (group->fields == local_fields) return map->settings.local;
+  if (group->fields == global_fields) return map->settings.global && !map->by_ts ? PETSC_TRUE : PETSC_FALSE;
+  return PETSC_TRUE;
+}
+
+static PetscErrorCode AddScales(CourantMap map, CourantResult file, const char group[])
+{
+  char path[64];
+
+  PetscFunctionBeginUser;
+  snprintf(path, sizeof path, "%sweight_decay", group);
+  PetscCall(CourantResultAddScale(file, path, (int)map->nw, map->weight_decay, "weight decay alpha", "1"));
+  snprintf(path, sizeof path, "%slearning_rate", group);
+  PetscCall(CourantResultAddScale(file, path, (int)map->nl, map->learning_rate, "learning rate eta", "1"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CreateDatasets(CourantMap map, CourantResult file)
+{
+  static const char *const names[] = {"equilibrium", "init", "zero", "zero_frozen", "file"};
+  double *index;
+
+  PetscFunctionBeginUser;
+  for (int g = 0; g < LENGTH(cell_groups); g++) {
+    if (!HasGroup(map, &cell_groups[g])) continue;
+    PetscCall(AddScales(map, file, cell_groups[g].group));
+    for (int i = 0; i < cell_groups[g].n; i++) PetscCall(CourantResultAdd(file, &cell_groups[g].fields[i].entry));
+  }
+  for (int i = 0; i < LENGTH(row_fields); i++) PetscCall(CourantResultAdd(file, &row_fields[i].entry));
+  if (map->p <= PARAMETERS_WRITTEN) {
+    PetscCall(PetscMalloc1(map->p, &index));
+    for (PetscInt i = 0; i < map->p; i++) index[i] = (double)i;
+    PetscCall(CourantResultAddScale(file, "/map/parameter", (int)map->p, index, "index of a weight", "1"));
+    PetscCall(PetscFree(index));
+    PetscCall(CourantResultAdd(file, &parameters));
+  }
+  PetscCall(CourantResultSetString(file, "/map", "linearise", names[map->settings.linearise]));
+  PetscCall(CourantResultSetString(file, "/map", "rule", map->rule->name));
+  const char *type;
+  PetscReal reach = map->rule->limit;
+  PetscCall(CourantStepperGetType(map->stepper, &type, NULL));
+  if (map->by_ts) PetscCall(CourantStepperGetRealLimit(map->stepper, &reach));
+  PetscCall(CourantResultSetString(file, "/map", "time_stepper", type));
+  PetscCall(CourantResultSetReal(file, "/map", "reach", reach));
+  PetscCall(CourantResultSetInt(file, WEIGHT_DECAY, "exact_multiplicity", map->p <= 2048));
+  if (map->settings.local) {
+    PetscCall(CourantResultSetString(file, "/trainer/local", "method", map->at_rest ? "two runs, one from theta*, their difference rescaled" :
+                                     "delta + eta J delta, J by differences of the trainer's gradients: theta* is no equilibrium"));
+    PetscCall(CourantResultSetInt(file, "/trainer/local", "steps", (int)map->settings.steps));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Members of n structs of `stride` bytes to a contiguous array, or back. */
+static void Transfer(const CourantResultType type, size_t n, char *structs, size_t stride, char *array, PetscBool back)
+{
+  const size_t size = type == COURANT_RESULT_REAL ? sizeof(double) : type == COURANT_RESULT_INT ? sizeof(int) : 1;
+  for (size_t i = 0; i < n; i++) {
+    if (back) memcpy(structs + i * stride, array + i * size, size);
+    else memcpy(array + i * size, structs + i * stride, size);
+  }
+}
+
+/* All datasets out of the map's rows and cells, or back into them. */
+static PetscErrorCode Exchange(CourantMap map, CourantResult file, PetscBool back)
+{
+  const size_t nw = (size_t)map->nw, cells = nw * (size_t)map->nl;
+  char *array;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(sizeof(double) * cells, &array));
+  for (int g = -1; g < LENGTH(cell_groups); g++) {
+    const Field *fields = g < 0 ? row_fields : cell_groups[g].fields;
+    const int n = g < 0 ? LENGTH(row_fields) : cell_groups[g].n;
+    const size_t count = g < 0 ? nw : cells, stride = g < 0 ? sizeof(CourantMapRow) : sizeof(CourantMapCell);
+    if (g >= 0 && !HasGroup(map, &cell_groups[g])) continue;
+    for (int i = 0; i < n; i++) {
+      const CourantResultEntry *entry = &fields[i].entry;
+      char *structs = (g < 0 ? (char *)map->rows : (char *)map->cells) + fields[i].offset;
+      if (back) PetscCall(CourantResultRead(file, entry->path, entry->type, count, array));
+      Transfer(entry->type, count, structs, stride, array, back);
+      if (!back) PetscCall(CourantResultWrite(file, entry->path, array));
+    }
+  }
+  PetscCall(PetscFree(array));
+  if (back) PetscCall(CourantResultGetReal(file, "/map/m_max", "missed_probability", &map->missed));
+  else PetscCall(CourantResultSetReal(file, "/map/m_max", "missed_probability", map->missed));
+  if (map->p > PARAMETERS_WRITTEN) PetscFunctionReturn(PETSC_SUCCESS);
+  if (back) PetscCall(CourantResultRead(file, parameters.path, parameters.type, nw * (size_t)map->p, map->states));
+  else PetscCall(CourantResultWrite(file, parameters.path, map->states));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Takes what an interrupted run has done; the axes have to be the same. */
+static PetscErrorCode Resume(CourantMap map, const CourantOutput *output)
+{
+  const struct {
+    const char *path;
+    PetscInt n;
+    const PetscReal *values;
+  } axes[] = {{"/map/learning_rate", map->nl, map->learning_rate}, {WEIGHT_DECAY, map->nw, map->weight_decay}};
+
+  PetscFunctionBeginUser;
+  for (int i = 0; i < 2; i++) {
+    size_t dims[COURANT_RANK_MAX];
+    int rank;
+    double *was;
+    PetscCall(CourantResultSize(output->file, axes[i].path, &rank, dims));
+    PetscCall(PetscCalloc1(rank == 1 ? dims[0] : 1, &was));
+    if (rank == 1) PetscCall(CourantResultRead(output->file, axes[i].path, COURANT_RESULT_REAL, dims[0], was));
+    if (rank != 1 || dims[0] != (size_t)axes[i].n || memcmp(was, axes[i].values, dims[0] * sizeof *was))
+      CourantInputError(PETSC_COMM_SELF, "%s cannot be resumed: its %s differs; -force starts again", output->partial, axes[i].path);
+    PetscCall(PetscFree(was));
+  }
+  if (map->p > PARAMETERS_WRITTEN) PetscFunctionReturn(PETSC_SUCCESS); /* the states are not in the file: start again */
+  PetscCall(Exchange(map, output->file, PETSC_TRUE));
+  PetscCall(CourantMapRestore(map));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- the run ---- */
+
+typedef struct {
+  CourantOutput output;
+  CourantProgress progress;
+  PetscBool checking; /* the bar is that of the cross-check */
+} Session;
+
+static void Progress(double cells, void *ctx)
+{
+  CourantProgressUpdate(&((Session *)ctx)->progress, cells);
+}
+
+/* After each row and round of cells: the bar, and a checkpoint when it is due. */
+static PetscErrorCode Monitor(CourantMap map, void *ctx)
+{
+  Session *session = (Session *)ctx;
+  PetscInt rows = 0;
+
+  PetscFunctionBeginUser;
+  for (PetscInt w = 0; w < map->nw; w++) rows += map->rows[w].status != COURANT_UNSET;
+  if (rows == map->nw && !session->checking) {
+    session->checking = PETSC_TRUE;
+    CourantProgressEnd(&session->progress);
+    CourantProgressBegin(&session->progress, "cross-check", (double)(map->nw * map->nl), session->output.quiet);
+  }
+  CourantProgressUpdate(&session->progress, session->checking ? (double)map->cells_done : (double)rows);
+  if (!CourantOutputDue(&session->output) && !CourantInterrupted()) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(Exchange(map, session->output.file, PETSC_FALSE));
+  PetscCall(CourantOutputCheckpoint(&session->output));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode WriteAgreement(CourantMap map, CourantResult file, const CourantAgreement *a)
+{
+  const char *const group = "/trainer/local";
+
+  PetscFunctionBeginUser;
+  if (!map->settings.local) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CourantResultSetReal(file, group, "agreement", a->decided ? (double)a->agreed / (double)a->decided : NAN));
+  PetscCall(CourantResultSetInt(file, group, "cells_checked", (int)a->checked));
+  PetscCall(CourantResultSetInt(file, group, "cells_decided", (int)a->decided));
+  PetscCall(CourantResultSetInt(file, group, "cells_disagreeing", (int)a->disagreeing));
+  PetscCall(CourantResultSetReal(file, group, "median_relative_error", a->median_error));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintHeader(CourantMap map, const Session *session)
+{
+  const CourantProblem problem = map->problem;
+  const double states = 8. * (double)map->nw * (double)map->p;
+
+  PetscFunctionBeginUser;
+  if (session->output.quiet || map->rank) PetscFunctionReturn(PETSC_SUCCESS);
+  printf("stability map of %s: %d learning rates x %d weight decays\n", problem->top.model, (int)map->nl, (int)map->nw);
+  if (problem->top.about[0]) printf("  %s\n", problem->top.about);
+  PetscCall(CourantProblemView(problem, stdout));
+  printf("  memory %.1f MB, %d rank%s of %d thread%s, %s\n", (CourantEvaluatorMemory(problem->first) + states) / 1e6, map->size, map->size > 1 ? "s" : "",
+         (int)problem->threads, problem->threads > 1 ? "s" : "", problem->backend->isa);
+  if (session->output.resumed) printf("  resumed from %s\n", session->output.partial);
+  fflush(stdout);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintSummary(CourantMap map, const Session *session, const CourantAgreement *a)
+{
+  PetscFunctionBeginUser;
+  if (session->output.quiet) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CourantDrawMap(map));
+  PetscCall(CourantPrintRows(map));
+  PetscCall(CourantPrintChecks(map, a));
+  printf("%s written after %.1f s\n", session->output.name, CourantOutputSeconds(&session->output));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* How many rows a solver left open; the file holds them, flagged. */
+static PetscErrorCode CheckConvergence(CourantMap map)
+{
+  PetscInt open = 0;
+
+  PetscFunctionBeginUser;
+  for (PetscInt w = 0; w < map->nw; w++)
+    open += map->rows[w].status == COURANT_NOT_CONVERGED || map->rows[w].flip_status == COURANT_NOT_CONVERGED;
+  PetscCheck(!open, map->comm, PETSC_ERR_NOT_CONVERGED, "%d of %d weight decays did not converge; they are flagged in the result file", (int)open,
+             (int)map->nw);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Rank 0, at the end. */
+static PetscErrorCode Finish(CourantMap map, Session *session)
+{
+  CourantAgreement agreement;
+
+  PetscFunctionBeginUser;
+  CourantProgressEnd(&session->progress);
+  PetscCall(CourantMapGetAgreement(map, &agreement));
+  PetscCall(Exchange(map, session->output.file, PETSC_FALSE));
+  PetscCall(WriteAgreement(map, session->output.file, &agreement));
+  PetscCall(CourantOutputFinish(&session->output));
+  PetscCall(PrintSummary(map, session, &agreement));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Rank 0, when a signal has come: what is done is kept. */
+static PetscErrorCode Save(CourantMap map, Session *session)
+{
+  char name[PETSC_MAX_PATH_LEN + 64];
+
+  PetscFunctionBeginUser;
+  CourantProgressEnd(&session->progress);
+  PetscCall(Exchange(map, session->output.file, PETSC_FALSE));
+  PetscCall(CourantOutputCheckpoint(&session->output));
+  snprintf(name, sizeof name, "interrupted; %s holds what is done, -resume goes on", session->output.partial);
+  CourantErrorReplace(name);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Start(CourantMap map, Session *session)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CourantOutputCreate(&session->output, map->problem, "stability map"));
+  if (session->output.resumed) PetscCall(Resume(map, &session->output));
+  else PetscCall(CreateDatasets(map, session->output.file));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadAgain(void *map)
+{
+  return CourantMapSetSolversFromOptions((CourantMap)map);
+}
+
+extern const CourantCommandOps CourantCommand_map;
+
+static PetscErrorCode Run(const char *model)
+{
+  char overrides[4096] = "";
+  Session session = {0};
+  CourantDeck deck;
+  CourantMap map;
+  PetscBool help;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-set", overrides, sizeof overrides, NULL));
+  PetscCall(CourantDeckLoad(PETSC_COMM_WORLD, model, overrides, &deck));
+  PetscCall(CourantOptionsSpread());
+  PetscCall(CourantMapCreate(PETSC_COMM_WORLD, deck, &map));
+  PetscCall(CourantMapSetFromOptions(map));
+  PetscCall(CourantOutputOpen(map->problem, "map", &session.output));
+  PetscCall(CourantMapSetUp(map));
+  PetscCall(PetscOptionsHasHelp(NULL, &help));
+  if (!help) {
+    PetscCall(CourantOptionsCheckUsed(&CourantCommand_map, ReadAgain, map));
+    CourantCallOnRankZero(map->comm, map->rank, Start(map, &session));
+    PetscCall(PrintHeader(map, &session));
+    PetscCall(CourantMapSetMonitor(map, Monitor, Progress, &session));
+    CourantProgressBegin(&session.progress, "equilibria and spectra", (double)map->nw, session.output.quiet);
+    const PetscErrorCode code = CourantMapSolve(map);
+    if (code == PETSC_ERR_SIG && map->rank == 0) PetscCall(Save(map, &session));
+    if (code) PetscFunctionReturn(code);
+    CourantCallOnRankZero(map->comm, map->rank, Finish(map, &session));
+    PetscCall(CheckConvergence(map));
+  }
+  PetscCall(CourantOutputClose(&session.output));
+  PetscCall(CourantMapDestroy(&map));
+  PetscCall(CourantDeckDestroy(&deck));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static const CourantOption options[] = {
+    {"-learning_rate", "A,B,..", "learning rates, instead of the deck's axis"},
+    {"-weight_decay", "A,B,..", "weight decays, instead of the deck's axis"},
+    {"-points", "NxM", "learning rates x weight decays, between the deck's ends"},
+    COURANT_MODEL_OPTIONS,
+    COURANT_RESULT_OPTIONS,
+    {0},
+};
+
+const CourantCommandOps CourantCommand_map = {
+    .name = "map",
+    .argument = "MODEL",
+    .summary = "stability map over learning rate and weight decay",
+    .description = "Computes the linearised stability region of gradient descent over learning rate and weight decay: for each weight decay the\n"
+                   "equilibrium, both ends of the Hessian's spectrum with their residuals, the learning-rate limit, von Neumann's bound and the\n"
+                   "normal form of what happens past the limit. The trainer then checks every cell, locally (growth of a small difference of two\n"
+                   "runs) and globally (what becomes of training from the deck's weights).",
+    .options = options,
+    .solvers = "  -hessian_max_eps_...  -hessian_min_eps_...   both ends of the spectrum; -eps_... sets both\n"
+               "  -equilibrium_tao_...  -equilibrium_ksp_...   descent to the equilibrium, predictor; -tao_...\n"
+               "  -probe_ts_...  -flow_ts_...                  time stepper instead of Euler's: -ts_type rk -ts_rk_type 4\n"
+               "  -flip_ksp_...                                linear solve of the normal form\n"
+               "  courant map MODEL -help lists them all.\n",
+    .Run = Run,
+};

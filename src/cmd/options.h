@@ -1,0 +1,10 @@
+#pragma once
+/* The command line: PETSc's options database, and what PETSc does not check. */
+#include "cmd/command.h"
+
+PetscErrorCode CourantOptionsCheckWords(const CourantCommandOps *, int argc, char **argv);
+PetscErrorCode CourantOptionsSpread(void);
+PetscErrorCode CourantOptionsCheckUsed(const CourantCommandOps *, PetscErrorCode (*ReadAgain)(void *), void *ctx);
+PetscErrorCode CourantOptionsCheckViewers(void);
+PetscErrorCode CourantOptionsCommandLine(char **text);
+PetscErrorCode CourantOptionFlag(const char name[], PetscBool *set);

@@ -1,0 +1,183 @@
+#include "cmd/result.h"
+#include "cmd/options.h"
+#include "courant-version.h"
+#include <errno.h>
+#include <hdf5.h>
+#include <libgen.h>
+#include <math.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static const double checkpoint_seconds = 30;
+
+static double Now(void)
+{
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Wall-clock time of all runs that made the result. */
+double CourantOutputSeconds(const CourantOutput *output)
+{
+  return output->wall_before + Now() - output->started;
+}
+
+/* The name's folder has to be there and take files, before hours of work go into one. */
+static PetscErrorCode CheckFolder(const char *name)
+{
+  char copy[PETSC_MAX_PATH_LEN];
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscStrncpy(copy, name, sizeof copy));
+  const char *folder = dirname(copy);
+  PetscCheck(!access(folder, W_OK | X_OK), PETSC_COMM_WORLD, PETSC_ERR_FILE_WRITE, "-output %s: cannot write to the folder %s: %s", name,
+             folder, strerror(errno));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantOutputOpen - Options -output, -force, -resume, -quiet; decides where the result goes and refuses to write over one.
+
+  The default name is the model's and the command's, one-layer-map.h5. Before anything is computed.
+*/
+PetscErrorCode CourantOutputOpen(CourantProblem problem, const char command[], CourantOutput *output)
+{
+  PetscBool set;
+
+  PetscFunctionBeginUser;
+  *output = (CourantOutput){.started = Now(), .saved = Now()};
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &output->rank));
+  PetscCallMPI(MPI_Comm_size(PETSC_COMM_WORLD, &output->size));
+  PetscCall(CourantOptionFlag("-quiet", &output->quiet));
+  PetscCall(CourantOptionFlag("-force", &output->force));
+  PetscCall(CourantOptionFlag("-resume", &output->resume));
+  if (output->force && output->resume) CourantInputError(PETSC_COMM_WORLD, "-force starts again and -resume goes on: one of them");
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-output", output->name, sizeof output->name, &set));
+  if (!set) PetscCall(PetscSNPrintf(output->name, sizeof output->name, "%s-%s.h5", problem->top.model, command));
+  PetscCheck(snprintf(output->partial, sizeof output->partial, "%s.partial", output->name) < (int)sizeof output->partial, PETSC_COMM_WORLD,
+             PETSC_ERR_FILE_WRITE, "-output %s: name too long", output->name);
+  PetscCall(CheckFolder(output->name));
+  if (!output->force && !access(output->name, F_OK))
+    CourantInputError(PETSC_COMM_WORLD, "%s is there already; -force writes over it, -output FILE goes elsewhere", output->name);
+  if (!output->force && !output->resume && !access(output->partial, F_OK))
+    CourantInputError(PETSC_COMM_WORLD, "%s holds an interrupted run; -resume goes on with it, -force starts again", output->partial);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* One attribute that a resumed run has to share with the interrupted one. */
+static PetscErrorCode Require(CourantOutput *output, const char name[], const char what[], const char value[])
+{
+  char *was;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantResultGetString(output->file, "/", name, &was));
+  if (!was || strcmp(was, value))
+    CourantInputError(PETSC_COMM_SELF, "%s cannot be resumed: its %s differs; -force starts again", output->partial, what);
+  PetscCall(PetscFree(was));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SetAttributes(CourantOutput *output, CourantProblem problem, const char title[], const char versions[4][64])
+{
+  const CourantResult file = output->file;
+  char *line, text[COURANT_TEXT_SIZE + 128];
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantResultSetString(file, "/", "Conventions", "courant-1"));
+  snprintf(text, sizeof text, "%s of %s", title, problem->top.model);
+  PetscCall(CourantResultSetString(file, "/", "title", text));
+  PetscCall(CourantResultSetString(file, "/", "model", problem->top.model));
+  PetscCall(CourantResultSetString(file, "/", "about", problem->top.about));
+  PetscCall(CourantResultSetString(file, "/", "deck", CourantDeckText(problem->deck)));
+  PetscCall(CourantResultSetString(file, "/", "overrides", CourantDeckOverrides(problem->deck)));
+  PetscCall(CourantOptionsCommandLine(&line));
+  PetscCall(CourantResultSetString(file, "/", "command_line", line));
+  PetscCall(PetscFree(line));
+  PetscCall(CourantResultSetString(file, "/", "source", versions[0]));
+  PetscCall(CourantResultSetString(file, "/", "petsc", versions[1]));
+  PetscCall(CourantResultSetString(file, "/", "slepc", versions[2]));
+  PetscCall(CourantResultSetString(file, "/", "hdf5", versions[3]));
+  PetscCall(CourantResultSetInt(file, "/", "seed", (int)problem->weights.seed));
+  PetscCall(CourantResultSetString(file, "/", "precision", "double"));
+  PetscCall(CourantResultSetString(file, "/", "instruction_set", problem->backend->isa));
+  PetscCall(CourantResultSetInt(file, "/", "ranks", output->size));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantOutputCreate - A new result, or the content of the .partial with -resume, with the attributes of every result.
+
+  On rank 0. A .partial of another deck, version, seed or instruction set is refused.
+*/
+PetscErrorCode CourantOutputCreate(CourantOutput *output, CourantProblem problem, const char title[])
+{
+  char versions[4][64];
+  unsigned major, minor, release;
+
+  PetscFunctionBeginUser;
+  if (output->rank) PetscFunctionReturn(PETSC_SUCCESS);
+  H5get_libversion(&major, &minor, &release);
+  snprintf(versions[0], sizeof versions[0], "courant %s %s", COURANT_VERSION, COURANT_SOURCE);
+  snprintf(versions[1], sizeof versions[1], "%d.%d.%d", PETSC_VERSION_MAJOR, PETSC_VERSION_MINOR, PETSC_VERSION_SUBMINOR);
+  snprintf(versions[2], sizeof versions[2], "%d.%d.%d", SLEPC_VERSION_MAJOR, SLEPC_VERSION_MINOR, SLEPC_VERSION_SUBMINOR);
+  snprintf(versions[3], sizeof versions[3], "%u.%u.%u", major, minor, release);
+  output->resumed = output->resume && !access(output->partial, F_OK) ? PETSC_TRUE : PETSC_FALSE;
+  if (output->resumed) {
+    PetscCall(CourantResultLoad(output->partial, &output->file));
+    PetscCall(Require(output, "deck", "deck", CourantDeckText(problem->deck)));
+    PetscCall(Require(output, "overrides", "-set", CourantDeckOverrides(problem->deck)));
+    PetscCall(Require(output, "source", "version of courant", versions[0]));
+    PetscCall(Require(output, "petsc", "version of PETSc", versions[1]));
+    PetscCall(Require(output, "slepc", "version of SLEPc", versions[2]));
+    PetscCall(Require(output, "instruction_set", "instruction set (-isa)", problem->backend->isa));
+    PetscCall(CourantResultGetReal(output->file, "/", "wall_time_s", &output->wall_before));
+    if (!isfinite(output->wall_before)) output->wall_before = 0;
+  } else PetscCall(CourantResultCreate(&output->file));
+  PetscCall(SetAttributes(output, problem, title, (const char(*)[64])versions));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SetProgress(CourantOutput *output, int complete)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CourantResultSetReal(output->file, "/", "wall_time_s", CourantOutputSeconds(output)));
+  PetscCall(CourantResultSetInt(output->file, "/", "complete", complete));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantOutputDue - Is it time for a checkpoint? */
+PetscBool CourantOutputDue(const CourantOutput *output)
+{
+  return Now() - output->saved >= checkpoint_seconds ? PETSC_TRUE : PETSC_FALSE;
+}
+
+/* CourantOutputCheckpoint - Writes FILE.partial. */
+PetscErrorCode CourantOutputCheckpoint(CourantOutput *output)
+{
+  PetscFunctionBeginUser;
+  if (!output->file) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(SetProgress(output, 0));
+  PetscCall(CourantResultSave(output->file, output->partial));
+  output->saved = Now();
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantOutputFinish - Writes FILE, whole, and takes FILE.partial away. */
+PetscErrorCode CourantOutputFinish(CourantOutput *output)
+{
+  PetscFunctionBeginUser;
+  if (!output->file) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(SetProgress(output, 1));
+  PetscCall(CourantResultSave(output->file, output->name));
+  unlink(output->partial);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CourantOutputClose(CourantOutput *output)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CourantResultDestroy(&output->file));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

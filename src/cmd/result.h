@@ -1,0 +1,22 @@
+#pragma once
+/* The result file of a command: its name, the attributes all have, checkpoints and resume. */
+#include "core/result.h"
+#include "dynamics/problem.h"
+
+typedef struct {
+  CourantResult file; /* on rank 0; NULL elsewhere */
+  char name[PETSC_MAX_PATH_LEN], partial[PETSC_MAX_PATH_LEN];
+  PetscBool quiet, force, resume;
+  PetscBool resumed;     /* the content comes from a .partial */
+  double started, saved; /* seconds */
+  double wall_before;    /* of the runs that were interrupted */
+  PetscMPIInt rank, size;
+} CourantOutput;
+
+PetscErrorCode CourantOutputOpen(CourantProblem, const char command[], CourantOutput *);
+PetscErrorCode CourantOutputCreate(CourantOutput *, CourantProblem, const char title[]);
+PetscBool CourantOutputDue(const CourantOutput *);
+PetscErrorCode CourantOutputCheckpoint(CourantOutput *);
+PetscErrorCode CourantOutputFinish(CourantOutput *);
+PetscErrorCode CourantOutputClose(CourantOutput *);
+double CourantOutputSeconds(const CourantOutput *);

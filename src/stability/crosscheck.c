@@ -1,0 +1,292 @@
+/* The trainer's answer to every cell of a map, spread over threads and ranks. */
+#include "core/interrupt.h"
+#include "stability/map.h"
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+
+static const double round_seconds = 5; /* between two gatherings of what the ranks have done */
+
+/* What one thread works with. */
+typedef struct {
+  CourantTrainer trainer;
+  CourantOutcomeWork work;
+} Worker;
+
+typedef struct {
+  CourantTrainer *trainer;
+  double learning_rate, weight_decay;
+} DescentRun;
+
+static const char *StepDescent(void *ctx, int which, double theta[])
+{
+  DescentRun *run = (DescentRun *)ctx;
+  (void)which;
+  return CourantTrainerStep(run->trainer, run->learning_rate, run->weight_decay, theta);
+}
+
+typedef struct {
+  CourantMap map;
+  double learning_rate;
+} StepperRun;
+
+static PetscErrorCode StepFlow(StepperRun *run, int which, double theta[])
+{
+  Vec v = run->map->theta;
+
+  PetscFunctionBeginUser;
+  PetscCall(VecPlaceArray(v, theta));
+  PetscCall(CourantFlowStep(run->map->flow[which], run->learning_rate, v));
+  PetscCall(VecResetArray(v));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static const char *StepByStepper(void *ctx, int which, double theta[])
+{
+  return StepFlow((StepperRun *)ctx, which, theta) ? CourantErrorMessage() : NULL;
+}
+
+/* Growth of a small difference at the row's state. */
+static const char *CheckLocal(CourantMap map, Worker *worker, const CourantMapRow *row, const double *state, double learning_rate,
+                              CourantMapCell *cell)
+{
+  const char *problem;
+
+  if (map->by_ts) {
+    StepperRun run = {.map = map, .learning_rate = learning_rate};
+    PetscBool one_step = PETSC_TRUE;
+    PetscErrorCode code = CourantStepperGetType(map->stepper, NULL, &one_step);
+    for (int i = 0; i < 2 && !code; i++) {
+      code = CourantFlowSetWeightDecay(map->flow[i], row->alpha);
+      if (!code) code = CourantFlowRestart(map->flow[i]);
+    }
+    if (code) return CourantErrorMessage();
+    const CourantRunner runner = {.Step = StepByStepper, .ctx = &run, .remembers = one_step ? PETSC_FALSE : PETSC_TRUE};
+    problem = CourantLocalGrowth(&runner, state, &worker->work, &cell->local_growth);
+  } else if (map->at_rest) {
+    DescentRun run = {.trainer = &worker->trainer, .learning_rate = learning_rate, .weight_decay = row->alpha};
+    const CourantRunner runner = {.Step = StepDescent, .ctx = &run};
+    problem = CourantLocalGrowth(&runner, state, &worker->work, &cell->local_growth);
+  } else
+    problem = CourantLocalGrowthByDifferences(&worker->trainer, learning_rate, row->alpha, state, &worker->work, &cell->local_growth);
+  cell->local_verdict = (uint8_t)CourantLocalVerdict(cell->local_growth, cell->growth, map->settings.steps);
+  return problem;
+}
+
+static const char *CheckGlobal(CourantMap map, Worker *worker, const CourantMapRow *row, const double *state, double learning_rate,
+                               CourantMapCell *cell)
+{
+  CourantOutcome outcome;
+  const char *problem = CourantGlobalOutcome(&worker->trainer, learning_rate, row->alpha, map->start, &worker->work, &outcome);
+  double square = 0;
+
+  if (problem) return problem;
+  for (PetscInt i = 0; i < map->p; i++) square += (outcome.state[i] - state[i]) * (outcome.state[i] - state[i]);
+  cell->global_regime = (uint8_t)outcome.kind;
+  cell->amplitude = outcome.amplitude;
+  cell->period = outcome.period;
+  cell->final_loss = outcome.loss;
+  cell->distance = outcome.kind == COURANT_OUTCOME_DIVERGENT ? NAN : sqrt(square);
+  return NULL;
+}
+
+/* Which checks a cell takes. A stepper other than Euler is checked locally alone: the trainer is gradient descent. */
+static PetscBool TakesLocal(CourantMap map, PetscInt index)
+{
+  return map->settings.local && map->rows[index / map->nl].has_state ? PETSC_TRUE : PETSC_FALSE;
+}
+
+static PetscBool TakesGlobal(CourantMap map)
+{
+  return map->settings.global && !map->by_ts ? PETSC_TRUE : PETSC_FALSE;
+}
+
+/* CourantMapCellIsDone - Is there nothing left to check in a cell? */
+PetscBool CourantMapCellIsDone(CourantMap map, PetscInt index)
+{
+  const CourantMapCell *cell = &map->cells[index];
+  return (!TakesLocal(map, index) || cell->local_verdict != COURANT_UNSET) && (!TakesGlobal(map) || cell->global_regime != COURANT_UNSET)
+             ? PETSC_TRUE
+             : PETSC_FALSE;
+}
+
+/* Both checks of a cell; an interruption leaves it as it was. */
+static const char *CheckCell(CourantMap map, Worker *worker, PetscInt index)
+{
+  const PetscInt w = index / map->nl;
+  const CourantMapRow *row = &map->rows[w];
+  const double *state = map->states + (size_t)w * (size_t)map->p, learning_rate = map->learning_rate[index % map->nl];
+  CourantMapCell cell = map->cells[index];
+  const char *problem = NULL;
+
+  if (TakesLocal(map, index)) problem = CheckLocal(map, worker, row, state, learning_rate, &cell);
+  if (!problem && TakesGlobal(map)) problem = CheckGlobal(map, worker, row, state, learning_rate, &cell);
+  if (!problem && !CourantInterrupted()) map->cells[index] = cell;
+  return problem;
+}
+
+/* This rank's part of the cells that are left, and how far it has come. */
+typedef struct {
+  PetscInt n, next, fresh; /* cells; the next to take; the first not sent to rank 0 yet */
+  PetscInt *index;
+} Queue;
+
+static PetscErrorCode FillQueue(CourantMap map, Queue *queue)
+{
+  PetscInt left = 0;
+
+  PetscFunctionBeginUser;
+  *queue = (Queue){0};
+  PetscCall(PetscMalloc1(map->nw * map->nl, &queue->index));
+  map->cells_done = 0;
+  for (PetscInt i = 0; i < map->nw * map->nl; i++) {
+    if (CourantMapCellIsDone(map, i)) map->cells_done++;
+    else if (left++ % map->size == map->rank) queue->index[queue->n++] = i;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Works on the queue with all threads until the round is over. Returns what went wrong. */
+static const char *WorkOnQueue(CourantMap map, Queue *queue, int nworkers, Worker workers[])
+{
+  const double start = omp_get_wtime();
+  const char *problem = NULL;
+  PetscInt next = queue->next;
+
+#pragma omp parallel num_threads(nworkers) if (nworkers > 1)
+  {
+    Worker *worker = &workers[omp_get_thread_num()];
+    for (;;) {
+      PetscInt mine;
+      const char *wrong;
+#pragma omp atomic capture
+      mine = next++;
+      if (mine >= queue->n) break;
+      wrong = CheckCell(map, worker, queue->index[mine]);
+      if (wrong) {
+#pragma omp critical(courant_cross_check)
+        problem = wrong;
+      }
+      if (omp_get_thread_num() == 0 && map->progress && map->rank == 0)
+        map->progress((double)map->cells_done + (double)(mine + 1 - queue->next) * map->size, map->monitor_ctx);
+      if (wrong || CourantInterrupted() || omp_get_wtime() - start > round_seconds) break;
+    }
+  }
+  /* every index below was taken by a thread that finished it */
+  queue->next = PetscMin(next, queue->n);
+  return problem;
+}
+
+/* The cells that this rank has done since the last round go to rank 0, which tells the monitor. */
+static PetscErrorCode GatherCells(CourantMap map, Queue *queue, PetscInt *left)
+{
+  typedef struct {
+    PetscInt index;
+    CourantMapCell cell;
+  } Message;
+  const int own = (int)((size_t)(queue->next - queue->fresh) * sizeof(Message));
+  int *bytes = NULL, *offsets = NULL, total = 0;
+  Message *out, *in = NULL;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(queue->next - queue->fresh + 1, &out));
+  for (PetscInt i = queue->fresh; i < queue->next; i++) {
+    memset(&out[i - queue->fresh], 0, sizeof *out);
+    out[i - queue->fresh].index = queue->index[i];
+    out[i - queue->fresh].cell = map->cells[queue->index[i]];
+  }
+  queue->fresh = queue->next;
+  PetscCall(PetscMalloc2(map->size, &bytes, map->size, &offsets));
+  PetscCallMPI(MPI_Gather(&own, 1, MPI_INT, bytes, 1, MPI_INT, 0, map->comm));
+  for (int r = 0; map->rank == 0 && r < map->size; r++) {
+    offsets[r] = total;
+    total += bytes[r];
+  }
+  PetscCall(PetscMalloc1((size_t)total / sizeof(Message) + 1, &in));
+  PetscCallMPI(MPI_Gatherv(out, own, MPI_BYTE, in, bytes, offsets, MPI_BYTE, 0, map->comm));
+  for (size_t i = 0; i < (size_t)total / sizeof(Message); i++) {
+    map->cells[in[i].index] = in[i].cell;
+    map->cells_done += CourantMapCellIsDone(map, in[i].index);
+  }
+  PetscCall(PetscFree(in));
+  PetscCall(PetscFree2(bytes, offsets));
+  PetscCall(PetscFree(out));
+  *left = queue->n - queue->next;
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, left, 1, MPIU_INT, MPI_SUM, map->comm));
+  if (map->monitor) CourantCallOnRankZero(map->comm, map->rank, map->monitor(map, map->monitor_ctx));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantMapCrossCheck - Runs the trainer in every cell that has not been checked; collective.
+
+  Each rank takes every size-th cell and its threads take them in turn; a cell's numbers do not depend on who computes it. Every five seconds rank 0 gathers
+  what is done.
+*/
+PetscErrorCode CourantMapCrossCheck(CourantMap map)
+{
+  const int nworkers = map->by_ts ? 1 : (int)map->problem->threads;
+  const char *problem = NULL;
+  PetscInt left = 1;
+  int stop = 0;
+  Worker *workers;
+  Queue queue;
+
+  PetscFunctionBeginUser;
+  if (!map->settings.local && !map->settings.global) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FillQueue(map, &queue));
+  PetscCall(PetscCalloc1(nworkers, &workers));
+  for (int i = 0; i < nworkers; i++) {
+    PetscCall(CourantTrainerCreate(map->problem, map->rule, map->mask, map->affine, &workers[i].trainer));
+    PetscCall(CourantOutcomeWorkCreate((size_t)map->p, map->settings.steps, &workers[i].work));
+  }
+  PetscCall(PetscLogEventBegin(CourantLogging.train, 0, 0, 0, 0));
+  while (left && !stop) {
+    problem = WorkOnQueue(map, &queue, nworkers, workers);
+    PetscCall(GatherCells(map, &queue, &left));
+    stop = problem || CourantInterrupted();
+    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &stop, 1, MPI_INT, MPI_MAX, map->comm));
+  }
+  PetscCall(PetscLogEventEnd(CourantLogging.train, 0, 0, 0, 0));
+  for (int i = 0; i < nworkers; i++) {
+    PetscCall(CourantTrainerDestroy(&workers[i].trainer));
+    PetscCall(CourantOutcomeWorkDestroy(&workers[i].work));
+  }
+  PetscCall(PetscFree(workers));
+  PetscCall(PetscFree(queue.index));
+  CourantInterruptCheck();
+  PetscCheck(!problem, map->comm, PETSC_ERR_NOT_CONVERGED, "the cross-check failed: %s", problem);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static int Ascending(const void *a, const void *b)
+{
+  const double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+/* CourantMapGetAgreement - Counts of the local check's verdicts, and how far measured growth is from predicted. */
+PetscErrorCode CourantMapGetAgreement(CourantMap map, CourantAgreement *a)
+{
+  double *errors;
+
+  PetscFunctionBeginUser;
+  *a = (CourantAgreement){.median_error = NAN, .p99_error = NAN};
+  PetscCall(PetscMalloc1(map->nw * map->nl, &errors));
+  for (PetscInt i = 0; i < map->nw * map->nl; i++) {
+    const CourantMapCell *cell = &map->cells[i];
+    if (cell->local_verdict == COURANT_UNSET) continue;
+    a->checked++;
+    if (cell->local_verdict == COURANT_VERDICT_UNDECIDED) continue;
+    a->agreed += cell->local_verdict == COURANT_AGREE;
+    a->disagreeing += cell->local_verdict == COURANT_DISAGREE;
+    errors[a->decided++] = fabs(cell->local_growth - cell->growth) / cell->growth;
+  }
+  qsort(errors, (size_t)a->decided, sizeof *errors, Ascending);
+  if (a->decided) {
+    a->median_error = errors[a->decided / 2];
+    a->p99_error = errors[(PetscInt)(0.99 * (double)(a->decided - 1))];
+  }
+  PetscCall(PetscFree(errors));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

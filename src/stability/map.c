@@ -1,0 +1,598 @@
+#include "stability/map.h"
+#include "core/interrupt.h"
+#include <math.h>
+#include <string.h>
+
+/* ---- settings ---- */
+
+typedef struct {
+  double from, to;
+  PetscInt points;
+  int scale;
+  CourantReals values;
+} Axis;
+
+static const CourantKey axis_keys[] = {
+    {"from", COURANT_KEY_REAL, offsetof(Axis, from), "", .help = "first value"},
+    {"to", COURANT_KEY_REAL, offsetof(Axis, to), "", .help = "last value"},
+    {"points", COURANT_KEY_INT, offsetof(Axis, points), "", 1, 1 << 20, .help = "number of values"},
+    {"scale", COURANT_KEY_CHOICE, offsetof(Axis, scale), "linear", .choices = "linear|log", .help = "how they are spaced"},
+    {"values", COURANT_KEY_REALS, offsetof(Axis, values), "", .help = "the values themselves, instead"},
+    {0},
+};
+
+typedef struct {
+  CourantNode learning_rate, weight_decay, cross_check;
+} MapNodes;
+
+static const CourantKey node_keys[] = {
+    {"learning_rate", COURANT_KEY_NODE, offsetof(MapNodes, learning_rate), "", .help = "the axis of learning rates"},
+    {"weight_decay", COURANT_KEY_NODE, offsetof(MapNodes, weight_decay), "", .help = "the axis of weight decays"},
+    {"cross_check", COURANT_KEY_NODE, offsetof(MapNodes, cross_check), "", .help = "what the trainer is to check"},
+    {0},
+};
+
+static const CourantKey map_keys[] = {
+    {"linearise", COURANT_KEY_CHOICE, offsetof(CourantMapSettings, linearise), "equilibrium",
+     .choices = "equilibrium|init|zero|zero_frozen|file", .help = "the weights to linearise at"},
+    {"file", COURANT_KEY_PATH, offsetof(CourantMapSettings, file), "", .help = "weights for linearise: file"},
+    {0},
+};
+
+static const CourantKey check_keys[] = {
+    {"local", COURANT_KEY_BOOL, offsetof(CourantMapSettings, local), "true", .help = "compare growth with two neighbouring runs"},
+    {"global", COURANT_KEY_BOOL, offsetof(CourantMapSettings, global), "true", .help = "train from the deck's weights"},
+    {"steps", COURANT_KEY_INT, offsetof(CourantMapSettings, steps), "2000", 100, 1e8, .help = "the longest run"},
+    {0},
+};
+
+/*
+  An axis of a map, with the lowest value it may have. A deck without it gives the one value of the train section; option holds values that go
+  before the deck's, points a number of points that does (0: the deck's).
+*/
+static PetscErrorCode ReadAxis(CourantNode node, const char option[], double lowest, double single, PetscInt points, CourantReals *values)
+{
+  Axis axis = {.from = NAN, .to = NAN};
+  PetscReal given[1024];
+  PetscInt n = PETSC_STATIC_ARRAY_LENGTH(given);
+  PetscBool set;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantNodeRead(node, 1, (CourantTable[]){{axis_keys, &axis}}));
+  PetscCall(PetscOptionsGetRealArray(NULL, NULL, option, given, &n, &set));
+  if (set || !node.id) {
+    PetscCall(PetscFree(axis.values.values));
+    values->n = set ? n : 1;
+    PetscCall(PetscMalloc1(values->n, &values->values));
+    for (PetscInt i = 0; i < values->n; i++) {
+      values->values[i] = set ? given[i] : single;
+      if (!(values->values[i] >= lowest) || !isfinite(values->values[i]))
+        CourantInputError(node.deck ? CourantDeckComm(node.deck) : PETSC_COMM_WORLD, "%s %g: expected numbers %s 0", option, values->values[i], lowest > 0 ? "above" : "of at least");
+    }
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  if (points && axis.values.n) CourantNodeError(node, "-points: this axis is given by its values");
+  if (points) axis.points = points;
+  const PetscBool range = isfinite(axis.from) || isfinite(axis.to) || axis.points ? PETSC_TRUE : PETSC_FALSE;
+  if (axis.values.n && range) CourantNodeError(node, "expected either values: [..] or from, to and points, not both");
+  if (!axis.values.n) {
+    if (!isfinite(axis.from) || !isfinite(axis.to) || !axis.points) CourantNodeError(node, "expected from, to and points, or values: [..]");
+    if (axis.scale && !(axis.from > 0 && axis.to > 0)) CourantNodeError(node, "scale: log needs from and to above 0");
+    axis.values.n = axis.points;
+    PetscCall(PetscMalloc1(axis.points, &axis.values.values));
+    for (PetscInt i = 0; i < axis.points; i++) {
+      const double t = axis.points > 1 ? (double)i / (double)(axis.points - 1) : 0;
+      axis.values.values[i] = i == 0                 ? axis.from
+                              : i == axis.points - 1 ? axis.to
+                              : axis.scale           ? axis.from * pow(axis.to / axis.from, t)
+                                                     : axis.from + t * (axis.to - axis.from);
+    }
+  }
+  *values = axis.values;
+  for (PetscInt i = 0; i < values->n; i++)
+    if (!(values->values[i] >= lowest)) CourantNodeError(node, "%g is out of range: expected numbers %s 0", values->values[i], lowest > 0 ? "above" : "of at least");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* -points 64x32, learning rates by weight decays; 0: not given. */
+static PetscErrorCode ReadPoints(CourantMap map, PetscInt points[2])
+{
+  char text[64], rest;
+  int nl, nw;
+  PetscBool set;
+
+  PetscFunctionBeginUser;
+  points[0] = points[1] = 0;
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-points", text, sizeof text, &set));
+  if (!set) PetscFunctionReturn(PETSC_SUCCESS);
+  if (sscanf(text, "%dx%d%c", &nl, &nw, &rest) != 2 || nl < 1 || nw < 1 || nl > 1 << 20 || nw > 1 << 20)
+    CourantInputError(map->comm, "-points %s: expected learning rates x weight decays, such as 64x64", text);
+  points[0] = nl;
+  points[1] = nw;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadSettings(CourantMap map)
+{
+  const CourantNode node = map->problem->top.map;
+  CourantMapSettings *s = &map->settings;
+  PetscInt points[2];
+  MapNodes nodes;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantTrainRead(map->problem->top.train, &map->train));
+  s->node = node;
+  PetscCall(CourantNodeRead(node, 2, (CourantTable[]){{node_keys, &nodes}, {map_keys, s}}));
+  PetscCall(CourantNodeRead(nodes.cross_check, 1, (CourantTable[]){{check_keys, s}}));
+  PetscCall(ReadPoints(map, points));
+  PetscCall(ReadAxis(nodes.learning_rate, "-learning_rate", 1e-300, map->train.learning_rate, points[0], &s->learning_rates));
+  PetscCall(ReadAxis(nodes.weight_decay, "-weight_decay", 0, map->train.weight_decay, points[1], &s->weight_decays));
+  if (s->linearise == COURANT_LINEARISE_FILE && !s->file[0]) CourantNodeError(node, "linearise: file needs the key 'file' beside it");
+  map->nl = s->learning_rates.n;
+  map->nw = s->weight_decays.n;
+  map->learning_rate = s->learning_rates.values;
+  map->weight_decay = s->weight_decays.values;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- life ---- */
+
+/*
+  CourantMapCreate - The map that a deck's `map` section describes.
+
+  Collective on comm, whose ranks share the cells of the cross-check; the deck is borrowed.
+*/
+PetscErrorCode CourantMapCreate(MPI_Comm comm, CourantDeck deck, CourantMap *result)
+{
+  CourantMap map;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscNew(&map));
+  *result = map;
+  map->comm = comm;
+  map->deck = deck;
+  PetscCallMPI(MPI_Comm_rank(comm, &map->rank));
+  PetscCallMPI(MPI_Comm_size(comm, &map->size));
+  PetscCall(CourantProblemCreate(PETSC_COMM_SELF, deck, &map->problem));
+  PetscCall(CourantStepperCreate(PETSC_COMM_SELF, "probe_", &map->stepper));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantMapGetProblem - The problem the map is of; borrowed. */
+PetscErrorCode CourantMapGetProblem(CourantMap map, CourantProblem *problem)
+{
+  PetscFunctionBeginUser;
+  *problem = map->problem;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantMapSetMonitor - Who hears of each row and round of cells, on rank 0, and of cells at work. */
+PetscErrorCode CourantMapSetMonitor(CourantMap map, CourantMapMonitor monitor, CourantMapProgress progress, void *ctx)
+{
+  PetscFunctionBeginUser;
+  map->monitor = monitor;
+  map->progress = progress;
+  map->monitor_ctx = ctx;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantMapSetFromOptions - Reads the deck's map and train sections, and options: -learning_rate a,b,.. and -weight_decay a,b,.. (values of an axis), -points NxM,
+  and those of CourantProblemSetFromOptions(). Solvers read theirs in CourantMapSetUp().
+*/
+PetscErrorCode CourantMapSetFromOptions(CourantMap map)
+{
+  PetscFunctionBeginUser;
+  PetscCall(ReadSettings(map));
+  map->rule = CourantRule(map->train.rule);
+  PetscCall(CourantProblemSetFromOptions(map->problem));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The state that every row is linearised at, where it does not move with alpha; the chain's start where it does. */
+static PetscErrorCode SetUpState(CourantMap map)
+{
+  PetscScalar *theta;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantProblemGetInitialState(map->problem, map->theta));
+  PetscCall(VecGetArray(map->theta, &theta));
+  PetscCall(PetscArraycpy(map->start, theta, map->p));
+  if (map->settings.linearise == COURANT_LINEARISE_ZERO || map->settings.linearise == COURANT_LINEARISE_ZERO_FROZEN)
+    PetscCall(PetscArrayzero(theta, map->p));
+  if (map->settings.linearise == COURANT_LINEARISE_FILE)
+    PetscCall(CourantWeightsLoad(map->problem->net, map->settings.node, map->settings.file, theta));
+  PetscCall(VecRestoreArray(map->theta, &theta));
+  if (map->settings.linearise != COURANT_LINEARISE_ZERO_FROZEN) PetscFunctionReturn(PETSC_SUCCESS);
+
+  Vec gradient;
+  const PetscScalar *g;
+  PetscCall(CourantProblemFreezeLoss(map->problem, map->theta));
+  PetscCall(PetscMalloc1(map->p + 1, &map->affine));
+  PetscCall(VecDuplicate(map->theta, &gradient));
+  PetscCall(CourantProblemComputeLoss(map->problem, map->theta, &map->affine[map->p], gradient));
+  PetscCall(VecGetArrayRead(gradient, &g));
+  PetscCall(PetscArraycpy(map->affine, g, map->p));
+  PetscCall(VecRestoreArrayRead(gradient, &g));
+  PetscCall(VecDestroy(&gradient));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Every solver is made here, before any long computation. */
+static PetscErrorCode CreateSolvers(CourantMap map)
+{
+  PetscFunctionBeginUser;
+  for (int i = 0; i < 2; i++) PetscCall(CourantFlowCreate(map->problem, &map->flow[i]));
+  PetscCall(CourantProblemCreateHessian(map->problem, &map->H));
+  PetscCall(CourantSpectrumCreate(PETSC_COMM_SELF, &map->spectrum));
+  PetscCall(CourantSpectrumSetOperator(map->spectrum, map->H));
+  PetscCall(CourantEquilibriumCreate(map->problem, &map->equilibrium));
+  PetscCall(CourantFlipCreate(map->problem, &map->flip));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantMapSetSolversFromOptions - Every solver reads its options: prefixes probe_ and flow_ (TS), hessian_max_ and hessian_min_ (EPS), equilibrium_ (TAO, KSP), flip_
+  (KSP). Called by CourantMapSetUp(); again, it shows what options there are.
+*/
+PetscErrorCode CourantMapSetSolversFromOptions(CourantMap map)
+{
+  const char *type, *flow_type;
+  TS ts;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantStepperSetUp(map->stepper));
+  PetscCall(CourantStepperGetType(map->stepper, &type, NULL));
+  map->by_ts = strcmp(type, TSEULER) ? PETSC_TRUE : PETSC_FALSE;
+  for (int i = 0; i < 2; i++) {
+    PetscCall(CourantFlowSetFromOptions(map->flow[i]));
+    PetscCall(CourantFlowGetTS(map->flow[i], &ts));
+    PetscCall(TSGetType(ts, &flow_type));
+    if (strcmp(type, flow_type))
+      CourantInputError(map->comm, "-probe_ts_type %s and -flow_ts_type %s differ; -ts_type sets both", type, flow_type);
+  }
+  PetscCall(CourantSpectrumSetFromOptions(map->spectrum));
+  PetscCall(CourantEquilibriumSetFromOptions(map->equilibrium));
+  PetscCall(CourantFlipSetFromOptions(map->flip));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static CourantMapRow EmptyRow(double alpha)
+{
+  return (CourantMapRow){.alpha = alpha, .m_max = NAN, .m_min = NAN, .lambda_max = NAN, .lambda_min = NAN, .residual_max = NAN,
+                         .residual_min = NAN, .gradient_norm = NAN, .parameter_norm = NAN, .limit = NAN, .limit_von_neumann = NAN,
+                         .limit_far_field = NAN, .flip_coefficient = NAN, .basin_radius = NAN, .norm = NAN, .low = NAN,
+                         .high = NAN, .multiplicity = -1, .neutral_modes = -1, .branch = COURANT_UNSET, .status = COURANT_UNSET,
+                         .flip_status = COURANT_UNSET};
+}
+
+/* CourantMapSetUp - Reads data and weights, makes the solvers, and leaves every row and cell "not computed". Collective. */
+PetscErrorCode CourantMapSetUp(CourantMap map)
+{
+  const PetscScalar *mask;
+  Vec D;
+
+  PetscFunctionBeginUser;
+  if (map->rows) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CourantProblemSetUp(map->problem));
+  PetscCall(CourantProblemGetSize(map->problem, &map->p));
+  PetscCall(CourantProblemCreateVec(map->problem, &map->theta));
+  PetscCall(PetscMalloc5(map->nw, &map->rows, map->nw * map->nl, &map->cells, (size_t)map->nw * (size_t)map->p, &map->states, map->p, &map->start,
+                         map->p, &map->mask));
+  for (PetscInt w = 0; w < map->nw; w++) map->rows[w] = EmptyRow(map->weight_decay[w]);
+  for (PetscInt i = 0; i < map->nw * map->nl; i++)
+    map->cells[i] = (CourantMapCell){.growth = NAN, .local_growth = NAN, .amplitude = NAN, .final_loss = NAN, .distance = NAN, .period = -1,
+                                     .regime = COURANT_UNSET, .local_verdict = COURANT_UNSET, .global_regime = COURANT_UNSET};
+  for (size_t i = 0; i < (size_t)map->nw * (size_t)map->p; i++) map->states[i] = NAN;
+  PetscCall(CourantProblemGetDecayMask(map->problem, &D));
+  PetscCall(VecGetArrayRead(D, &mask));
+  PetscCall(PetscArraycpy(map->mask, mask, map->p));
+  PetscCall(VecRestoreArrayRead(D, &mask));
+  PetscCall(SetUpState(map));
+  map->at_rest = map->settings.linearise == COURANT_LINEARISE_EQUILIBRIUM ? PETSC_TRUE : PETSC_FALSE;
+  PetscCall(CourantProblemHasBoundedGradient(map->problem, &map->bounded));
+  if (!map->problem->decays_all) map->bounded = PETSC_FALSE; /* nothing holds what does not decay */
+  PetscCall(CreateSolvers(map));
+  PetscCall(CourantMapSetSolversFromOptions(map));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CourantMapDestroy(CourantMap *result)
+{
+  CourantMap map = *result;
+
+  PetscFunctionBeginUser;
+  if (!map) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CourantFlipDestroy(&map->flip));
+  PetscCall(CourantEquilibriumDestroy(&map->equilibrium));
+  PetscCall(CourantSpectrumDestroy(&map->spectrum));
+  for (int i = 0; i < 2; i++) PetscCall(CourantFlowDestroy(&map->flow[i]));
+  PetscCall(CourantStepperDestroy(&map->stepper));
+  PetscCall(MatDestroy(&map->H));
+  PetscCall(VecDestroy(&map->theta));
+  PetscCall(CourantProblemDestroy(&map->problem));
+  PetscCall(PetscFree5(map->rows, map->cells, map->states, map->start, map->mask));
+  PetscCall(PetscFree(map->affine));
+  PetscCall(PetscFree(map->learning_rate));
+  PetscCall(PetscFree(map->weight_decay));
+  PetscCall(PetscFree(*result));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantMapRestore - Rows, cells and states hold what an interrupted run has done: fills what follows from them. */
+PetscErrorCode CourantMapRestore(CourantMap map)
+{
+  PetscFunctionBeginUser;
+  for (PetscInt w = 0; w < map->nw; w++) map->rows[w].has_state = isfinite(map->states[(size_t)w * (size_t)map->p]) ? 1 : 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- rows ---- */
+
+/* The next row of the chain: the largest weight decay that is not done; -1 when all are. previous: the one done last, -1 at the start. */
+static PetscInt NextRow(CourantMap map, PetscInt *previous)
+{
+  PetscInt next = -1;
+
+  *previous = -1;
+  for (PetscInt w = 0; w < map->nw; w++) {
+    const CourantMapRow *row = &map->rows[w];
+    if (row->status == COURANT_UNSET) {
+      if (next < 0 || row->alpha > map->rows[next].alpha) next = w;
+    } else if (row->has_state && (*previous < 0 || row->alpha < map->rows[*previous].alpha)) *previous = w;
+  }
+  return next;
+}
+
+/* theta*(alpha) of a row, from that of the row before it. */
+static PetscErrorCode FindState(CourantMap map, PetscInt w, PetscInt previous, PetscBool *found)
+{
+  CourantMapRow *row = &map->rows[w];
+  PetscInt jumps = 0;
+  PetscScalar *theta;
+
+  PetscFunctionBeginUser;
+  *found = PETSC_TRUE;
+  if (!map->at_rest) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(VecGetArrayWrite(map->theta, &theta));
+  PetscCall(PetscArraycpy(theta, previous < 0 ? map->start : map->states + (size_t)previous * (size_t)map->p, map->p));
+  PetscCall(VecRestoreArrayWrite(map->theta, &theta));
+  PetscCall(PetscLogStagePush(CourantLogging.equilibrium));
+  if (previous < 0) PetscCall(CourantEquilibriumDescend(map->equilibrium, row->alpha, map->theta, found));
+  else PetscCall(CourantEquilibriumContinue(map->equilibrium, map->rows[previous].alpha, row->alpha, map->theta, &jumps, found));
+  PetscCall(PetscLogStagePop());
+  row->branch = (uint8_t)((previous < 0 ? 0 : map->rows[previous].branch) + jumps);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Extreme eigenvalues m, their residuals and multiplicities, and the modes that are neutral. */
+static PetscErrorCode FillSpectrum(CourantMap map, CourantMapRow *row, CourantExtreme *largest, CourantExtreme *smallest)
+{
+  const PetscBool shift = map->problem->decays_all; /* then H + alpha D has the eigenvalues lambda + alpha */
+  const PetscReal alpha = shift ? row->alpha : 0, *all;
+  PetscInt n;
+
+  PetscFunctionBeginUser;
+  if (!map->spectrum_known || !shift) {
+    PetscCall(CourantHessianSetWeightDecay(map->H, shift ? 0 : row->alpha));
+    PetscCall(PetscLogStagePush(CourantLogging.spectrum));
+    PetscCall(CourantSpectrumSolve(map->spectrum));
+    PetscCall(PetscLogStagePop());
+    map->spectrum_known = map->at_rest ? PETSC_FALSE : PETSC_TRUE;
+  }
+  PetscCall(CourantSpectrumGetExtremes(map->spectrum, largest, smallest));
+  PetscCall(CourantSpectrumGetNorm(map->spectrum, &row->norm));
+  PetscCall(CourantSpectrumGetAll(map->spectrum, &n, &all));
+  row->lambda_max = shift ? largest->value : NAN;
+  row->lambda_min = shift ? smallest->value : NAN;
+  row->m_max = largest->value += alpha;
+  row->m_min = smallest->value += alpha;
+  row->residual_max = largest->residual;
+  row->residual_min = smallest->residual;
+  row->multiplicity = (int)largest->multiplicity;
+  map->missed = fmax(map->missed, largest->missed);
+  row->status = largest->status || smallest->status ? COURANT_NOT_CONVERGED : COURANT_CONVERGED;
+
+  const PetscReal neutral = 1e-9 * row->norm;
+  row->low = row->m_min;
+  row->high = row->m_max;
+  row->neutral_modes = n ? 0 : (fabs(row->m_min) <= neutral) + (fabs(row->m_max) <= neutral);
+  if (n) row->low = row->high = NAN;
+  for (PetscInt i = 0; i < n; i++) {
+    const PetscReal m = all[i] + alpha;
+    if (fabs(m) <= neutral) row->neutral_modes++;
+    else {
+      row->low = fmin(row->low, m);
+      row->high = fmax(row->high, m);
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Is theta* an equilibrium, or a state on the way down a valley that never ends? The Newton correction it still lacks tells. */
+static PetscBool IsEquilibrium(const CourantMapRow *row)
+{
+  const double scale = (row->norm + row->alpha) * row->parameter_norm;
+  const PetscBool minimum = row->m_min >= -1e-8 * row->norm ? PETSC_TRUE : PETSC_FALSE;
+  return minimum && (row->gradient_norm <= 1e-8 * scale || row->gradient_norm <= 1e-6 * row->m_min * row->parameter_norm) ? PETSC_TRUE : PETSC_FALSE;
+}
+
+/* Learning-rate limits of a row. */
+static PetscErrorCode FillLimits(CourantMap map, CourantMapRow *row)
+{
+  PetscReal bound, reach = map->rule->limit;
+
+  PetscFunctionBeginUser;
+  if (map->by_ts) PetscCall(CourantStepperGetRealLimit(map->stepper, &reach));
+  if (!isfinite(reach)) PetscFunctionReturn(PETSC_SUCCESS);
+  if (row->low > 0 && row->high > 0) row->limit = reach / row->high;
+  PetscCall(CourantSymbolBound(map->problem, map->theta, &bound));
+  if (isfinite(bound) && map->problem->decays_all && row->alpha + bound > 0) row->limit_von_neumann = reach / (row->alpha + bound);
+  if (map->bounded && row->alpha > 0) row->limit_far_field = reach / row->alpha;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Flip coefficient, and the radius of the basin just before the edge. Of gradient descent alone: the normal form is Euler's. */
+static PetscErrorCode FillFlip(CourantMap map, CourantMapRow *row, const CourantExtreme *largest, const CourantExtreme *smallest)
+{
+  CourantFlipResult flip;
+  Vec v;
+
+  PetscFunctionBeginUser;
+  if (map->by_ts || !map->at_rest) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CourantSpectrumGetTopVector(map->spectrum, &v));
+  PetscCall(PetscLogStagePush(CourantLogging.flip));
+  PetscCall(CourantFlipCompute(map->flip, row->alpha, map->theta, v, largest, smallest, &flip));
+  PetscCall(PetscLogStagePop());
+  row->flip_coefficient = flip.coefficient;
+  row->flip_status = (uint8_t)flip.status;
+  if (flip.coefficient < 0) row->basin_radius = sqrt(0.02 / -flip.coefficient);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+enum { INNER = 62 }; /* points between the extremes where a stepper is probed when there are too many eigenvalues */
+
+/* The eigenvalues m that a stepper is probed at: the distinct ones, or the extremes and a grid between them. */
+static PetscErrorCode ProbePoints(CourantMap map, const CourantMapRow *row, PetscInt *n, PetscReal m[INNER + 2])
+{
+  const PetscReal alpha = map->problem->decays_all ? row->alpha : 0, *all;
+  PetscInt total;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantSpectrumGetAll(map->spectrum, &total, &all));
+  *n = 0;
+  for (PetscInt i = 0; i < total; i++) {
+    const PetscReal value = all[i] + alpha;
+    if (fabs(value) <= 1e-9 * row->norm || (*n && value - m[*n - 1] <= 1e-10 * row->norm)) continue;
+    if (*n == INNER + 2) {
+      *n = 0;
+      break;
+    }
+    m[(*n)++] = value;
+  }
+  if (*n == 0 && isfinite(row->low)) {
+    *n = INNER + 2;
+    for (PetscInt i = 0; i < *n; i++) m[i] = row->low + (row->high - row->low) * (double)i / (INNER + 1);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode GrowthByStepper(CourantMap map, const CourantMapRow *row, double growth[], double far_field[])
+{
+  PetscReal m[INNER + 2], *z, *factor;
+  PetscInt n;
+
+  PetscFunctionBeginUser;
+  PetscCall(ProbePoints(map, row, &n, m));
+  PetscCall(PetscMalloc2((n + 1) * map->nl, &z, (n + 1) * map->nl, &factor));
+  for (PetscInt l = 0; l < map->nl; l++) {
+    for (PetscInt i = 0; i < n; i++) z[l * (n + 1) + i] = -map->learning_rate[l] * m[i];
+    z[l * (n + 1) + n] = -map->learning_rate[l] * row->alpha;
+  }
+  PetscCall(CourantStepperComputeGrowth(map->stepper, (n + 1) * map->nl, z, NULL, factor));
+  for (PetscInt l = 0; l < map->nl; l++) {
+    growth[l] = n ? 0 : NAN;
+    for (PetscInt i = 0; i < n; i++) growth[l] = fmax(growth[l], factor[l * (n + 1) + i]);
+    far_field[l] = factor[l * (n + 1) + n];
+  }
+  PetscCall(PetscFree2(z, factor));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* For gradient descent the whole row follows from its two extreme eigenvalues. */
+static PetscErrorCode FillCells(CourantMap map, PetscInt w)
+{
+  const CourantMapRow *row = &map->rows[w];
+  const PetscBool linear = map->affine ? PETSC_TRUE : PETSC_FALSE;
+  double *growth, *far_field;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc2(map->nl, &growth, map->nl, &far_field));
+  for (PetscInt l = 0; l < map->nl; l++) {
+    growth[l] = fmax(map->rule->Growth(map->learning_rate[l], row->high), map->rule->Growth(map->learning_rate[l], row->low));
+    far_field[l] = map->rule->Growth(map->learning_rate[l], row->alpha);
+  }
+  if (map->by_ts) PetscCall(GrowthByStepper(map, row, growth, far_field));
+  for (PetscInt l = 0; l < map->nl; l++) {
+    CourantMapCell *cell = &map->cells[w * map->nl + l];
+    const double slack = map->learning_rate[l] * fmax(row->residual_max, row->residual_min);
+    cell->growth = growth[l];
+    cell->regime = (uint8_t)CourantRegimePredict(row, growth[l], slack, map->learning_rate[l], map->bounded, linear, far_field[l]);
+  }
+  PetscCall(PetscFree2(growth, far_field));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* State, spectrum, limits and predictions of one weight decay, on this rank alone. */
+static PetscErrorCode SolveRow(CourantMap map, PetscInt w)
+{
+  CourantMapRow *row = &map->rows[w];
+  CourantExtreme largest, smallest;
+  const PetscScalar *theta;
+  PetscBool found;
+  PetscInt previous;
+  Vec F;
+
+  PetscFunctionBeginUser;
+  (void)NextRow(map, &previous);
+  PetscCall(FindState(map, w, previous, &found));
+  if (found) {
+    PetscCall(CourantProblemSetState(map->problem, map->theta, NULL, NULL));
+    PetscCall(FillSpectrum(map, row, &largest, &smallest));
+    PetscCall(VecDuplicate(map->theta, &F));
+    PetscCall(CourantProblemComputeFlow(map->problem, row->alpha, map->theta, F));
+    PetscCall(VecNorm(F, NORM_2, &row->gradient_norm));
+    PetscCall(VecNorm(map->theta, NORM_2, &row->parameter_norm));
+    PetscCall(VecDestroy(&F));
+    if (map->at_rest && row->status == COURANT_CONVERGED && !IsEquilibrium(row)) found = PETSC_FALSE;
+  }
+  if (!found) {
+    *row = EmptyRow(row->alpha);
+    row->status = COURANT_NO_EQUILIBRIUM;
+    for (PetscInt l = 0; l < map->nl; l++) map->cells[w * map->nl + l].regime = COURANT_REGIME_UNDECIDED;
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  row->has_state = 1;
+  PetscCall(VecGetArrayRead(map->theta, &theta));
+  PetscCall(PetscArraycpy(map->states + (size_t)w * (size_t)map->p, theta, map->p));
+  PetscCall(VecRestoreArrayRead(map->theta, &theta));
+  PetscCall(FillLimits(map, row));
+  PetscCall(FillFlip(map, row, &largest, &smallest));
+  PetscCall(FillCells(map, w));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* All rows that are not done yet, one after another: each state is continued from the one before. */
+static PetscErrorCode SolveRows(CourantMap map)
+{
+  PetscInt previous;
+
+  PetscFunctionBeginUser;
+  for (PetscInt w = NextRow(map, &previous); w >= 0; w = NextRow(map, &previous)) {
+    CourantInterruptCheck();
+    PetscCall(SolveRow(map, w));
+    if (map->monitor) PetscCall(map->monitor(map, map->monitor_ctx));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantMapSolve - Every row, then every cell's cross-check; collective.
+
+  Rows and cells that are done already (a resumed map) are left as they are. Rank 0 computes the rows, all ranks the checks. After an interruption what
+  is done stays done, on rank 0, and the error is PETSC_ERR_SIG.
+*/
+PetscErrorCode CourantMapSolve(CourantMap map)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CourantMapSetUp(map));
+  CourantCallOnRankZero(map->comm, map->rank, SolveRows(map));
+  PetscCallMPI(MPI_Bcast(map->rows, (PetscMPIInt)((size_t)map->nw * sizeof *map->rows), MPI_BYTE, 0, map->comm));
+  PetscCallMPI(MPI_Bcast(map->cells, (PetscMPIInt)((size_t)(map->nw * map->nl) * sizeof *map->cells), MPI_BYTE, 0, map->comm));
+  for (PetscInt w = 0; map->size > 1 && w < map->nw; w++)
+    PetscCallMPI(MPI_Bcast(map->states + (size_t)w * (size_t)map->p, (PetscMPIInt)map->p, MPI_DOUBLE, 0, map->comm));
+  PetscCall(PetscLogStagePush(CourantLogging.cross_check));
+  PetscCall(CourantMapCrossCheck(map));
+  PetscCall(PetscLogStagePop());
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

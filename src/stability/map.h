@@ -1,0 +1,107 @@
+#pragma once
+/* The stability map: a row for each weight decay, a cell for each pair with a learning rate. */
+#include "core/result.h"
+#include "courant.h"
+#include "train/outcome.h"
+
+typedef enum {
+  COURANT_REGIME_STABLE,
+  COURANT_REGIME_RESTRAINED,
+  COURANT_REGIME_DIVERGENT,
+  COURANT_REGIME_UNSTABLE_FLOW,
+  COURANT_REGIME_UNDECIDED,
+  COURANT_REGIME_PAST_LIMIT,
+} CourantRegime;
+
+typedef enum {
+  COURANT_LINEARISE_EQUILIBRIUM,
+  COURANT_LINEARISE_INIT,
+  COURANT_LINEARISE_ZERO,
+  COURANT_LINEARISE_ZERO_FROZEN,
+  COURANT_LINEARISE_FILE,
+} CourantLinearise;
+
+/* What one weight decay gives. NaN, -1 and COURANT_UNSET: not computed. */
+typedef struct {
+  double alpha;
+  double m_max, m_min, lambda_max, lambda_min, residual_max, residual_min;
+  double gradient_norm, parameter_norm; /* |F(theta*)|, |theta*| */
+  double limit, limit_von_neumann, limit_far_field;
+  double flip_coefficient, basin_radius;
+  double norm;                          /* of the operator */
+  double low, high;                     /* the extreme m that are not neutral */
+  int multiplicity, neutral_modes;
+  uint8_t branch, status, flip_status;
+  uint8_t has_state;                    /* theta* is there for the checks */
+} CourantMapRow;
+
+/* What one cell gives. */
+typedef struct {
+  double growth;
+  double local_growth, amplitude, final_loss, distance;
+  int period;
+  uint8_t regime, local_verdict, global_regime;
+} CourantMapCell;
+
+typedef struct {
+  CourantNode node;
+  int linearise;
+  char file[PETSC_MAX_PATH_LEN];
+  CourantReals learning_rates, weight_decays;
+  PetscBool local, global;
+  PetscInt steps;
+} CourantMapSettings;
+
+/* Called on rank 0 after each row and each round of cells, and, without anything of PETSC, while cells are at work. */
+typedef PetscErrorCode (*CourantMapMonitor)(CourantMap, void *ctx);
+typedef void (*CourantMapProgress)(double cells_done, void *ctx);
+
+struct _CourantMap {
+  MPI_Comm comm;
+  PetscMPIInt rank, size;
+  CourantDeck deck;
+  CourantProblem problem; /* of this rank by itself: maps are the same whatever the number of ranks */
+  CourantTrainSettings train;
+  CourantMapSettings settings;
+  PetscInt nl, nw, p;
+  PetscReal *learning_rate, *weight_decay; /* [nl], [nw] */
+  CourantMapRow *rows;    /* [nw] */
+  CourantMapCell *cells;  /* [nw,nl] */
+  double *states;         /* [nw,p]: theta* of each row */
+  double *start;          /* [p]: the deck's weights */
+  double *mask;           /* [p]: D */
+  double *affine;         /* [p+1]: grad L(0), L(0), for zero_frozen */
+  const CourantRuleOps *rule;
+  PetscBool by_ts;        /* growth from a time stepper other than Euler */
+  PetscBool at_rest;      /* states are equilibria: two runs can be compared */
+  PetscBool bounded;      /* |grad L| is bounded */
+  CourantStepper stepper;
+  CourantFlow flow[2];
+  CourantSpectrum spectrum;
+  CourantEquilibrium equilibrium;
+  CourantFlip flip;
+  Mat H;
+  Vec theta;
+  PetscBool spectrum_known; /* at a state that does not move with alpha */
+  double missed;            /* the largest probability of any row that an eigenvalue beyond m_max was missed */
+  PetscInt cells_done;
+  CourantMapMonitor monitor;
+  CourantMapProgress progress;
+  void *monitor_ctx;
+};
+
+PetscErrorCode CourantMapSetMonitor(CourantMap, CourantMapMonitor, CourantMapProgress, void *ctx);
+PetscErrorCode CourantMapSetSolversFromOptions(CourantMap);
+PetscErrorCode CourantMapRestore(CourantMap);
+PetscBool CourantMapCellIsDone(CourantMap, PetscInt cell);
+PetscErrorCode CourantMapCrossCheck(CourantMap);
+CourantRegime CourantRegimePredict(const CourantMapRow *, double growth, double slack, double learning_rate, PetscBool bounded,
+                                   PetscBool linear, double far_field);
+
+/* Agreement of the local check with the prediction. */
+typedef struct {
+  PetscInt checked, decided, agreed, disagreeing;
+  double median_error, p99_error; /* |measured - predicted| / predicted over the decided cells */
+} CourantAgreement;
+
+PetscErrorCode CourantMapGetAgreement(CourantMap, CourantAgreement *);
