@@ -122,7 +122,7 @@ PETSC_EXTERN PetscErrorCode CourantFlowCreate(CourantProblem, CourantFlow *);
 PETSC_EXTERN PetscErrorCode CourantFlowSetFromOptions(CourantFlow);
 PETSC_EXTERN PetscErrorCode CourantFlowSetWeightDecay(CourantFlow, PetscReal alpha);
 PETSC_EXTERN PetscErrorCode CourantFlowRestart(CourantFlow);
-PETSC_EXTERN PetscErrorCode CourantFlowStep(CourantFlow, PetscReal step, Vec theta);
+PETSC_EXTERN PetscErrorCode CourantFlowStep(CourantFlow, PetscReal step, Vec theta, PetscBool *converged);
 PETSC_EXTERN PetscErrorCode CourantFlowGetTS(CourantFlow, TS *);
 PETSC_EXTERN PetscErrorCode CourantFlowDestroy(CourantFlow *);
 

@@ -1,7 +1,6 @@
 /* courant help: generated from the tables that do the work. */
 #include "cmd/command.h"
-#include "data/dataset.h"
-#include "net/net.h"
+#include "stability/map.h"
 #include <string.h>
 
 static void PrintOptions(const CourantOption *options)
@@ -54,19 +53,38 @@ static void PrintKeys(const CourantKey *keys)
 static PetscErrorCode PrintDeck(void)
 {
   PetscFunctionBeginUser;
-  printf("A deck is a YAML mapping: model, about, data, network, loss, weights, train, map.\n\nLayers, in the list `network`:\n");
+  printf("A deck is a YAML mapping:\n");
+  PrintKeys(CourantTopKeys);
+  printf("\ndata:\n");
+  for (int i = 0; i < CourantSourceCount; i++) {
+    printf("  source: %s   # %s\n", CourantSource(i)->name, CourantSource(i)->help);
+    PrintKeys(CourantSource(i)->keys);
+  }
+  printf("      %-14s use the first so many samples, of any source\n\nnetwork, a list:\n", "limit");
   for (int i = 0; i < CourantLayerTypeCount; i++) {
     const CourantLayerOps *layer = CourantLayerType(i);
     printf("  - %s: %s   # %s\n", layer->name, layer->examples[0], layer->help);
     PrintKeys(layer->keys);
   }
-  printf("\nSources of samples, in `data` (with `limit: n`, the first n samples):\n");
-  for (int i = 0; i < CourantSourceCount; i++) {
-    printf("  source: %s   # %s\n", CourantSource(i)->name, CourantSource(i)->help);
-    PrintKeys(CourantSource(i)->keys);
+  printf("\nloss:\n");
+  for (int i = 0; i < CourantLossTypeCount; i++) printf("  %s   # %s\n", CourantLossType(i)->name, CourantLossType(i)->help);
+  printf("\nweights:\n");
+  PrintKeys(CourantWeightsKeys);
+  for (int i = 0; i < CourantInitialiserCount; i++) {
+    const CourantKey *keys;
+    printf("  init: %s\n", CourantInitialiser(i, &keys));
+    PrintKeys(keys);
   }
-  printf("\nLosses:\n");
-  for (int i = 0; i < CourantLossTypeCount; i++) printf("  loss: %s   # %s\n", CourantLossType(i)->name, CourantLossType(i)->help);
+  printf("\ntrain:\n");
+  PrintKeys(CourantTrainKeys);
+  for (int i = 0; i < CourantRuleCount; i++) printf("  rule: %s   # %s\n", CourantRule(i)->name, CourantRule(i)->help);
+  printf("\nmap:\n");
+  PrintKeys(CourantMapSectionKeys);
+  PrintKeys(CourantMapKeys);
+  printf("  learning_rate, weight_decay:\n");
+  PrintKeys(CourantMapAxisKeys);
+  printf("  cross_check:\n");
+  PrintKeys(CourantMapCheckKeys);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -86,7 +86,7 @@ int main(int argc, char **argv)
   if (argc > 2 && IsHelp(argv[2])) return (int)help->Run(command->name);
   if (command->bare) return argc > 3 ? UsageError("unexpected word '%s'%s", argv[3], "") : CourantExitStatus(command->Run(argc > 2 ? argv[2] : NULL));
   if (command->argument && (argc < 3 || argv[2][0] == '-'))
-    return UsageError("'%s' needs a %s directly behind it; see 'courant help' and its name", command->name, command->argument);
+    return UsageError("'courant %s' needs a %s directly behind it", command->name, command->argument);
 
   int petsc_argc = argc;
   char **petsc_argv = argv;

@@ -341,7 +341,7 @@ static PetscErrorCode Start(CourantMap map, Session *session)
 
 static PetscErrorCode ReadAgain(void *map)
 {
-  return CourantMapSetSolversFromOptions((CourantMap)map);
+  return CourantMapCreateSolvers((CourantMap)map);
 }
 
 extern const CourantCommandOps CourantCommand_map;

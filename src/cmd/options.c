@@ -151,6 +151,23 @@ static PetscErrorCode FirstUnread(PetscBool late, char unread[256])
 /* PETSc knows the names of a solver's options only while it prints its help. */
 static CourantSuggestion *listener;
 
+/* A known name and, where its prefix is one that is spread, the same without it. */
+static void Offer(const char *name)
+{
+  CourantSuggestOffer(listener, name);
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(spreads); i++)
+    for (int p = 0; p < 3 && spreads[i].prefixes[p]; p++) {
+      const char *rest = name + 1 + strlen(spreads[i].prefixes[p]);
+      char plain[160];
+      if (strncmp(name + 1, spreads[i].prefixes[p], strlen(spreads[i].prefixes[p])) || strncmp(rest, spreads[i].kind, strlen(spreads[i].kind))) continue;
+      snprintf(plain, sizeof plain, "-%s", rest);
+      CourantSuggestOffer(listener, plain);
+    }
+  /* -ksp_type: whose? */
+  const size_t length = strlen(name), wanted = strlen(listener->wanted);
+  if (length > wanted && !strcmp(name + length - wanted + 1, listener->wanted + 1)) CourantSuggestFallBack(listener, name);
+}
+
 static PetscErrorCode Listen(MPI_Comm comm, const char format[], ...)
 {
   char text[4096], name[128];
@@ -161,25 +178,15 @@ static PetscErrorCode Listen(MPI_Comm comm, const char format[], ...)
   vsnprintf(text, sizeof text, format, arguments);
   va_end(arguments);
   const char *word = text + strspn(text, " ");
-  if (sscanf(word, "-%126[a-z0-9_]", name + 1) == 1) {
-    name[0] = '-';
-    CourantSuggestOffer(listener, name);
-    for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(spreads); i++)
-      for (int p = 0; p < 3 && spreads[i].prefixes[p]; p++) {
-        char plain[160];
-        const size_t length = strlen(spreads[i].prefixes[p]);
-        if (strncmp(name + 1, spreads[i].prefixes[p], length) || strncmp(name + 1 + length, spreads[i].kind, strlen(spreads[i].kind))) continue;
-        snprintf(plain, sizeof plain, "-%s", name + 1 + length);
-        CourantSuggestOffer(listener, plain);
-      }
-  }
+  name[0] = '-';
+  if (sscanf(word, "-%126[a-zA-Z0-9_]", name + 1) == 1) Offer(name);
   return PETSC_SUCCESS;
 }
 
 /*
   CourantOptionsCheckUsed - An option that nothing has read is an error, with the nearest one there is. After all solvers have read theirs.
 
-  ReadAgain lets the solvers read their options once more, which shows their names; NULL where there are none.
+  ReadAgain makes the solvers anew and lets them read their options, which shows their names; NULL where there are none.
 */
 PetscErrorCode CourantOptionsCheckUsed(const CourantCommandOps *command, PetscErrorCode (*ReadAgain)(void *), void *ctx)
 {
@@ -195,9 +202,11 @@ PetscErrorCode CourantOptionsCheckUsed(const CourantCommandOps *command, PetscEr
     PetscErrorCode (*print)(MPI_Comm, const char[], ...) = PetscHelpPrintf;
     listener = &suggestion;
     PetscHelpPrintf = Listen;
+    PetscCall(CourantForgetPrintedHelp());
     PetscCall(PetscOptionsSetValue(NULL, "-help", NULL));
     PetscCall(ReadAgain(ctx));
     PetscHelpPrintf = print;
+    PetscCall(PetscOptionsClearValue(NULL, "-help"));
   }
   CourantInputError(PETSC_COMM_WORLD, "unknown option %s%s", unread, CourantSuggestPhrase(&suggestion, phrase, sizeof phrase));
 }

@@ -9,15 +9,14 @@ static char message[4096];
 /*
   CourantErrorHandler - PETSc error handler that keeps the message where an error began and prints nothing.
 
-  The message of an error that does not come from the user names the function it began in, so that a report of it
-  can be followed up.
+  An error that is nobody's input names the function it began in, so that a report of it can be followed up.
 */
 PetscErrorCode CourantErrorHandler(MPI_Comm comm, int line, const char *function, const char *file,
                                    PetscErrorCode code, PetscErrorType type, const char *text, void *ctx)
 {
   (void)comm, (void)ctx;
   if (type != PETSC_ERROR_INITIAL || message[0]) return code;
-  if (code == COURANT_ERR_INPUT || code == PETSC_ERR_FILE_WRITE || code == PETSC_ERR_SIG)
+  if (CourantExitStatus(code) == COURANT_EXIT_INPUT || code == PETSC_ERR_FILE_WRITE || code == PETSC_ERR_SIG || code == PETSC_ERR_NOT_CONVERGED)
     snprintf(message, sizeof message, "%s", text ? text : "");
   else
     snprintf(message, sizeof message, "%s (%s, %s:%d)", text && text[0] ? text : "internal error",

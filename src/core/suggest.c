@@ -45,6 +45,12 @@ void CourantSuggestOffer(CourantSuggestion *suggestion, const char *name)
   suggestion->distance = distance;
 }
 
+/* CourantSuggestFallBack - A name to suggest when none is near: the first one stays. */
+void CourantSuggestFallBack(CourantSuggestion *suggestion, const char *name)
+{
+  if (!suggestion->best[0] && strlen(name) < sizeof suggestion->best) strcpy(suggestion->best, name);
+}
+
 /* CourantSuggestPhrase - "; did you mean 'name'?", or "" when nothing is near; written to text and returned. */
 const char *CourantSuggestPhrase(CourantSuggestion *suggestion, char *text, int size)
 {

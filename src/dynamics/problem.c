@@ -29,7 +29,7 @@ PetscErrorCode CourantLogRegister(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static const CourantKey top_keys[] = {
+const CourantKey CourantTopKeys[] = {
     {"model", COURANT_KEY_TEXT, offsetof(CourantTop, model), "", .help = "name of the model, and of its result files"},
     {"about", COURANT_KEY_TEXT, offsetof(CourantTop, about), "", .help = "what it is, in a line"},
     {"data", COURANT_KEY_NODE, offsetof(CourantTop, data), NULL, .help = "where the samples come from"},
@@ -54,7 +54,7 @@ PetscErrorCode CourantProblemCreate(MPI_Comm comm, CourantDeck deck, CourantProb
   (*problem)->comm = comm;
   (*problem)->deck = deck;
   (*problem)->threads = 1;
-  PetscCall(CourantNodeRead(CourantDeckRoot(deck), 1, (CourantTable[]){{top_keys, &(*problem)->top}}));
+  PetscCall(CourantNodeRead(CourantDeckRoot(deck), 1, (CourantTable[]){{CourantTopKeys, &(*problem)->top}}));
   if (!(*problem)->top.model[0]) { /* the file's own name, without folder and ending */
     const char *name = CourantDeckName(deck), *slash = strrchr(name, '/');
     PetscCall(PetscStrncpy((*problem)->top.model, slash ? slash + 1 : name, sizeof(*problem)->top.model));

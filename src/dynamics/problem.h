@@ -33,6 +33,8 @@ struct _CourantProblem {
 
 PetscErrorCode CourantProblemCreateEvaluator(CourantProblem, int order, int threads, CourantEvaluator *);
 
+extern const CourantKey CourantTopKeys[];
+
 /* Own work in -log_view. */
 typedef struct {
   PetscLogEvent gradient, product, jet, train;

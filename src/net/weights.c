@@ -77,7 +77,7 @@ static const Initialiser initialisers[] = {
 static const char *const names[] = {"he", "xavier", "normal", "uniform", "pytorch", "zero", "file"};
 enum { INITIALISER_FILE = 6 };
 
-static const CourantKey common[] = {
+const CourantKey CourantWeightsKeys[] = {
     {"init", COURANT_KEY_NODE, offsetof(CourantWeights, node), "", .help = "how the weights are drawn"},
     {"seed", COURANT_KEY_SEED, offsetof(CourantWeights, seed), "0", 0, 9e15, .help = "of the random numbers"},
     {"scale", COURANT_KEY_REAL, offsetof(CourantWeights, scale), "1", .help = "factor on all initial weights"},
@@ -86,13 +86,22 @@ static const CourantKey common[] = {
     {0},
 };
 
+const int CourantInitialiserCount = PETSC_STATIC_ARRAY_LENGTH(initialisers);
+
+/* CourantInitialiser - Name and keys of an initialiser. */
+const char *CourantInitialiser(int index, const CourantKey **keys)
+{
+  *keys = initialisers[index].keys;
+  return initialisers[index].name;
+}
+
 /* CourantWeightsRead - The `weights` mapping of a deck; absent, PyTorch's default initialisation. */
 PetscErrorCode CourantWeightsRead(CourantNode node, CourantWeights *weights)
 {
   PetscFunctionBeginUser;
   PetscCall(PetscNew((Options **)&weights->options));
   PetscCall(CourantNodeSelect(node, "init", "pytorch", PETSC_STATIC_ARRAY_LENGTH(names), names, &weights->init));
-  PetscCall(CourantNodeRead(node, 2, (CourantTable[]){{common, weights}, {initialisers[weights->init].keys, weights->options}}));
+  PetscCall(CourantNodeRead(node, 2, (CourantTable[]){{CourantWeightsKeys, weights}, {initialisers[weights->init].keys, weights->options}}));
   weights->node = node;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

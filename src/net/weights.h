@@ -11,6 +11,9 @@ typedef struct {
   CourantNode node;
 } CourantWeights;
 
+extern const CourantKey CourantWeightsKeys[];
+extern const int CourantInitialiserCount;
+const char *CourantInitialiser(int index, const CourantKey **keys);
 PetscErrorCode CourantWeightsRead(CourantNode weights, CourantWeights *);
 PetscErrorCode CourantWeightsReset(CourantWeights *);
 PetscErrorCode CourantWeightsFill(const CourantWeights *, CourantNet, double theta[]);

@@ -30,20 +30,24 @@ typedef struct {
   double learning_rate;
 } StepperRun;
 
-static PetscErrorCode StepFlow(StepperRun *run, int which, double theta[])
+static PetscErrorCode StepFlow(StepperRun *run, int which, double theta[], PetscBool *converged)
 {
   Vec v = run->map->theta;
 
   PetscFunctionBeginUser;
   PetscCall(VecPlaceArray(v, theta));
-  PetscCall(CourantFlowStep(run->map->flow[which], run->learning_rate, v));
+  PetscCall(CourantFlowStep(run->map->flow[which], run->learning_rate, v, converged));
   PetscCall(VecResetArray(v));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static const char not_converged[] = "the time stepper's solver did not converge";
+
 static const char *StepByStepper(void *ctx, int which, double theta[])
 {
-  return StepFlow((StepperRun *)ctx, which, theta) ? CourantErrorMessage() : NULL;
+  PetscBool converged = PETSC_FALSE;
+  if (StepFlow((StepperRun *)ctx, which, theta, &converged)) return CourantErrorMessage();
+  return converged ? NULL : not_converged;
 }
 
 /* Growth of a small difference at the row's state. */
@@ -69,6 +73,10 @@ static const char *CheckLocal(CourantMap map, Worker *worker, const CourantMapRo
     problem = CourantLocalGrowth(&runner, state, &worker->work, &cell->local_growth);
   } else
     problem = CourantLocalGrowthByDifferences(&worker->trainer, learning_rate, row->alpha, state, &worker->work, &cell->local_growth);
+  if (problem == not_converged) { /* a flagged cell */
+    cell->local_growth = NAN;
+    problem = NULL;
+  }
   cell->local_verdict = (uint8_t)CourantLocalVerdict(cell->local_growth, cell->growth, map->settings.steps);
   return problem;
 }
@@ -277,7 +285,7 @@ PetscErrorCode CourantMapGetAgreement(CourantMap map, CourantAgreement *a)
     const CourantMapCell *cell = &map->cells[i];
     if (cell->local_verdict == COURANT_UNSET) continue;
     a->checked++;
-    if (cell->local_verdict == COURANT_VERDICT_UNDECIDED) continue;
+    if (cell->local_verdict == COURANT_VERDICT_UNDECIDED || !isfinite(cell->growth)) continue;
     a->agreed += cell->local_verdict == COURANT_AGREE;
     a->disagreeing += cell->local_verdict == COURANT_DISAGREE;
     errors[a->decided++] = fabs(cell->local_growth - cell->growth) / cell->growth;

@@ -12,7 +12,7 @@ typedef struct {
   CourantReals values;
 } Axis;
 
-static const CourantKey axis_keys[] = {
+const CourantKey CourantMapAxisKeys[] = {
     {"from", COURANT_KEY_REAL, offsetof(Axis, from), "", .help = "first value"},
     {"to", COURANT_KEY_REAL, offsetof(Axis, to), "", .help = "last value"},
     {"points", COURANT_KEY_INT, offsetof(Axis, points), "", 1, 1 << 20, .help = "number of values"},
@@ -25,21 +25,21 @@ typedef struct {
   CourantNode learning_rate, weight_decay, cross_check;
 } MapNodes;
 
-static const CourantKey node_keys[] = {
+const CourantKey CourantMapSectionKeys[] = {
     {"learning_rate", COURANT_KEY_NODE, offsetof(MapNodes, learning_rate), "", .help = "the axis of learning rates"},
     {"weight_decay", COURANT_KEY_NODE, offsetof(MapNodes, weight_decay), "", .help = "the axis of weight decays"},
     {"cross_check", COURANT_KEY_NODE, offsetof(MapNodes, cross_check), "", .help = "what the trainer is to check"},
     {0},
 };
 
-static const CourantKey map_keys[] = {
+const CourantKey CourantMapKeys[] = {
     {"linearise", COURANT_KEY_CHOICE, offsetof(CourantMapSettings, linearise), "equilibrium",
      .choices = "equilibrium|init|zero|zero_frozen|file", .help = "the weights to linearise at"},
     {"file", COURANT_KEY_PATH, offsetof(CourantMapSettings, file), "", .help = "weights for linearise: file"},
     {0},
 };
 
-static const CourantKey check_keys[] = {
+const CourantKey CourantMapCheckKeys[] = {
     {"local", COURANT_KEY_BOOL, offsetof(CourantMapSettings, local), "true", .help = "compare growth with two neighbouring runs"},
     {"global", COURANT_KEY_BOOL, offsetof(CourantMapSettings, global), "true", .help = "train from the deck's weights"},
     {"steps", COURANT_KEY_INT, offsetof(CourantMapSettings, steps), "2000", 100, 1e8, .help = "the longest run"},
@@ -58,7 +58,7 @@ static PetscErrorCode ReadAxis(CourantNode node, const char option[], double low
   PetscBool set;
 
   PetscFunctionBeginUser;
-  PetscCall(CourantNodeRead(node, 1, (CourantTable[]){{axis_keys, &axis}}));
+  PetscCall(CourantNodeRead(node, 1, (CourantTable[]){{CourantMapAxisKeys, &axis}}));
   PetscCall(PetscOptionsGetRealArray(NULL, NULL, option, given, &n, &set));
   if (set || !node.id) {
     PetscCall(PetscFree(axis.values.values));
@@ -122,8 +122,8 @@ static PetscErrorCode ReadSettings(CourantMap map)
   PetscFunctionBeginUser;
   PetscCall(CourantTrainRead(map->problem->top.train, &map->train));
   s->node = node;
-  PetscCall(CourantNodeRead(node, 2, (CourantTable[]){{node_keys, &nodes}, {map_keys, s}}));
-  PetscCall(CourantNodeRead(nodes.cross_check, 1, (CourantTable[]){{check_keys, s}}));
+  PetscCall(CourantNodeRead(node, 2, (CourantTable[]){{CourantMapSectionKeys, &nodes}, {CourantMapKeys, s}}));
+  PetscCall(CourantNodeRead(nodes.cross_check, 1, (CourantTable[]){{CourantMapCheckKeys, s}}));
   PetscCall(ReadPoints(map, points));
   PetscCall(ReadAxis(nodes.learning_rate, "-learning_rate", 1e-300, map->train.learning_rate, points[0], &s->learning_rates));
   PetscCall(ReadAxis(nodes.weight_decay, "-weight_decay", 0, map->train.weight_decay, points[1], &s->weight_decays));
@@ -154,7 +154,6 @@ PetscErrorCode CourantMapCreate(MPI_Comm comm, CourantDeck deck, CourantMap *res
   PetscCallMPI(MPI_Comm_rank(comm, &map->rank));
   PetscCallMPI(MPI_Comm_size(comm, &map->size));
   PetscCall(CourantProblemCreate(PETSC_COMM_SELF, deck, &map->problem));
-  PetscCall(CourantStepperCreate(PETSC_COMM_SELF, "probe_", &map->stepper));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -218,41 +217,53 @@ static PetscErrorCode SetUpState(CourantMap map)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Every solver is made here, before any long computation. */
-static PetscErrorCode CreateSolvers(CourantMap map)
+static PetscErrorCode DestroySolvers(CourantMap map)
 {
   PetscFunctionBeginUser;
-  for (int i = 0; i < 2; i++) PetscCall(CourantFlowCreate(map->problem, &map->flow[i]));
-  PetscCall(CourantProblemCreateHessian(map->problem, &map->H));
-  PetscCall(CourantSpectrumCreate(PETSC_COMM_SELF, &map->spectrum));
-  PetscCall(CourantSpectrumSetOperator(map->spectrum, map->H));
-  PetscCall(CourantEquilibriumCreate(map->problem, &map->equilibrium));
-  PetscCall(CourantFlipCreate(map->problem, &map->flip));
+  PetscCall(CourantFlipDestroy(&map->flip));
+  PetscCall(CourantEquilibriumDestroy(&map->equilibrium));
+  PetscCall(CourantSpectrumDestroy(&map->spectrum));
+  for (int i = 0; i < 2; i++) PetscCall(CourantFlowDestroy(&map->flow[i]));
+  PetscCall(CourantStepperDestroy(&map->stepper));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/*
-  CourantMapSetSolversFromOptions - Every solver reads its options: prefixes probe_ and flow_ (TS), hessian_max_ and hessian_min_ (EPS), equilibrium_ (TAO, KSP), flip_
-  (KSP). Called by CourantMapSetUp(); again, it shows what options there are.
-*/
-PetscErrorCode CourantMapSetSolversFromOptions(CourantMap map)
+/* The growth of the map is the probe's, its check the flow's: they have to be one stepper. */
+static PetscErrorCode CheckSteppers(CourantMap map)
 {
   const char *type, *flow_type;
   TS ts;
 
   PetscFunctionBeginUser;
-  PetscCall(CourantStepperSetUp(map->stepper));
   PetscCall(CourantStepperGetType(map->stepper, &type, NULL));
+  PetscCall(CourantFlowGetTS(map->flow[0], &ts));
+  PetscCall(TSGetType(ts, &flow_type));
+  if (strcmp(type, flow_type)) CourantInputError(map->comm, "-probe_ts_type %s and -flow_ts_type %s differ; -ts_type sets both", type, flow_type);
   map->by_ts = strcmp(type, TSEULER) ? PETSC_TRUE : PETSC_FALSE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantMapCreateSolvers - Makes every solver anew and lets it read its options: prefixes probe_ and flow_ (TS), hessian_max_ and hessian_min_ (EPS),
+  equilibrium_ (TAO, KSP), flip_ (KSP). Called by CourantMapSetUp(), before any long computation.
+*/
+PetscErrorCode CourantMapCreateSolvers(CourantMap map)
+{
+  PetscFunctionBeginUser;
+  PetscCall(DestroySolvers(map));
+  PetscCall(CourantStepperCreate(PETSC_COMM_SELF, "probe_", &map->stepper));
+  PetscCall(CourantStepperSetUp(map->stepper));
   for (int i = 0; i < 2; i++) {
+    PetscCall(CourantFlowCreate(map->problem, &map->flow[i]));
     PetscCall(CourantFlowSetFromOptions(map->flow[i]));
-    PetscCall(CourantFlowGetTS(map->flow[i], &ts));
-    PetscCall(TSGetType(ts, &flow_type));
-    if (strcmp(type, flow_type))
-      CourantInputError(map->comm, "-probe_ts_type %s and -flow_ts_type %s differ; -ts_type sets both", type, flow_type);
   }
+  PetscCall(CheckSteppers(map));
+  PetscCall(CourantSpectrumCreate(PETSC_COMM_SELF, &map->spectrum));
+  PetscCall(CourantSpectrumSetOperator(map->spectrum, map->H));
   PetscCall(CourantSpectrumSetFromOptions(map->spectrum));
+  PetscCall(CourantEquilibriumCreate(map->problem, &map->equilibrium));
   PetscCall(CourantEquilibriumSetFromOptions(map->equilibrium));
+  PetscCall(CourantFlipCreate(map->problem, &map->flip));
   PetscCall(CourantFlipSetFromOptions(map->flip));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -292,8 +303,8 @@ PetscErrorCode CourantMapSetUp(CourantMap map)
   map->at_rest = map->settings.linearise == COURANT_LINEARISE_EQUILIBRIUM ? PETSC_TRUE : PETSC_FALSE;
   PetscCall(CourantProblemHasBoundedGradient(map->problem, &map->bounded));
   if (!map->problem->decays_all) map->bounded = PETSC_FALSE; /* nothing holds what does not decay */
-  PetscCall(CreateSolvers(map));
-  PetscCall(CourantMapSetSolversFromOptions(map));
+  PetscCall(CourantProblemCreateHessian(map->problem, &map->H));
+  PetscCall(CourantMapCreateSolvers(map));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -303,11 +314,7 @@ PetscErrorCode CourantMapDestroy(CourantMap *result)
 
   PetscFunctionBeginUser;
   if (!map) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(CourantFlipDestroy(&map->flip));
-  PetscCall(CourantEquilibriumDestroy(&map->equilibrium));
-  PetscCall(CourantSpectrumDestroy(&map->spectrum));
-  for (int i = 0; i < 2; i++) PetscCall(CourantFlowDestroy(&map->flow[i]));
-  PetscCall(CourantStepperDestroy(&map->stepper));
+  PetscCall(DestroySolvers(map));
   PetscCall(MatDestroy(&map->H));
   PetscCall(VecDestroy(&map->theta));
   PetscCall(CourantProblemDestroy(&map->problem));

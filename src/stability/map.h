@@ -90,8 +90,10 @@ struct _CourantMap {
   void *monitor_ctx;
 };
 
+extern const CourantKey CourantMapKeys[], CourantMapSectionKeys[], CourantMapAxisKeys[], CourantMapCheckKeys[];
+
 PetscErrorCode CourantMapSetMonitor(CourantMap, CourantMapMonitor, CourantMapProgress, void *ctx);
-PetscErrorCode CourantMapSetSolversFromOptions(CourantMap);
+PetscErrorCode CourantMapCreateSolvers(CourantMap);
 PetscErrorCode CourantMapRestore(CourantMap);
 PetscBool CourantMapCellIsDone(CourantMap, PetscInt cell);
 PetscErrorCode CourantMapCrossCheck(CourantMap);

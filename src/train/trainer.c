@@ -65,7 +65,7 @@ const char *CourantTrainerStep(CourantTrainer *trainer, double learning_rate, do
   return problem;
 }
 
-static const CourantKey keys[] = {
+const CourantKey CourantTrainKeys[] = {
     {"rule", COURANT_KEY_NODE, offsetof(CourantTrainSettings, node), "", .help = "how a step is made from a gradient"},
     {"batch", COURANT_KEY_CHOICE, offsetof(CourantTrainSettings, batch), "full", .choices = "full", .help = "samples of a step"},
     {"learning_rate", COURANT_KEY_REAL, offsetof(CourantTrainSettings, learning_rate), "0.1", 0, INFINITY, .help = "time step of the gradient flow"},
@@ -79,6 +79,6 @@ PetscErrorCode CourantTrainRead(CourantNode train, CourantTrainSettings *setting
 {
   PetscFunctionBeginUser;
   PetscCall(CourantNodeSelect(train, "rule", "gd", CourantRuleCount, CourantRuleNames(), &settings->rule));
-  PetscCall(CourantNodeRead(train, 1, (CourantTable[]){{keys, settings}}));
+  PetscCall(CourantNodeRead(train, 1, (CourantTable[]){{CourantTrainKeys, settings}}));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -27,4 +27,5 @@ typedef struct {
   PetscInt steps;
 } CourantTrainSettings;
 
+extern const CourantKey CourantTrainKeys[];
 PetscErrorCode CourantTrainRead(CourantNode train, CourantTrainSettings *);
