@@ -368,6 +368,7 @@ static PetscErrorCode Run(const char *model)
     CourantCallOnRankZero(map->comm, map->rank, Start(map, &session));
     PetscCall(PrintHeader(map, &session));
     PetscCall(CourantMapSetMonitor(map, Monitor, Progress, &session));
+    map->round_seconds = PetscMin(map->round_seconds, session.output.interval);
     CourantProgressBegin(&session.progress, "equilibria and spectra", (double)map->nw, session.output.quiet);
     const PetscErrorCode code = CourantMapSolve(map);
     if (code == PETSC_ERR_SIG && map->rank == 0) PetscCall(Save(map, &session));

@@ -2,6 +2,7 @@
 #include "core/suggest.h"
 #include <ctype.h>
 #include <string.h>
+#include <unistd.h>
 
 static int argc_;
 static char **argv_;
@@ -148,39 +149,47 @@ static PetscErrorCode FirstUnread(PetscBool late, char unread[256])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* PETSc knows the names of a solver's options only while it prints its help. */
-static CourantSuggestion *listener;
-
 /* A known name and, where its prefix is one that is spread, the same without it. */
-static void Offer(const char *name)
+static void Offer(CourantSuggestion *suggestion, const char *name)
 {
-  CourantSuggestOffer(listener, name);
+  const size_t length = strlen(name), wanted = strlen(suggestion->wanted);
+
+  CourantSuggestOffer(suggestion, name);
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(spreads); i++)
     for (int p = 0; p < 3 && spreads[i].prefixes[p]; p++) {
       const char *rest = name + 1 + strlen(spreads[i].prefixes[p]);
       char plain[160];
       if (strncmp(name + 1, spreads[i].prefixes[p], strlen(spreads[i].prefixes[p])) || strncmp(rest, spreads[i].kind, strlen(spreads[i].kind))) continue;
       snprintf(plain, sizeof plain, "-%s", rest);
-      CourantSuggestOffer(listener, plain);
+      CourantSuggestOffer(suggestion, plain);
     }
   /* -ksp_type: whose? */
-  const size_t length = strlen(name), wanted = strlen(listener->wanted);
-  if (length > wanted && !strcmp(name + length - wanted + 1, listener->wanted + 1)) CourantSuggestFallBack(listener, name);
+  if (length > wanted && !strcmp(name + length - wanted + 1, suggestion->wanted + 1)) CourantSuggestPrefer(suggestion, name);
 }
 
-static PetscErrorCode Listen(MPI_Comm comm, const char format[], ...)
+/* PETSc tells the names of a solver's options only by printing its help, in part to stdout whatever one asks for: lets it, into a file. */
+static PetscErrorCode OfferSolverOptions(CourantSuggestion *suggestion, PetscErrorCode (*ReadAgain)(void *), void *ctx)
 {
-  char text[4096], name[128];
-  va_list arguments;
+  char line[8192], name[128] = "-";
+  FILE *help = tmpfile();
+  const int terminal = dup(STDOUT_FILENO);
 
-  (void)comm;
-  va_start(arguments, format);
-  vsnprintf(text, sizeof text, format, arguments);
-  va_end(arguments);
-  const char *word = text + strspn(text, " ");
-  name[0] = '-';
-  if (sscanf(word, "-%126[a-zA-Z0-9_]", name + 1) == 1) Offer(name);
-  return PETSC_SUCCESS;
+  PetscFunctionBeginUser;
+  if (!help || terminal < 0) PetscFunctionReturn(PETSC_SUCCESS);
+  fflush(stdout);
+  dup2(fileno(help), STDOUT_FILENO);
+  PetscCall(CourantForgetPrintedHelp());
+  PetscCall(PetscOptionsSetValue(NULL, "-help", NULL));
+  PetscCall(ReadAgain(ctx));
+  PetscCall(PetscOptionsClearValue(NULL, "-help"));
+  fflush(stdout);
+  dup2(terminal, STDOUT_FILENO);
+  close(terminal);
+  rewind(help);
+  while (fgets(line, sizeof line, help))
+    if (sscanf(line, " -%126[a-zA-Z0-9_]", name + 1) == 1) Offer(suggestion, name);
+  fclose(help);
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /*
@@ -198,16 +207,7 @@ PetscErrorCode CourantOptionsCheckUsed(const CourantCommandOps *command, PetscEr
   if (!unread[0]) PetscFunctionReturn(PETSC_SUCCESS);
   CourantSuggestBegin(&suggestion, unread);
   for (const CourantOption *o = command->options; o && o->name; o++) CourantSuggestOffer(&suggestion, o->name);
-  if (ReadAgain) {
-    PetscErrorCode (*print)(MPI_Comm, const char[], ...) = PetscHelpPrintf;
-    listener = &suggestion;
-    PetscHelpPrintf = Listen;
-    PetscCall(CourantForgetPrintedHelp());
-    PetscCall(PetscOptionsSetValue(NULL, "-help", NULL));
-    PetscCall(ReadAgain(ctx));
-    PetscHelpPrintf = print;
-    PetscCall(PetscOptionsClearValue(NULL, "-help"));
-  }
+  if (ReadAgain) PetscCall(OfferSolverOptions(&suggestion, ReadAgain, ctx));
   CourantInputError(PETSC_COMM_WORLD, "unknown option %s%s", unread, CourantSuggestPhrase(&suggestion, phrase, sizeof phrase));
 }
 

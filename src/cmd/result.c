@@ -9,8 +9,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static const double checkpoint_seconds = 30;
-
 static double Now(void)
 {
   struct timespec t;
@@ -38,7 +36,7 @@ static PetscErrorCode CheckFolder(const char *name)
 }
 
 /*
-  CourantOutputOpen - Options -output, -force, -resume, -quiet; decides where the result goes and refuses to write over one.
+  CourantOutputOpen - Options -output, -force, -resume, -checkpoint, -quiet; decides where the result goes and refuses to write over one.
 
   The default name is the model's and the command's, one-layer-map.h5. Before anything is computed.
 */
@@ -47,12 +45,14 @@ PetscErrorCode CourantOutputOpen(CourantProblem problem, const char command[], C
   PetscBool set;
 
   PetscFunctionBeginUser;
-  *output = (CourantOutput){.started = Now(), .saved = Now()};
+  *output = (CourantOutput){.started = Now(), .saved = Now(), .interval = 30};
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &output->rank));
   PetscCallMPI(MPI_Comm_size(PETSC_COMM_WORLD, &output->size));
   PetscCall(CourantOptionFlag("-quiet", &output->quiet));
   PetscCall(CourantOptionFlag("-force", &output->force));
   PetscCall(CourantOptionFlag("-resume", &output->resume));
+  PetscCall(PetscOptionsGetReal(NULL, NULL, "-checkpoint", &output->interval, &set));
+  if (!(output->interval >= 0)) CourantInputError(PETSC_COMM_WORLD, "-checkpoint: expected seconds, 0 or more");
   if (output->force && output->resume) CourantInputError(PETSC_COMM_WORLD, "-force starts again and -resume goes on: one of them");
   PetscCall(PetscOptionsGetString(NULL, NULL, "-output", output->name, sizeof output->name, &set));
   if (!set) PetscCall(PetscSNPrintf(output->name, sizeof output->name, "%s-%s.h5", problem->top.model, command));
@@ -150,7 +150,7 @@ static PetscErrorCode SetProgress(CourantOutput *output, int complete)
 /* CourantOutputDue - Is it time for a checkpoint? */
 PetscBool CourantOutputDue(const CourantOutput *output)
 {
-  return Now() - output->saved >= checkpoint_seconds ? PETSC_TRUE : PETSC_FALSE;
+  return Now() - output->saved >= output->interval ? PETSC_TRUE : PETSC_FALSE;
 }
 
 /* CourantOutputCheckpoint - Writes FILE.partial. */

@@ -9,6 +9,7 @@ typedef struct {
   PetscBool quiet, force, resume;
   PetscBool resumed;     /* the content comes from a .partial */
   double started, saved; /* seconds */
+  double interval;       /* between checkpoints */
   double wall_before;    /* of the runs that were interrupted */
   PetscMPIInt rank, size;
 } CourantOutput;

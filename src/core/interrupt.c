@@ -22,6 +22,7 @@ PetscErrorCode CourantInterruptInstall(void)
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, NULL);
   sigaction(SIGTERM, &action, NULL);
+  signal(SIGXFSZ, SIG_IGN); /* a file too large is an error of write(), with a message */
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -45,10 +45,12 @@ void CourantSuggestOffer(CourantSuggestion *suggestion, const char *name)
   suggestion->distance = distance;
 }
 
-/* CourantSuggestFallBack - A name to suggest when none is near: the first one stays. */
-void CourantSuggestFallBack(CourantSuggestion *suggestion, const char *name)
+/* CourantSuggestPrefer - A name that is meant unless another is but a letter away; the first one stays. */
+void CourantSuggestPrefer(CourantSuggestion *suggestion, const char *name)
 {
-  if (!suggestion->best[0] && strlen(name) < sizeof suggestion->best) strcpy(suggestion->best, name);
+  if (suggestion->distance <= 1 || strlen(name) >= sizeof suggestion->best) return;
+  strcpy(suggestion->best, name);
+  suggestion->distance = 1;
 }
 
 /* CourantSuggestPhrase - "; did you mean 'name'?", or "" when nothing is near; written to text and returned. */

@@ -9,5 +9,5 @@ typedef struct {
 
 void CourantSuggestBegin(CourantSuggestion *, const char *wanted);
 void CourantSuggestOffer(CourantSuggestion *, const char *name);
-void CourantSuggestFallBack(CourantSuggestion *, const char *name);
+void CourantSuggestPrefer(CourantSuggestion *, const char *name);
 const char *CourantSuggestPhrase(CourantSuggestion *, char *text, int size);

@@ -105,9 +105,3 @@ static inline vec Exp(vec x)
   for (int k = DEGREE - 1; k >= 0; k--) sum = Madd(sum, r, Splat(inverse[k]));
   return (vec)((ivec)sum + (((ivec)shifted - (ivec)Splat(shift)) << MANTISSA));
 }
-
-/* 1 / (1 + e^-x) of every lane. */
-static inline vec Sigmoid(vec x)
-{
-  return 1 / (1 + Exp(-x));
-}

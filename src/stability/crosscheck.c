@@ -5,8 +5,6 @@
 #include <omp.h>
 #include <stdlib.h>
 
-static const double round_seconds = 5; /* between two gatherings of what the ranks have done */
-
 /* What one thread works with. */
 typedef struct {
   CourantTrainer trainer;
@@ -177,7 +175,7 @@ static const char *WorkOnQueue(CourantMap map, Queue *queue, int nworkers, Worke
       }
       if (omp_get_thread_num() == 0 && map->progress && map->rank == 0)
         map->progress((double)map->cells_done + (double)(mine + 1 - queue->next) * map->size, map->monitor_ctx);
-      if (wrong || CourantInterrupted() || omp_get_wtime() - start > round_seconds) break;
+      if (wrong || CourantInterrupted() || omp_get_wtime() - start > map->round_seconds) break;
     }
   }
   /* every index below was taken by a thread that finished it */
@@ -228,8 +226,8 @@ static PetscErrorCode GatherCells(CourantMap map, Queue *queue, PetscInt *left)
 /*
   CourantMapCrossCheck - Runs the trainer in every cell that has not been checked; collective.
 
-  Each rank takes every size-th cell and its threads take them in turn; a cell's numbers do not depend on who computes it. Every five seconds rank 0 gathers
-  what is done.
+  Each rank takes every size-th cell and its threads take them in turn; a cell's numbers do not depend on who computes it. Every few seconds rank 0
+  gathers what is done.
 */
 PetscErrorCode CourantMapCrossCheck(CourantMap map)
 {

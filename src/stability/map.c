@@ -151,6 +151,7 @@ PetscErrorCode CourantMapCreate(MPI_Comm comm, CourantDeck deck, CourantMap *res
   *result = map;
   map->comm = comm;
   map->deck = deck;
+  map->round_seconds = 5;
   PetscCallMPI(MPI_Comm_rank(comm, &map->rank));
   PetscCallMPI(MPI_Comm_size(comm, &map->size));
   PetscCall(CourantProblemCreate(PETSC_COMM_SELF, deck, &map->problem));
@@ -522,7 +523,8 @@ static PetscErrorCode FillCells(CourantMap map, PetscInt w)
   if (map->by_ts) PetscCall(GrowthByStepper(map, row, growth, far_field));
   for (PetscInt l = 0; l < map->nl; l++) {
     CourantMapCell *cell = &map->cells[w * map->nl + l];
-    const double slack = map->learning_rate[l] * fmax(row->residual_max, row->residual_min);
+    const double rounding = 1e-13 * (1 + map->learning_rate[l] * fabs(row->high));
+    const double slack = map->learning_rate[l] * fmax(row->residual_max, row->residual_min) + rounding;
     cell->growth = growth[l];
     cell->regime = (uint8_t)CourantRegimePredict(row, growth[l], slack, map->learning_rate[l], map->bounded, linear, far_field[l]);
   }

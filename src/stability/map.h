@@ -85,6 +85,7 @@ struct _CourantMap {
   PetscBool spectrum_known; /* at a state that does not move with alpha */
   double missed;            /* the largest probability of any row that an eigenvalue beyond m_max was missed */
   PetscInt cells_done;
+  double round_seconds;     /* between two gatherings of what the ranks have checked */
   CourantMapMonitor monitor;
   CourantMapProgress progress;
   void *monitor_ctx;

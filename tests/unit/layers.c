@@ -1,35 +1,14 @@
 /* Every layer of the registry, without naming any: derivatives, adjoints, symmetry, in each precision and instruction set. */
-#include "check.h"
-#include "core/random.h"
-#include "courant-registry.h"
-#include "net/evaluator.h"
-#include <stdlib.h>
-#include <string.h>
+#include "numerics.h"
 
 enum { SAMPLES = 3 };
 
 typedef struct {
-  CourantDeck deck;
-  CourantDataset data;
-  CourantNet net;
-  CourantEvaluator evaluator;
+  Numerics n;
   PetscInt p;
+  CourantEvaluator evaluator;
   double *theta, *v, *u, *result;
 } Fixture;
-
-static double Dot(PetscInt n, const double *a, const double *b)
-{
-  double sum = 0;
-  for (PetscInt i = 0; i < n; i++) sum += a[i] * b[i];
-  return sum;
-}
-
-static double Distance(PetscInt n, const double *a, const double *b)
-{
-  double sum = 0;
-  for (PetscInt i = 0; i < n; i++) sum += (a[i] - b[i]) * (a[i] - b[i]);
-  return sqrt(sum);
-}
 
 /* A layer between two convolutions, so that gradients by its input, its parameters and its output all count. */
 static void Open(Fixture *f, const CourantBackend *backend, const char *layer, const char *example)
@@ -41,57 +20,40 @@ static void Open(Fixture *f, const CourantBackend *backend, const char *layer, c
            "network:\n- conv: {channels: 2, kernel: 3, padding: 1}\n- %s: %s\n- swish: {}\n- conv: {channels: 1, kernel: 1}\n"
            "- global_mean: {}\nloss: logistic\n",
            SAMPLES, layer, example);
-  OK(CourantDeckParse(PETSC_COMM_SELF, text, NULL, &f->deck));
-  const CourantNode root = CourantDeckRoot(f->deck);
-  OK(CourantDatasetCreate(CourantNodeChild(root, "data"), 1e9, &f->data));
-  OK(CourantNetCreate(CourantNodeChild(root, "network"), CourantNodeChild(root, "loss"),
-                      (CourantShape){f->data->h, f->data->w, f->data->c}, &f->net));
-  const CourantEvaluatorSettings settings = {.order = 3, .threads = 1, .memory = 1e9, .last = CourantLeafCount(f->data)};
-  OK(CourantEvaluatorCreate(f->net, f->data, backend, &settings, &f->evaluator));
-  f->p = f->net->size;
-  f->theta = malloc(sizeof(double) * (size_t)f->p);
-  f->v = malloc(sizeof(double) * (size_t)f->p);
-  f->u = malloc(sizeof(double) * (size_t)f->p);
-  f->result = malloc(sizeof(double) * CourantEvaluatorLength(f->evaluator, 4));
-  CourantRandom stream = {.seed = 11, .purpose = COURANT_RANDOM_TEST};
-  CourantRandomNormal(stream, f->p, f->theta);
-  stream.index = 1;
-  CourantRandomNormal(stream, f->p, f->v);
-  stream.index = 2;
-  CourantRandomNormal(stream, f->p, f->u);
+  NumericsOpen(&f->n, backend, text, 1, 1e9);
+  f->evaluator = f->n.evaluator;
+  f->p = f->n.p;
+  f->theta = Normal(f->p, 0, 0.3);
+  f->v = Normal(f->p, 1, 1);
+  f->u = Normal(f->p, 2, 1);
   const double norm = sqrt(Dot(f->p, f->v, f->v));
-  for (PetscInt i = 0; i < f->p; i++) {
-    f->theta[i] *= 0.3;
-    f->v[i] /= norm;
-  }
+  for (PetscInt i = 0; i < f->p; i++) f->v[i] /= norm;
+  f->result = malloc(sizeof(double) * CourantEvaluatorLength(f->evaluator, 4));
 }
 
 static void Close(Fixture *f)
 {
-  OK(CourantEvaluatorDestroy(&f->evaluator));
-  OK(CourantNetDestroy(&f->net));
-  OK(CourantDatasetDestroy(&f->data));
-  OK(CourantDeckDestroy(&f->deck));
+  NumericsClose(&f->n);
   free(f->theta), free(f->v), free(f->u), free(f->result);
+}
+
+static void (*test)(Fixture *);
+
+static void EveryExample(const CourantBackend *backend)
+{
+  for (int type = 0; type < CourantLayerTypeCount; type++)
+    for (const char *const *example = CourantLayerType(type)->examples; *example; example++) {
+      Fixture f;
+      Open(&f, backend, CourantLayerType(type)->name, *example);
+      test(&f);
+      Close(&f);
+    }
 }
 
 static void ForEveryLayer(int bits, void (*Test)(Fixture *))
 {
-  static const char *const isas[] = {"baseline", "avx2", "avx512"};
-  for (int i = 0; i < 3; i++) {
-    const CourantBackend *backend;
-    if (CourantBackendGet(PETSC_COMM_SELF, bits, isas[i], &backend)) {
-      CourantErrorClear(); /* not on this machine */
-      continue;
-    }
-    for (int type = 0; type < CourantLayerTypeCount; type++)
-      for (const char *const *example = CourantLayerType(type)->examples; *example; example++) {
-        Fixture f;
-        Open(&f, backend, CourantLayerType(type)->name, *example);
-        Test(&f);
-        Close(&f);
-      }
-  }
+  test = Test;
+  ForEveryBackend(bits, EveryExample);
 }
 
 /* Gradient against central differences of the loss, second order in the step. */
@@ -171,13 +133,13 @@ static void SymmetryTest(Fixture *f)
 static void SingleTest(Fixture *f)
 {
   const CourantBackend *backend;
-  const CourantEvaluatorSettings settings = {.order = 3, .threads = 1, .memory = 1e9, .last = CourantLeafCount(f->data)};
+  const CourantEvaluatorSettings settings = {.order = 3, .threads = 1, .memory = 1e9, .last = CourantLeafCount(f->n.data)};
   const size_t length = CourantEvaluatorLength(f->evaluator, 4);
   double *expected = malloc(sizeof(double) * length);
   CourantEvaluator reference;
 
   OK(CourantBackendGet(PETSC_COMM_SELF, 64, NULL, &backend));
-  OK(CourantEvaluatorCreate(f->net, f->data, backend, &settings, &reference));
+  OK(CourantEvaluatorCreate(f->n.net, f->n.data, backend, &settings, &reference));
   OK(CourantEvaluatorRun(reference, 3, f->theta, f->v, PETSC_COMM_SELF, expected));
   OK(CourantEvaluatorRun(f->evaluator, 3, f->theta, f->v, PETSC_COMM_SELF, f->result));
   for (int k = 0; k < 4; k++) {

@@ -19,12 +19,15 @@ static PetscErrorCode SetUp(CourantLayer *layer)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* With t = 1 - 2 s: s' = beta s (1-s), s'' = beta s' t, s''' = beta (s'' t - 2 s'^2), s'''' = beta (s''' t - 6 s' s''); f^(k) = u s^(k) + k s^(k-1). */
+/*
+  With c = 1 - s = s e^(-beta u), which loses nothing where s is near 1, and t = c - s: s' = beta s c, s'' = beta s' t, s''' = beta (s'' t - 2 s'^2),
+  s'''' = beta (s''' t - 6 s' s''); f^(k) = u s^(k) + k s^(k-1).
+*/
 static inline void Value(vec u, const void *options, vec d[COURANT_DERIVATIVES])
 {
   const vec beta = Splat((real)((const Swish *)options)->beta);
-  const vec s = Sigmoid(beta * u), t = 1 - 2 * s;
-  const vec s1 = beta * (s * (1 - s)), s2 = beta * (s1 * t), s3 = beta * Madd(s2, t, -2 * (s1 * s1));
+  const vec e = Exp(-(beta * u)), s = 1 / (1 + e), c = s * e, t = c - s;
+  const vec s1 = beta * (s * c), s2 = beta * (s1 * t), s3 = beta * Madd(s2, t, -2 * (s1 * s1));
   const vec s4 = beta * Madd(s3, t, -6 * (s1 * s2));
 
   d[0] = u * s;

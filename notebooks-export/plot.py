@@ -1,0 +1,30 @@
+#!/usr/bin/env python3
+"""Draws a result file of courant: plot.py FILE.h5 [-o FILE.png]"""
+import argparse
+import os
+import sys
+
+try:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import figures
+except ImportError as missing:
+    sys.exit(f"plot.py: needs python3-h5py and python3-matplotlib ({missing})")
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Draws a result file of courant.")
+    parser.add_argument("file", help="a result file (HDF5)")
+    parser.add_argument("-o", "--output", help="the picture (default: FILE with .png)")
+    arguments = parser.parse_args()
+    output = arguments.output or os.path.splitext(arguments.file)[0] + ".png"
+    try:
+        figures.draw(arguments.file).savefig(output, dpi=150)
+    except (OSError, ValueError, KeyError) as error:
+        sys.exit(f"plot.py: {arguments.file}: {error}")
+    print(output)
+
+
+if __name__ == "__main__":
+    main()
