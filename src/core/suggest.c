@@ -34,12 +34,12 @@ void CourantSuggestBegin(CourantSuggestion *suggestion, const char *wanted)
   *suggestion = (CourantSuggestion){.wanted = wanted, .distance = LONGEST};
 }
 
-/* CourantSuggestOffer - Considers one valid name; a name counts as near up to about a third of its letters. */
+/* CourantSuggestOffer - Considers one valid name; a name counts as near up to about a quarter of its letters. */
 void CourantSuggestOffer(CourantSuggestion *suggestion, const char *name)
 {
   const int distance = Distance(suggestion->wanted, name);
 
-  if (distance >= suggestion->distance || distance > 1 + (int)strlen(suggestion->wanted) / 3) return;
+  if (distance >= suggestion->distance || distance > 1 + (int)strlen(suggestion->wanted) / 4) return;
   if (strlen(name) >= sizeof suggestion->best) return;
   strcpy(suggestion->best, name);
   suggestion->distance = distance;

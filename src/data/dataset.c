@@ -61,7 +61,7 @@ static PetscErrorCode Load(CourantDataset data, double budget)
 /*
   CourantDatasetCreate - The data set that a deck's `data` mapping describes.
 
-  budget: bytes this rank may use; images are kept in memory when they take at most a quarter of it, else read from their source again
+  After an error too the result is there for CourantDatasetDestroy(). budget: bytes this rank may use; images are kept in memory when they take at most a quarter of it, else read from their source again
   whenever they are used.
 */
 PetscErrorCode CourantDatasetCreate(CourantNode node, double budget, CourantDataset *result)

@@ -155,12 +155,27 @@ static PetscErrorCode LoadParameter(CourantNode node, hid_t file, const char *na
   for (int d = 0; fits && d < rank; d++) fits = dims[d] == (hsize_t)p->dims[d] ? PETSC_TRUE : PETSC_FALSE;
   H5Sclose(space);
   H5Tclose(type);
-  if (!fits) CourantNodeError(node, "dataset '%s' of the weights file does not hold floating-point numbers [%s]", name, expected);
-  const herr_t failed = H5Dread(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values);
+  const herr_t failed = fits ? H5Dread(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) : 0;
   H5Dclose(dataset);
+  if (!fits) CourantNodeError(node, "dataset '%s' of the weights file does not hold floating-point numbers [%s]", name, expected);
   if (failed < 0) CourantNodeError(node, "dataset '%s' of the weights file cannot be read", name);
   for (PetscInt k = 0; k < p->size; k++)
     if (!isfinite(values[k])) CourantNodeError(node, "dataset '%s' of the weights file holds the value %g", name, values[k]);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode LoadAll(CourantNet net, CourantNode node, hid_t file, double theta[])
+{
+  PetscFunctionBeginUser;
+  for (PetscInt l = 0; l < net->nlayers; l++) {
+    const CourantLayer *layer = &net->layers[l];
+    double *values = theta + layer->offset;
+    for (int i = 0; i < layer->nparameters; values += layer->parameters[i].size, i++) {
+      char parameter[128];
+      snprintf(parameter, sizeof parameter, "%s.%s", layer->name, layer->parameters[i].name);
+      PetscCall(LoadParameter(node, file, parameter, &layer->parameters[i], values));
+    }
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -172,15 +187,8 @@ PetscErrorCode CourantWeightsLoad(CourantNet net, CourantNode node, const char n
   if (access(name, R_OK)) CourantNodeError(node, "%s: %s", name, strerror(errno));
   const hid_t file = H5Fopen(name, H5F_ACC_RDONLY, H5P_DEFAULT);
   if (file < 0) CourantNodeError(node, "%s: not an HDF5 file, or damaged", name);
-  for (PetscInt l = 0; l < net->nlayers; l++) {
-    const CourantLayer *layer = &net->layers[l];
-    double *values = theta + layer->offset;
-    for (int i = 0; i < layer->nparameters; values += layer->parameters[i].size, i++) {
-      char parameter[128];
-      snprintf(parameter, sizeof parameter, "%s.%s", layer->name, layer->parameters[i].name);
-      PetscCall(LoadParameter(node, file, parameter, &layer->parameters[i], values));
-    }
-  }
+  const PetscErrorCode code = LoadAll(net, node, file, theta);
   H5Fclose(file);
+  PetscCall(code);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -187,20 +187,29 @@ static PetscErrorCode Tangent(CourantEquilibrium eq, PetscReal alpha, Vec theta,
 
 /*
   Are two equilibria on one smooth branch? Along one, the step is the mean of the tangents at its ends up to third order in its length:
-  defect = |step - (to - from) (t_from + t_to) / 2| / |step|.
+  defect = |step - (to - from) (t_from + t_to) / 2| / |step|. It counts as at least 1 where either tangent points more than 60 degrees away from the step: that is a
+  jump which the mean happens to fit, or a step around a bend.
 */
 static PetscErrorCode BranchDefect(CourantEquilibrium eq, PetscReal from, PetscReal to, Vec theta, Vec next, PetscReal *defect)
 {
-  PetscReal step, norm;
+  const Vec tangents[2] = {eq->tangent, eq->next_tangent}, step = eq->decay;
+  PetscReal length, norm, size;
+  PetscScalar along;
+  PetscBool turned = PETSC_FALSE;
 
   PetscFunctionBeginUser;
-  PetscCall(VecWAXPY(eq->decay, -1, theta, next));
-  PetscCall(VecNorm(eq->decay, NORM_2, &step));
+  PetscCall(VecWAXPY(step, -1, theta, next));
+  PetscCall(VecNorm(step, NORM_2, &length));
   PetscCall(VecNorm(next, NORM_2, &norm));
-  PetscCall(VecAXPY(eq->decay, -0.5 * (to - from), eq->tangent));
-  PetscCall(VecAXPY(eq->decay, -0.5 * (to - from), eq->next_tangent));
-  PetscCall(VecNorm(eq->decay, NORM_2, defect));
-  *defect /= step + 1e-6 * norm;
+  for (int i = 0; i < 2; i++) {
+    PetscCall(VecDot(step, tangents[i], &along));
+    PetscCall(VecNorm(tangents[i], NORM_2, &size));
+    if (PetscRealPart(along) * (to - from) < 0.5 * fabs(to - from) * length * size && length > 1e-6 * norm) turned = PETSC_TRUE;
+  }
+  for (int i = 0; i < 2; i++) PetscCall(VecAXPY(step, -0.5 * (to - from), tangents[i]));
+  PetscCall(VecNorm(step, NORM_2, defect));
+  *defect /= length + 1e-6 * norm;
+  if (turned) *defect = PetscMax(*defect, 1);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -13,7 +13,7 @@ typedef struct {
   PetscInt p;
 } Numerics;
 
-static void NumericsOpen(Numerics *f, const CourantBackend *backend, const char *text, int threads, double memory)
+static inline void NumericsOpen(Numerics *f, const CourantBackend *backend, const char *text, int threads, double memory)
 {
   OK(CourantDeckParse(PETSC_COMM_SELF, text, NULL, &f->deck));
   const CourantNode root = CourantDeckRoot(f->deck);
@@ -25,7 +25,7 @@ static void NumericsOpen(Numerics *f, const CourantBackend *backend, const char 
   f->p = f->net->size;
 }
 
-static void NumericsClose(Numerics *f)
+static inline void NumericsClose(Numerics *f)
 {
   OK(CourantEvaluatorDestroy(&f->evaluator));
   OK(CourantNetDestroy(&f->net));
@@ -34,7 +34,7 @@ static void NumericsClose(Numerics *f)
 }
 
 /* n normal numbers, the index-th such list; freed by the caller. */
-static double *Normal(PetscInt n, uint32_t index, double scale)
+static inline double *Normal(PetscInt n, uint32_t index, double scale)
 {
   double *values = malloc(sizeof(double) * (size_t)n);
   CourantRandomNormal((CourantRandom){.seed = 11, .purpose = COURANT_RANDOM_TEST, .index = index}, n, values);
@@ -57,7 +57,7 @@ static inline double Distance(PetscInt n, const double *a, const double *b)
 }
 
 /* Test() for the code of every instruction set this machine has. */
-static void ForEveryBackend(int bits, void (*Test)(const CourantBackend *))
+static inline void ForEveryBackend(int bits, void (*Test)(const CourantBackend *))
 {
   static const char *const isas[] = {"baseline", "avx2", "avx512"};
   int tested = 0;

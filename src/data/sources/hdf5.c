@@ -23,20 +23,26 @@ static const CourantKey keys[] = {
     {0},
 };
 
+/* A dataset of numbers with least..most dimensions; dataset is -1 after an error. */
 static PetscErrorCode OpenNumbers(CourantNode node, hid_t file, const char *name, int least, int most, hid_t *dataset,
                                   hsize_t dims[4], int *rank)
 {
   PetscFunctionBeginUser;
-  *dataset = H5Dopen(file, name, H5P_DEFAULT);
-  if (*dataset < 0) CourantNodeError(node, "the file has no dataset '%s'", name);
-  const hid_t space = H5Dget_space(*dataset), type = H5Dget_type(*dataset);
+  const hid_t opened = H5Dopen(file, name, H5P_DEFAULT);
+  *dataset = -1;
+  if (opened < 0) CourantNodeError(node, "the file has no dataset '%s'", name);
+  const hid_t space = H5Dget_space(opened), type = H5Dget_type(opened);
   const H5T_class_t kind = H5Tget_class(type);
   *rank = H5Sget_simple_extent_ndims(space);
-  if (*rank >= least && *rank <= most) H5Sget_simple_extent_dims(space, dims, NULL);
+  const PetscBool numbers = kind == H5T_FLOAT || kind == H5T_INTEGER ? PETSC_TRUE : PETSC_FALSE;
+  const PetscBool fits = *rank >= least && *rank <= most ? PETSC_TRUE : PETSC_FALSE;
+  if (fits) H5Sget_simple_extent_dims(space, dims, NULL);
   H5Sclose(space);
   H5Tclose(type);
-  if (kind != H5T_FLOAT && kind != H5T_INTEGER) CourantNodeError(node, "dataset '%s' holds no numbers", name);
-  if (*rank < least || *rank > most)
+  if (numbers && fits) *dataset = opened;
+  else H5Dclose(opened);
+  if (!numbers) CourantNodeError(node, "dataset '%s' holds no numbers", name);
+  if (!fits)
     CourantNodeError(node, "dataset '%s' has %d dimensions; expected %s", name, *rank, least == 1 ? "labels [n]" : "images [n,h,w] or [n,c,h,w]");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -66,6 +72,7 @@ static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *op
   data->h = (PetscInt)dims[rank - 2];
   data->w = (PetscInt)dims[rank - 1];
   PetscCall(OpenNumbers(labels.id ? labels : file, state->file, o->labels, 1, 1, &dataset, n, &rank));
+  if (n[0] != dims[0]) H5Dclose(dataset);
   if (n[0] != dims[0])
     CourantNodeError(file, "'%s' holds %lld images but '%s' %lld labels", o->images, (long long)dims[0], o->labels, (long long)n[0]);
   state->labels = (double *)malloc(sizeof(double) * (n[0] + 1));
