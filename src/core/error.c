@@ -24,6 +24,18 @@ PetscErrorCode CourantErrorHandler(MPI_Comm comm, int line, const char *function
   return code;
 }
 
+/* Formats by C's rules: PETSc's own write 1 as "1.". */
+PetscErrorCode CourantInputFail(MPI_Comm comm, int line, const char function[], const char file[], const char format[], ...)
+{
+  char text[2048];
+  va_list arguments;
+
+  va_start(arguments, format);
+  vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  return PetscError(comm, line, function, file, COURANT_ERR_INPUT, PETSC_ERROR_INITIAL, "%s", text);
+}
+
 /* CourantErrorMessage - The line kept since the last CourantErrorClear(), "" when there was no error. */
 const char *CourantErrorMessage(void)
 {

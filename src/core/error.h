@@ -7,7 +7,10 @@
 #define COURANT_ERR_INPUT PETSC_ERR_USER_INPUT
 
 /* Fails with a line for the user; `comm` is that of the ranks which all fail alike. */
-#define CourantInputError(comm, ...) SETERRQ(comm, COURANT_ERR_INPUT, __VA_ARGS__)
+#define CourantInputError(comm, ...) return CourantInputFail(comm, __LINE__, __func__, __FILE__, __VA_ARGS__)
+
+PetscErrorCode CourantInputFail(MPI_Comm comm, int line, const char function[], const char file[], const char format[], ...)
+    __attribute__((format(printf, 5, 6)));
 
 /* Rank 0 alone makes the call, and every rank fails when it does. */
 #define CourantCallOnRankZero(comm, rank, ...)                                                               \

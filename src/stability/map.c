@@ -428,14 +428,15 @@ static PetscBool IsEquilibrium(const CourantMapRow *row)
 /* Learning-rate limits of a row. */
 static PetscErrorCode FillLimits(CourantMap map, CourantMapRow *row)
 {
-  PetscReal bound, reach = map->rule->limit;
+  PetscReal reach = map->rule->limit;
 
   PetscFunctionBeginUser;
   if (map->by_ts) PetscCall(CourantStepperGetRealLimit(map->stepper, &reach));
   if (!isfinite(reach)) PetscFunctionReturn(PETSC_SUCCESS);
   if (row->low > 0 && row->high > 0) row->limit = reach / row->high;
-  PetscCall(CourantSymbolBound(map->problem, map->theta, &bound));
-  if (isfinite(bound) && map->problem->decays_all && row->alpha + bound > 0) row->limit_von_neumann = reach / (row->alpha + bound);
+  if (map->at_rest || !map->bound_known) PetscCall(CourantSymbolBound(map->problem, map->theta, &map->bound));
+  map->bound_known = PETSC_TRUE;
+  if (isfinite(map->bound) && map->problem->decays_all && row->alpha + map->bound > 0) row->limit_von_neumann = reach / (row->alpha + map->bound);
   if (map->bounded && row->alpha > 0) row->limit_far_field = reach / row->alpha;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

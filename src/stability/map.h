@@ -83,6 +83,8 @@ struct _CourantMap {
   Mat H;
   Vec theta;
   PetscBool spectrum_known; /* at a state that does not move with alpha */
+  PetscBool bound_known;    /* the same for the symbol's bound */
+  PetscReal bound;          /* of lambda_max by the symbol, NaN where there is none */
   double missed;            /* the largest probability of any row that an eigenvalue beyond m_max was missed */
   PetscInt cells_done;
   double round_seconds;     /* between two gatherings of what the ranks have checked */
