@@ -2,10 +2,11 @@
 /*
   courant - training of convolutional networks as a discretised nonlinear PDE: where it is stable.
 
-  Functions return a PetscErrorCode and are called through PetscCall(). Objects are made by ..Create(), take options by ..SetFromOptions(), and end with
-  ..Destroy(). theta, the vector of all weights, is in PyTorch's order: layer after layer, weight before bias, each tensor row-major. lambda
-  means an eigenvalue of H, the Hessian of the mean loss L; m one of H + alpha D, alpha the weight decay and D its mask.
-  Each function is described where it is defined.
+  Functions return a PetscErrorCode and are called through PetscCall(). Objects are made by ..Create(), take
+  options by ..SetFromOptions(), and end with
+  ..Destroy(). theta, the vector of all weights, is in PyTorch's order: layer after layer, weight before bias,
+  each tensor row-major. lambda means an eigenvalue of H, the Hessian of the mean loss L; m one of H + alpha
+  D, alpha the weight decay and D its mask. Each function is described where it is defined.
 */
 #include <petscts.h>
 #include <petsctao.h>
@@ -16,8 +17,10 @@
 /* ---- decks ---- */
 typedef struct _CourantDeck *CourantDeck;
 
-PETSC_EXTERN PetscErrorCode CourantDeckLoad(MPI_Comm, const char file[], const char overrides[], CourantDeck *);
-PETSC_EXTERN PetscErrorCode CourantDeckParse(MPI_Comm, const char text[], const char overrides[], CourantDeck *);
+PETSC_EXTERN PetscErrorCode CourantDeckLoad(MPI_Comm, const char file[], const char overrides[],
+                                            CourantDeck *);
+PETSC_EXTERN PetscErrorCode CourantDeckParse(MPI_Comm, const char text[], const char overrides[],
+                                             CourantDeck *);
 PETSC_EXTERN PetscErrorCode CourantDeckDestroy(CourantDeck *);
 
 /* ---- the problem: network, data and loss ---- */
@@ -34,10 +37,11 @@ PETSC_EXTERN PetscErrorCode CourantProblemGetInitialState(CourantProblem, Vec th
 PETSC_EXTERN PetscErrorCode CourantProblemGetDecayMask(CourantProblem, Vec *mask);
 PETSC_EXTERN PetscErrorCode CourantProblemFreezeLoss(CourantProblem, Vec theta);
 PETSC_EXTERN PetscErrorCode CourantProblemHasBoundedGradient(CourantProblem, PetscBool *);
-PETSC_EXTERN PetscErrorCode CourantProblemComputeLoss(CourantProblem, Vec theta, PetscReal *loss, Vec gradient);
+PETSC_EXTERN PetscErrorCode CourantProblemComputeLoss(CourantProblem, Vec theta, PetscReal *loss,
+                                                      Vec gradient);
 PETSC_EXTERN PetscErrorCode CourantProblemComputeFlow(CourantProblem, PetscReal alpha, Vec theta, Vec F);
-PETSC_EXTERN PetscErrorCode CourantProblemComputeJet(CourantProblem, Vec theta, Vec direction, int order, PetscReal loss[],
-                                                     Vec gradient[]);
+PETSC_EXTERN PetscErrorCode CourantProblemComputeJet(CourantProblem, Vec theta, Vec direction, int order,
+                                                     PetscReal loss[], Vec gradient[]);
 PETSC_EXTERN PetscErrorCode CourantProblemSetState(CourantProblem, Vec theta, PetscReal *loss, Vec gradient);
 PETSC_EXTERN PetscErrorCode CourantProblemCreateHessian(CourantProblem, Mat *);
 PETSC_EXTERN PetscErrorCode CourantHessianSetWeightDecay(Mat, PetscReal alpha);
@@ -50,10 +54,11 @@ PETSC_EXTERN PetscErrorCode CourantStepperSetUp(CourantStepper);
 PETSC_EXTERN PetscErrorCode CourantStepperDestroy(CourantStepper *);
 PETSC_EXTERN PetscErrorCode CourantStepperGetType(CourantStepper, const char **type, PetscBool *one_step);
 PETSC_EXTERN PetscErrorCode CourantStepperGetRealLimit(CourantStepper, PetscReal *);
-PETSC_EXTERN PetscErrorCode CourantStepperComputeFactor(CourantStepper, PetscInt n, const PetscReal z_re[], const PetscReal z_im[],
-                                                        PetscReal R_re[], PetscReal R_im[]);
-PETSC_EXTERN PetscErrorCode CourantStepperComputeGrowth(CourantStepper, PetscInt n, const PetscReal z_re[], const PetscReal z_im[],
-                                                        PetscReal growth[]);
+PETSC_EXTERN PetscErrorCode CourantStepperComputeFactor(CourantStepper, PetscInt n, const PetscReal z_re[],
+                                                        const PetscReal z_im[], PetscReal R_re[],
+                                                        PetscReal R_im[]);
+PETSC_EXTERN PetscErrorCode CourantStepperComputeGrowth(CourantStepper, PetscInt n, const PetscReal z_re[],
+                                                        const PetscReal z_im[], PetscReal growth[]);
 
 /* ---- both ends of a symmetric operator's spectrum ---- */
 typedef struct _CourantSpectrum *CourantSpectrum;
@@ -61,26 +66,28 @@ typedef struct _CourantSpectrum *CourantSpectrum;
 typedef enum {
   COURANT_CONVERGED,
   COURANT_NOT_CONVERGED,
-  COURANT_MULTIPLE,       /* the top eigenvalue is not simple */
+  COURANT_MULTIPLE, /* the top eigenvalue is not simple */
   COURANT_NO_EQUILIBRIUM,
-  COURANT_KINK,           /* on a kink of the activation */
-  COURANT_DEGENERATE,     /* a quantity that has to be away from 0 is not */
+  COURANT_KINK,       /* on a kink of the activation */
+  COURANT_DEGENERATE, /* a quantity that has to be away from 0 is not */
 } CourantStatus;
 
 typedef struct {
-  PetscReal value;          /* the eigenvalue, by its Rayleigh quotient */
-  PetscReal residual;       /* |A x - value x|: an eigenvalue lies within this distance */
-  PetscInt multiplicity;    /* how many eigenvalues agree with it; a lower bound unless all eigenvalues are known */
-  PetscInt products;        /* operator applications used */
-  PetscReal missed;         /* probability that one larger by 1 % of the norm was missed */
-  CourantStatus status;     /* converged or not_converged */
+  PetscReal value;    /* the eigenvalue, by its Rayleigh quotient */
+  PetscReal residual; /* |A x - value x|: an eigenvalue lies within this distance */
+  PetscInt
+      multiplicity;  /* how many eigenvalues agree with it; a lower bound unless all eigenvalues are known */
+  PetscInt products; /* operator applications used */
+  PetscReal missed;  /* probability that one larger by 1 % of the norm was missed */
+  CourantStatus status; /* converged or not_converged */
 } CourantExtreme;
 
 PETSC_EXTERN PetscErrorCode CourantSpectrumCreate(MPI_Comm, CourantSpectrum *);
 PETSC_EXTERN PetscErrorCode CourantSpectrumSetOperator(CourantSpectrum, Mat);
 PETSC_EXTERN PetscErrorCode CourantSpectrumSetFromOptions(CourantSpectrum);
 PETSC_EXTERN PetscErrorCode CourantSpectrumSolve(CourantSpectrum);
-PETSC_EXTERN PetscErrorCode CourantSpectrumGetExtremes(CourantSpectrum, CourantExtreme *largest, CourantExtreme *smallest);
+PETSC_EXTERN PetscErrorCode CourantSpectrumGetExtremes(CourantSpectrum, CourantExtreme *largest,
+                                                       CourantExtreme *smallest);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetTopVector(CourantSpectrum, Vec *);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetNorm(CourantSpectrum, PetscReal *);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetAll(CourantSpectrum, PetscInt *n, const PetscReal **values);
@@ -91,9 +98,10 @@ typedef struct _CourantEquilibrium *CourantEquilibrium;
 
 PETSC_EXTERN PetscErrorCode CourantEquilibriumCreate(CourantProblem, CourantEquilibrium *);
 PETSC_EXTERN PetscErrorCode CourantEquilibriumSetFromOptions(CourantEquilibrium);
-PETSC_EXTERN PetscErrorCode CourantEquilibriumDescend(CourantEquilibrium, PetscReal alpha, Vec theta, PetscBool *converged);
-PETSC_EXTERN PetscErrorCode CourantEquilibriumContinue(CourantEquilibrium, PetscReal from, PetscReal to, Vec theta, PetscInt *jumps,
-                                                       PetscBool *converged);
+PETSC_EXTERN PetscErrorCode CourantEquilibriumDescend(CourantEquilibrium, PetscReal alpha, Vec theta,
+                                                      PetscBool *converged);
+PETSC_EXTERN PetscErrorCode CourantEquilibriumContinue(CourantEquilibrium, PetscReal from, PetscReal to,
+                                                       Vec theta, PetscInt *jumps, PetscBool *converged);
 PETSC_EXTERN PetscErrorCode CourantEquilibriumDestroy(CourantEquilibrium *);
 
 /* ---- the edge: period-doubling normal form ---- */
@@ -108,8 +116,9 @@ typedef struct {
 
 PETSC_EXTERN PetscErrorCode CourantFlipCreate(CourantProblem, CourantFlip *);
 PETSC_EXTERN PetscErrorCode CourantFlipSetFromOptions(CourantFlip);
-PETSC_EXTERN PetscErrorCode CourantFlipCompute(CourantFlip, PetscReal alpha, Vec theta, Vec v, const CourantExtreme *largest,
-                                               const CourantExtreme *smallest, CourantFlipResult *);
+PETSC_EXTERN PetscErrorCode CourantFlipCompute(CourantFlip, PetscReal alpha, Vec theta, Vec v,
+                                               const CourantExtreme *largest, const CourantExtreme *smallest,
+                                               CourantFlipResult *);
 PETSC_EXTERN PetscErrorCode CourantFlipDestroy(CourantFlip *);
 
 /* ---- von Neumann analysis ---- */

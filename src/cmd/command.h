@@ -24,15 +24,20 @@ const CourantCommandOps *CourantCommandFind(const char *name);
 
 /* Options of every command that takes a model. */
 #define COURANT_MODEL_OPTIONS                                                                                \
-  {"-set", "KEY=VALUE,..", "put values over those of the deck, as in -set network.0.conv.kernel=16,train.steps=50"}, \
+  {"-set", "KEY=VALUE,..",                                                                                   \
+   "put values over those of the deck, as in -set network.0.conv.kernel=16,train.steps=50"},                 \
       {"-threads", "N", "threads of each rank (default: the processors there are)"},                         \
-      {"-memory", "AMOUNT", "memory for samples and activations, of the node, such as 2GB (default: a quarter of it)"}, \
-      {"-isa", "NAME", "instruction set of the kernels: baseline, avx2, avx512 (default: the best there is)"}
+      {"-memory", "AMOUNT",                                                                                  \
+       "memory for samples and activations, of the node, such as 2GB (default: a quarter of it)"},           \
+  {                                                                                                          \
+    "-isa", "NAME", "instruction set of the kernels: baseline, avx2, avx512 (default: the best there is)"    \
+  }
 
 /* Options of every command that writes a result file. */
 #define COURANT_RESULT_OPTIONS                                                                               \
   {"-output", "FILE", "the result file (default: MODEL's name and the command, in this folder)"},            \
       {"-force", NULL, "write over a result file that is there"},                                            \
       {"-resume", NULL, "go on from FILE.partial of an interrupted run"},                                    \
-      {"-checkpoint", "SECONDS", "time between two writes of FILE.partial (default: 30)"},                   \
-      {"-quiet", NULL, "print nothing but errors"}
+      {"-checkpoint", "SECONDS", "time between two writes of FILE.partial (default: 30)"}, {                 \
+    "-quiet", NULL, "print nothing but errors"                                                               \
+  }

@@ -5,17 +5,16 @@
 enum { WIDTH = 64, HEIGHT = 24, ROWS = 8 };
 
 static const char symbols[] = ".o#^?+";
-static const char *const names[] = {"stable", "restrained", "divergent", "unstable flow", "undecided", "past the limit"};
+static const char *const names[] = {"stable",        "restrained", "divergent",
+                                    "unstable flow", "undecided",  "past the limit"};
 
 /* Index i of n places along m values, ends on ends. */
-static PetscInt Pick(PetscInt i, PetscInt n, PetscInt m)
-{
+static PetscInt Pick(PetscInt i, PetscInt n, PetscInt m) {
   return n > 1 ? (i * (m - 1) + (n - 1) / 2) / (n - 1) : 0;
 }
 
 /* CourantDrawMap - Predicted regimes, weight decay upwards, learning rate to the right. */
-PetscErrorCode CourantDrawMap(CourantMap map)
-{
+PetscErrorCode CourantDrawMap(CourantMap map) {
   const PetscInt width = PetscMin(WIDTH, map->nl), height = PetscMin(HEIGHT, map->nw);
   const PetscBool upwards = map->weight_decay[map->nw - 1] >= map->weight_decay[0] ? PETSC_TRUE : PETSC_FALSE;
   PetscBool seen[6] = {PETSC_FALSE};
@@ -37,29 +36,30 @@ PetscErrorCode CourantDrawMap(CourantMap map)
   char first[16], last[16];
   snprintf(first, sizeof first, "%.4g", map->learning_rate[0]);
   snprintf(last, sizeof last, "%.4g", map->learning_rate[map->nl - 1]);
-  printf("\n%10s  %s%*s  learning rate\n%10s ", "", first, (int)PetscMax(1, width - (PetscInt)strlen(first)), last, "");
+  printf("\n%10s  %s%*s  learning rate\n%10s ", "", first, (int)PetscMax(1, width - (PetscInt)strlen(first)),
+         last, "");
   for (int i = 0; i < 6; i++)
     if (seen[i]) printf(" %c %s", symbols[i], names[i]);
   printf("\n");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static void PrintNumber(double value, const char *format, int width)
-{
+static void PrintNumber(double value, const char *format, int width) {
   char text[32];
   snprintf(text, sizeof text, format, value);
   printf(" %*s", width, isfinite(value) ? text : "-");
 }
 
 /* CourantPrintRows - Limits of some weight decays with what is known of their error. */
-PetscErrorCode CourantPrintRows(CourantMap map)
-{
-  static const char *const statuses[] = {"", "not converged", "multiple", "no equilibrium", "kink", "degenerate"};
+PetscErrorCode CourantPrintRows(CourantMap map) {
+  static const char *const statuses[] = {"",     "not converged", "multiple", "no equilibrium",
+                                         "kink", "degenerate"};
   const PetscInt n = PetscMin(ROWS, map->nw);
   double worst = 0;
 
   PetscFunctionBeginUser;
-  printf("\n%12s %14s %9s %14s %12s %12s  %s\n", "weight decay", "limit", "+-", "von Neumann", "far field", "flip c", "");
+  printf("\n%12s %14s %9s %14s %12s %12s  %s\n", "weight decay", "limit", "+-", "von Neumann", "far field",
+         "flip c", "");
   for (PetscInt i = 0; i < n; i++) {
     const CourantMapRow *row = &map->rows[Pick(i, n, map->nw)];
     printf("%12.5g", row->alpha);
@@ -69,30 +69,36 @@ PetscErrorCode CourantPrintRows(CourantMap map)
     PrintNumber(row->limit_far_field, "%.6g", 12);
     PrintNumber(row->flip_coefficient, "%.6g", 12);
     const uint8_t status = row->status ? row->status : row->flip_status;
-    printf("  %s%s\n", row->status == 0 && status < 6 && status ? "flip: " : "", status < 6 ? statuses[status] : "");
+    printf("  %s%s\n", row->status == 0 && status < 6 && status ? "flip: " : "",
+           status < 6 ? statuses[status] : "");
   }
   for (PetscInt w = 0; w < map->nw; w++) {
     const CourantMapRow *row = &map->rows[w];
     const PetscBool plain = isfinite(row->lambda_max) ? PETSC_TRUE : PETSC_FALSE;
-    const double norm = plain ? fmax(fabs(row->lambda_max), fabs(row->lambda_min)) : fmax(fabs(row->m_max), fabs(row->m_min));
-    if (row->status == COURANT_CONVERGED && norm > 0) worst = fmax(worst, fmax(row->residual_max, row->residual_min) / norm);
+    const double norm =
+        plain ? fmax(fabs(row->lambda_max), fabs(row->lambda_min)) : fmax(fabs(row->m_max), fabs(row->m_min));
+    if (row->status == COURANT_CONVERGED && norm > 0)
+      worst = fmax(worst, fmax(row->residual_max, row->residual_min) / norm);
   }
   printf("worst eigenvalue residual %.1e |H|; ", worst);
-  if (map->p <= 2048) printf("all spectra agree with LAPACK's\n");
-  else printf("an eigenvalue beyond by 1 %% of |H| was missed with probability below %.1e\n", map->missed);
+  if (map->p <= 2048)
+    printf("all spectra agree with LAPACK's\n");
+  else
+    printf("an eigenvalue beyond by 1 %% of |H| was missed with probability below %.1e\n", map->missed);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static void PrintLocal(CourantMap map, const CourantAgreement *a)
-{
+static void PrintLocal(CourantMap map, const CourantAgreement *a) {
   if (!map->settings.local || a->checked == 0) return;
-  printf("local check:  %d of %d cells decided, %d agree, %d disagree; growth off by %.1e (median), %.1e (99 %%)\n", (int)a->decided, (int)a->checked,
-         (int)a->agreed, (int)a->disagreeing, a->median_error, a->p99_error);
+  printf("local check:  %d of %d cells decided, %d agree, %d disagree; growth off by %.1e (median), %.1e (99 "
+         "%%)\n",
+         (int)a->decided, (int)a->checked, (int)a->agreed, (int)a->disagreeing, a->median_error,
+         a->p99_error);
 }
 
-/* Of the cells that became something, how many were predicted to; a stable state need not be found from far away. */
-static void PrintGlobal(CourantMap map)
-{
+/* Of the cells that became something, how many were predicted to; a stable state need not be found from far
+ * away. */
+static void PrintGlobal(CourantMap map) {
   PetscInt counts[4] = {0}, predicted[4] = {0}, total = 0;
 
   for (PetscInt i = 0; i < map->nw * map->nl; i++) {
@@ -103,13 +109,14 @@ static void PrintGlobal(CourantMap map)
     predicted[what] += map->cells[i].regime == what;
   }
   if (total == 0) return;
-  printf("global check: from the deck's weights %d stable (%d as predicted), %d restrained (%d), %d divergent (%d), %d undecided\n", (int)counts[0],
-         (int)predicted[0], (int)counts[1], (int)predicted[1], (int)counts[2], (int)predicted[2], (int)counts[3]);
+  printf("global check: from the deck's weights %d stable (%d as predicted), %d restrained (%d), %d "
+         "divergent (%d), %d undecided\n",
+         (int)counts[0], (int)predicted[0], (int)counts[1], (int)predicted[1], (int)counts[2],
+         (int)predicted[2], (int)counts[3]);
 }
 
 /* CourantPrintChecks - Verdicts of both checks. */
-PetscErrorCode CourantPrintChecks(CourantMap map, const CourantAgreement *agreement)
-{
+PetscErrorCode CourantPrintChecks(CourantMap map, const CourantAgreement *agreement) {
   PetscFunctionBeginUser;
   PrintLocal(map, agreement);
   PrintGlobal(map);

@@ -3,8 +3,7 @@
 #include "stability/map.h"
 #include <string.h>
 
-static void PrintOptions(const CourantOption *options)
-{
+static void PrintOptions(const CourantOption *options) {
   for (const CourantOption *o = options; o && o->name; o++) {
     char left[64];
     snprintf(left, sizeof left, "%s %s", o->name, o->argument ? o->argument : "");
@@ -12,11 +11,11 @@ static void PrintOptions(const CourantOption *options)
   }
 }
 
-static PetscErrorCode PrintCommand(const CourantCommandOps *command)
-{
+static PetscErrorCode PrintCommand(const CourantCommandOps *command) {
   PetscFunctionBeginUser;
-  printf("courant %s%s%s%s\n\n%s\n", command->name, command->argument ? " " : "", command->argument ? command->argument : "",
-         command->options ? " [options]" : "", command->description);
+  printf("courant %s%s%s%s\n\n%s\n", command->name, command->argument ? " " : "",
+         command->argument ? command->argument : "", command->options ? " [options]" : "",
+         command->description);
   if (command->options) {
     printf("\nOptions:\n");
     PrintOptions(command->options);
@@ -25,8 +24,7 @@ static PetscErrorCode PrintCommand(const CourantCommandOps *command)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode PrintOverview(void)
-{
+static PetscErrorCode PrintOverview(void) {
   PetscFunctionBeginUser;
   printf("courant computes where gradient descent on a convolutional network is stable.\n\n");
   for (int i = 0; i < CourantCommandCount; i++) {
@@ -41,17 +39,15 @@ static PetscErrorCode PrintOverview(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static void PrintKeys(const CourantKey *keys)
-{
+static void PrintKeys(const CourantKey *keys) {
   for (const CourantKey *k = keys; k->name; k++) {
     const char *preset = !k->preset ? "required" : k->preset;
-    printf("      %-14s %s%s%s%s%s%s\n", k->name, k->help, k->choices ? ": " : "", k->choices ? k->choices : "", preset[0] ? " (" : "", preset,
-           preset[0] ? ")" : "");
+    printf("      %-14s %s%s%s%s%s%s\n", k->name, k->help, k->choices ? ": " : "",
+           k->choices ? k->choices : "", preset[0] ? " (" : "", preset, preset[0] ? ")" : "");
   }
 }
 
-static PetscErrorCode PrintDeck(void)
-{
+static PetscErrorCode PrintDeck(void) {
   PetscFunctionBeginUser;
   printf("A deck is a YAML mapping:\n");
   PrintKeys(CourantTopKeys);
@@ -67,7 +63,8 @@ static PetscErrorCode PrintDeck(void)
     PrintKeys(layer->keys);
   }
   printf("\nloss:\n");
-  for (int i = 0; i < CourantLossTypeCount; i++) printf("  %s   # %s\n", CourantLossType(i)->name, CourantLossType(i)->help);
+  for (int i = 0; i < CourantLossTypeCount; i++)
+    printf("  %s   # %s\n", CourantLossType(i)->name, CourantLossType(i)->help);
   printf("\nweights:\n");
   PrintKeys(CourantWeightsKeys);
   for (int i = 0; i < CourantInitialiserCount; i++) {
@@ -77,7 +74,8 @@ static PetscErrorCode PrintDeck(void)
   }
   printf("\ntrain:\n");
   PrintKeys(CourantTrainKeys);
-  for (int i = 0; i < CourantRuleCount; i++) printf("  rule: %s   # %s\n", CourantRule(i)->name, CourantRule(i)->help);
+  for (int i = 0; i < CourantRuleCount; i++)
+    printf("  rule: %s   # %s\n", CourantRule(i)->name, CourantRule(i)->help);
   printf("\nmap:\n");
   PrintKeys(CourantMapSectionKeys);
   PrintKeys(CourantMapKeys);
@@ -88,12 +86,14 @@ static PetscErrorCode PrintDeck(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Run(const char *name)
-{
+static PetscErrorCode Run(const char *name) {
   PetscFunctionBeginUser;
-  if (!name) PetscCall(PrintOverview());
-  else if (!strcmp(name, "deck")) PetscCall(PrintDeck());
-  else if (CourantCommandFind(name)) PetscCall(PrintCommand(CourantCommandFind(name)));
+  if (!name)
+    PetscCall(PrintOverview());
+  else if (!strcmp(name, "deck"))
+    PetscCall(PrintDeck());
+  else if (CourantCommandFind(name))
+    PetscCall(PrintCommand(CourantCommandFind(name)));
   else {
     fprintf(stderr, "courant: no help on '%s'; 'courant help' lists the commands\n", name);
     PetscFunctionReturn(COURANT_ERR_INPUT);

@@ -5,17 +5,17 @@
 #include "dynamics/problem.h"
 #include <string.h>
 
-static void PrintDataset(const char *path, int rank, const size_t dims[], const char *long_name)
-{
+static void PrintDataset(const char *path, int rank, const size_t dims[], const char *long_name) {
   char shape[96] = "";
 
-  for (int i = 0; i < rank; i++) snprintf(shape + strlen(shape), sizeof shape - strlen(shape), "%s%zu", i ? " x " : "", dims[i]);
+  for (int i = 0; i < rank; i++)
+    snprintf(shape + strlen(shape), sizeof shape - strlen(shape), "%s%zu", i ? " x " : "", dims[i]);
   printf("  %-28s %-12s %s\n", path, shape, long_name ? long_name : "");
 }
 
-static PetscErrorCode PrintResult(const char *name)
-{
-  static const char *const attributes[] = {"title", "about", "source", "petsc", "slepc", "hdf5", "precision", "instruction_set", "command_line"};
+static PetscErrorCode PrintResult(const char *name) {
+  static const char *const attributes[] = {"title", "about",     "source",          "petsc",       "slepc",
+                                           "hdf5",  "precision", "instruction_set", "command_line"};
   CourantResult file;
   double complete, seconds, ranks;
   char *text;
@@ -30,14 +30,14 @@ static PetscErrorCode PrintResult(const char *name)
   PetscCall(CourantResultGetReal(file, "/", "complete", &complete));
   PetscCall(CourantResultGetReal(file, "/", "wall_time_s", &seconds));
   PetscCall(CourantResultGetReal(file, "/", "ranks", &ranks));
-  printf("%-16s %s, %.1f s on %.0f rank%s\n\n", "state", complete == 1 ? "complete" : "interrupted; -resume goes on", seconds, ranks, ranks > 1 ? "s" : "");
+  printf("%-16s %s, %.1f s on %.0f rank%s\n\n", "state",
+         complete == 1 ? "complete" : "interrupted; -resume goes on", seconds, ranks, ranks > 1 ? "s" : "");
   PetscCall(CourantResultVisit(file, PrintDataset));
   PetscCall(CourantResultDestroy(&file));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode PrintDeck(const char *name)
-{
+static PetscErrorCode PrintDeck(const char *name) {
   char overrides[4096] = "";
   CourantDeck deck;
   CourantProblem problem;
@@ -57,8 +57,7 @@ static PetscErrorCode PrintDeck(const char *name)
 
 extern const CourantCommandOps CourantCommand_info;
 
-static PetscErrorCode Run(const char *name)
-{
+static PetscErrorCode Run(const char *name) {
   PetscMPIInt rank;
 
   PetscFunctionBeginUser;
@@ -74,7 +73,8 @@ const CourantCommandOps CourantCommand_info = {
     .name = "info",
     .argument = "FILE",
     .summary = "what a result file or a deck holds",
-    .description = "Of a result file: where it comes from and its datasets. Of a deck: layers, shapes and parameter names.",
+    .description = "Of a result file: where it comes from and its datasets. Of a deck: layers, shapes and "
+                   "parameter names.",
     .options = options,
     .Run = Run,
 };

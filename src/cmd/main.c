@@ -16,44 +16,39 @@ COURANT_COMMANDS(DECLARE)
 static const CourantCommandOps *const commands[] = {COURANT_COMMANDS(ADDRESS)};
 const int CourantCommandCount = PETSC_STATIC_ARRAY_LENGTH(commands);
 
-const CourantCommandOps *CourantCommand(int index)
-{
+const CourantCommandOps *CourantCommand(int index) {
   return commands[index];
 }
 
-const CourantCommandOps *CourantCommandFind(const char *name)
-{
+const CourantCommandOps *CourantCommandFind(const char *name) {
   for (int i = 0; i < CourantCommandCount; i++)
     if (!strcmp(commands[i]->name, name)) return commands[i];
   return NULL;
 }
 
-static PetscBool IsHelp(const char *word)
-{
+static PetscBool IsHelp(const char *word) {
   return !strcmp(word, "--help") || !strcmp(word, "-help") || !strcmp(word, "-h") ? PETSC_TRUE : PETSC_FALSE;
 }
 
-static int PrintVersion(void)
-{
+static int PrintVersion(void) {
   unsigned major, minor, release;
   H5get_libversion(&major, &minor, &release);
   printf("courant %s (%s)\n", COURANT_VERSION, COURANT_SOURCE);
-  printf("PETSc %d.%d.%d, SLEPc %d.%d.%d, HDF5 %u.%u.%u, %s\n", PETSC_VERSION_MAJOR, PETSC_VERSION_MINOR, PETSC_VERSION_SUBMINOR,
-         SLEPC_VERSION_MAJOR, SLEPC_VERSION_MINOR, SLEPC_VERSION_SUBMINOR, major, minor, release, fftw_version);
+  printf("PETSc %d.%d.%d, SLEPc %d.%d.%d, HDF5 %u.%u.%u, %s\n", PETSC_VERSION_MAJOR, PETSC_VERSION_MINOR,
+         PETSC_VERSION_SUBMINOR, SLEPC_VERSION_MAJOR, SLEPC_VERSION_MINOR, SLEPC_VERSION_SUBMINOR, major,
+         minor, release, fftw_version);
   return COURANT_EXIT_DONE;
 }
 
 /* A usage error before PETSc is there to report it. */
-static int UsageError(const char *format, const char *word, const char *more)
-{
+static int UsageError(const char *format, const char *word, const char *more) {
   fprintf(stderr, "courant: ");
   fprintf(stderr, format, word, more);
   fputc('\n', stderr);
   return COURANT_EXIT_INPUT;
 }
 
-static int UnknownCommand(const char *name)
-{
+static int UnknownCommand(const char *name) {
   CourantSuggestion suggestion;
   char phrase[160];
 
@@ -63,8 +58,7 @@ static int UnknownCommand(const char *name)
   return UsageError("unknown command '%s'%s", name, phrase[0] ? phrase : "; 'courant help' lists them");
 }
 
-static PetscErrorCode RunCommand(const CourantCommandOps *command, int argc, char **argv)
-{
+static PetscErrorCode RunCommand(const CourantCommandOps *command, int argc, char **argv) {
   PetscFunctionBeginUser;
   PetscCall(PetscPushErrorHandler(CourantErrorHandler, NULL));
   PetscCall(CourantInterruptInstall());
@@ -75,8 +69,7 @@ static PetscErrorCode RunCommand(const CourantCommandOps *command, int argc, cha
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
   const CourantCommandOps *help = CourantCommandFind("help");
 
   if (argc < 2 || IsHelp(argv[1])) return (int)help->Run(NULL) + (argc < 2 ? COURANT_EXIT_INPUT : 0);
@@ -84,7 +77,9 @@ int main(int argc, char **argv)
   const CourantCommandOps *command = CourantCommandFind(argv[1]);
   if (!command) return UnknownCommand(argv[1]);
   if (argc > 2 && IsHelp(argv[2])) return (int)help->Run(command->name);
-  if (command->bare) return argc > 3 ? UsageError("unexpected word '%s'%s", argv[3], "") : CourantExitStatus(command->Run(argc > 2 ? argv[2] : NULL));
+  if (command->bare)
+    return argc > 3 ? UsageError("unexpected word '%s'%s", argv[3], "")
+                    : CourantExitStatus(command->Run(argc > 2 ? argv[2] : NULL));
   if (command->argument && (argc < 3 || argv[2][0] == '-'))
     return UsageError("'courant %s' needs a %s directly behind it", command->name, command->argument);
 

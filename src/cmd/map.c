@@ -25,51 +25,72 @@ typedef struct {
 
 static const Field row_fields[] = {
 #define ROW(name, type, long_name, units, ...)                                                               \
-  {{"/map/" #name, COURANT_RESULT_##type, {WEIGHT_DECAY}, long_name, units, __VA_ARGS__}, offsetof(CourantMapRow, name)}
+  {                                                                                                          \
+    {"/map/" #name, COURANT_RESULT_##type, {WEIGHT_DECAY}, long_name, units, __VA_ARGS__},                   \
+        offsetof(CourantMapRow, name)                                                                        \
+  }
     ROW(m_max, REAL, "largest eigenvalue of H + alpha D", "1"),
     ROW(m_min, REAL, "smallest eigenvalue of H + alpha D", "1"),
     ROW(lambda_max, REAL, "sharpness: largest eigenvalue of the Hessian H", "1"),
     ROW(lambda_min, REAL, "smallest eigenvalue of the Hessian H", "1"),
-    ROW(residual_max, REAL, "residual of the largest eigenvalue: one lies within this distance", "1", .formula = "|A v - m v|"),
-    ROW(residual_min, REAL, "residual of the smallest eigenvalue: one lies within this distance", "1", .formula = "|A v - m v|"),
+    ROW(residual_max, REAL, "residual of the largest eigenvalue: one lies within this distance", "1",
+        .formula = "|A v - m v|"),
+    ROW(residual_min, REAL, "residual of the smallest eigenvalue: one lies within this distance", "1",
+        .formula = "|A v - m v|"),
     ROW(multiplicity, INT, "multiplicity of the largest eigenvalue", "1"),
     ROW(neutral_modes, INT, "modes with |m| <= 1e-9 |H|, left out of growth", "1"),
-    ROW(gradient_norm, REAL, "norm of the objective's gradient at theta*", "1", .formula = "|grad L + alpha D theta|"),
+    ROW(gradient_norm, REAL, "norm of the objective's gradient at theta*", "1",
+        .formula = "|grad L + alpha D theta|"),
     ROW(parameter_norm, REAL, "norm of theta*", "1", .formula = "|theta|"),
-    ROW(branch, ENUM, "branch of equilibria, 0 the one continued from the largest weight decay, one more after each fold", "1"),
+    ROW(branch, ENUM,
+        "branch of equilibria, 0 the one continued from the largest weight decay, one more after each fold",
+        "1"),
     ROW(status, ENUM, "status of state and spectrum", "1", .meanings = STATUSES),
-    ROW(limit, REAL, "learning-rate limit of linear stability", "1", .formula = "reach / m_max; interval reach / (m_max -+ residual_max)"),
+    ROW(limit, REAL, "learning-rate limit of linear stability", "1",
+        .formula = "reach / m_max; interval reach / (m_max -+ residual_max)"),
     ROW(limit_von_neumann, REAL, "sufficient learning-rate limit by the symbol of the data", "1",
         .formula = "reach / (alpha + sup_w mean_i max((s-y) r'')^+ |I^(w)|^2 / M + mean_i s (1-s) |g|^2)"),
-    ROW(limit_far_field, REAL, "learning-rate limit of boundedness, for bounded gradients", "1", .formula = "reach / alpha"),
+    ROW(limit_far_field, REAL, "learning-rate limit of boundedness, for bounded gradients", "1",
+        .formula = "reach / alpha"),
     ROW(flip_coefficient, REAL, "coefficient c of the flip normal form at the limit", "1",
         .formula = "(eta_c/2) D3 . (H + alpha D)^-1 D3 - (eta_c/6) D4"),
     ROW(flip_status, ENUM, "status of the flip coefficient", "1", .meanings = STATUSES),
-    ROW(basin_radius, REAL, "distance of the unstable 2-cycle that bounds the basin at 0.99 of the limit", "1",
-        .formula = "sqrt((2 - eta m_max) / |c|) at eta = 0.99 limit, for c < 0"),
+    ROW(basin_radius, REAL, "distance of the unstable 2-cycle that bounds the basin at 0.99 of the limit",
+        "1", .formula = "sqrt((2 - eta m_max) / |c|) at eta = 0.99 limit, for c < 0"),
 #undef ROW
 };
 
-#define GRID(group) {group "weight_decay", group "learning_rate"}
+#define GRID(group)                                                                                          \
+  { group "weight_decay", group "learning_rate" }
 #define CELL(group, name, member, type, long_name, units, ...)                                               \
-  {{group #name, COURANT_RESULT_##type, GRID(group), long_name, units, __VA_ARGS__}, offsetof(CourantMapCell, member)}
+  {                                                                                                          \
+    {group #name, COURANT_RESULT_##type, GRID(group), long_name, units, __VA_ARGS__},                        \
+        offsetof(CourantMapCell, member)                                                                     \
+  }
 
 static const Field prediction_fields[] = {
-    CELL("/map/", growth, growth, REAL, "linearised amplification factor per step, over the modes that are not neutral", "1", .formula = "max |R|"),
+    CELL("/map/", growth, growth, REAL,
+         "linearised amplification factor per step, over the modes that are not neutral", "1",
+         .formula = "max |R|"),
     CELL("/map/", regime, regime, ENUM, "predicted regime", "1", .meanings = REGIMES),
 };
 
 static const Field local_fields[] = {
-    CELL("/trainer/local/", growth, local_growth, REAL, "measured growth per step of a small difference of two runs", "1"),
-    CELL("/trainer/local/", verdict, local_verdict, ENUM, "measured and predicted growth on the same side of 1", "1", .meanings = VERDICTS),
+    CELL("/trainer/local/", growth, local_growth, REAL,
+         "measured growth per step of a small difference of two runs", "1"),
+    CELL("/trainer/local/", verdict, local_verdict, ENUM,
+         "measured and predicted growth on the same side of 1", "1", .meanings = VERDICTS),
 };
 
 static const Field global_fields[] = {
-    CELL("/trainer/global/", regime, global_regime, ENUM, "what became of training from the deck's weights", "1", .meanings = OUTCOMES),
-    CELL("/trainer/global/", amplitude, amplitude, REAL, "half the largest distance between two of the last 64 states", "1"),
+    CELL("/trainer/global/", regime, global_regime, ENUM, "what became of training from the deck's weights",
+         "1", .meanings = OUTCOMES),
+    CELL("/trainer/global/", amplitude, amplitude, REAL,
+         "half the largest distance between two of the last 64 states", "1"),
     CELL("/trainer/global/", period, period, INT, "period of the last states, 0 none", "steps"),
     CELL("/trainer/global/", final_loss, final_loss, REAL, "loss L of the last state", "1"),
-    CELL("/trainer/global/", distance, distance, REAL, "distance of the last state from theta*", "1", .formula = "|theta - theta*|"),
+    CELL("/trainer/global/", distance, distance, REAL, "distance of the last state from theta*", "1",
+         .formula = "|theta - theta*|"),
 };
 
 typedef struct {
@@ -86,20 +107,21 @@ static const Group cell_groups[] = {
     {"/trainer/global/", global_fields, LENGTH(global_fields)},
 };
 
-static const CourantResultEntry parameters = {"/map/parameters", COURANT_RESULT_REAL, {WEIGHT_DECAY, "/map/parameter"},
-                                              "weights theta* of each row, in PyTorch's order", "1"};
+static const CourantResultEntry parameters = {"/map/parameters",
+                                              COURANT_RESULT_REAL,
+                                              {WEIGHT_DECAY, "/map/parameter"},
+                                              "weights theta* of each row, in PyTorch's order",
+                                              "1"};
 enum { PARAMETERS_WRITTEN = 1000000 };
 
 /* Is this group part of the map that the deck asks for? */
-static PetscBool HasGroup(CourantMap map, const Group *group)
-{
+static PetscBool HasGroup(CourantMap map, const Group *group) {
   if (group->fields == local_fields) return map->settings.local;
   if (group->fields == global_fields) return map->settings.global && !map->by_ts ? PETSC_TRUE : PETSC_FALSE;
   return PETSC_TRUE;
 }
 
-static PetscErrorCode AddScales(CourantMap map, CourantResult file, const char group[])
-{
+static PetscErrorCode AddScales(CourantMap map, CourantResult file, const char group[]) {
   char path[64];
 
   PetscFunctionBeginUser;
@@ -110,8 +132,7 @@ static PetscErrorCode AddScales(CourantMap map, CourantResult file, const char g
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode CreateDatasets(CourantMap map, CourantResult file)
-{
+static PetscErrorCode CreateDatasets(CourantMap map, CourantResult file) {
   static const char *const names[] = {"equilibrium", "init", "zero", "zero_frozen", "file"};
   double *index;
 
@@ -119,7 +140,8 @@ static PetscErrorCode CreateDatasets(CourantMap map, CourantResult file)
   for (int g = 0; g < LENGTH(cell_groups); g++) {
     if (!HasGroup(map, &cell_groups[g])) continue;
     PetscCall(AddScales(map, file, cell_groups[g].group));
-    for (int i = 0; i < cell_groups[g].n; i++) PetscCall(CourantResultAdd(file, &cell_groups[g].fields[i].entry));
+    for (int i = 0; i < cell_groups[g].n; i++)
+      PetscCall(CourantResultAdd(file, &cell_groups[g].fields[i].entry));
   }
   for (int i = 0; i < LENGTH(row_fields); i++) PetscCall(CourantResultAdd(file, &row_fields[i].entry));
   if (map->p <= PARAMETERS_WRITTEN) {
@@ -139,26 +161,32 @@ static PetscErrorCode CreateDatasets(CourantMap map, CourantResult file)
   PetscCall(CourantResultSetReal(file, "/map", "reach", reach));
   PetscCall(CourantResultSetInt(file, WEIGHT_DECAY, "exact_multiplicity", map->p <= 2048));
   if (map->settings.local) {
-    PetscCall(CourantResultSetString(file, "/trainer/local", "method", map->at_rest ? "two runs, one from theta*, their difference rescaled" :
-                                     "delta + eta J delta, J by differences of the trainer's gradients: theta* is no equilibrium"));
+    PetscCall(CourantResultSetString(
+        file, "/trainer/local", "method",
+        map->at_rest
+            ? "two runs, one from theta*, their difference rescaled"
+            : "delta + eta J delta, J by differences of the trainer's gradients: theta* is no equilibrium"));
     PetscCall(CourantResultSetInt(file, "/trainer/local", "steps", (int)map->settings.steps));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Members of n structs of `stride` bytes to a contiguous array, or back. */
-static void Transfer(const CourantResultType type, size_t n, char *structs, size_t stride, char *array, PetscBool back)
-{
-  const size_t size = type == COURANT_RESULT_REAL ? sizeof(double) : type == COURANT_RESULT_INT ? sizeof(int) : 1;
+static void Transfer(const CourantResultType type, size_t n, char *structs, size_t stride, char *array,
+                     PetscBool back) {
+  const size_t size = type == COURANT_RESULT_REAL  ? sizeof(double)
+                      : type == COURANT_RESULT_INT ? sizeof(int)
+                                                   : 1;
   for (size_t i = 0; i < n; i++) {
-    if (back) memcpy(structs + i * stride, array + i * size, size);
-    else memcpy(array + i * size, structs + i * stride, size);
+    if (back)
+      memcpy(structs + i * stride, array + i * size, size);
+    else
+      memcpy(array + i * size, structs + i * stride, size);
   }
 }
 
 /* All datasets out of the map's rows and cells, or back into them. */
-static PetscErrorCode Exchange(CourantMap map, CourantResult file, PetscBool back)
-{
+static PetscErrorCode Exchange(CourantMap map, CourantResult file, PetscBool back) {
   const size_t nw = (size_t)map->nw, cells = nw * (size_t)map->nl;
   char *array;
 
@@ -178,22 +206,26 @@ static PetscErrorCode Exchange(CourantMap map, CourantResult file, PetscBool bac
     }
   }
   PetscCall(PetscFree(array));
-  if (back) PetscCall(CourantResultGetReal(file, "/map/m_max", "missed_probability", &map->missed));
-  else PetscCall(CourantResultSetReal(file, "/map/m_max", "missed_probability", map->missed));
+  if (back)
+    PetscCall(CourantResultGetReal(file, "/map/m_max", "missed_probability", &map->missed));
+  else
+    PetscCall(CourantResultSetReal(file, "/map/m_max", "missed_probability", map->missed));
   if (map->p > PARAMETERS_WRITTEN) PetscFunctionReturn(PETSC_SUCCESS);
-  if (back) PetscCall(CourantResultRead(file, parameters.path, parameters.type, nw * (size_t)map->p, map->states));
-  else PetscCall(CourantResultWrite(file, parameters.path, map->states));
+  if (back)
+    PetscCall(CourantResultRead(file, parameters.path, parameters.type, nw * (size_t)map->p, map->states));
+  else
+    PetscCall(CourantResultWrite(file, parameters.path, map->states));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Takes what an interrupted run has done; the axes have to be the same. */
-static PetscErrorCode Resume(CourantMap map, const CourantOutput *output)
-{
+static PetscErrorCode Resume(CourantMap map, const CourantOutput *output) {
   const struct {
     const char *path;
     PetscInt n;
     const PetscReal *values;
-  } axes[] = {{"/map/learning_rate", map->nl, map->learning_rate}, {WEIGHT_DECAY, map->nw, map->weight_decay}};
+  } axes[] = {{"/map/learning_rate", map->nl, map->learning_rate},
+              {WEIGHT_DECAY, map->nw, map->weight_decay}};
 
   PetscFunctionBeginUser;
   for (int i = 0; i < 2; i++) {
@@ -202,12 +234,15 @@ static PetscErrorCode Resume(CourantMap map, const CourantOutput *output)
     double *was;
     PetscCall(CourantResultSize(output->file, axes[i].path, &rank, dims));
     PetscCall(PetscCalloc1(rank == 1 ? dims[0] : 1, &was));
-    if (rank == 1) PetscCall(CourantResultRead(output->file, axes[i].path, COURANT_RESULT_REAL, dims[0], was));
+    if (rank == 1)
+      PetscCall(CourantResultRead(output->file, axes[i].path, COURANT_RESULT_REAL, dims[0], was));
     if (rank != 1 || dims[0] != (size_t)axes[i].n || memcmp(was, axes[i].values, dims[0] * sizeof *was))
-      CourantInputError(PETSC_COMM_SELF, "%s cannot be resumed: its %s differs; -force starts again", output->partial, axes[i].path);
+      CourantInputError(PETSC_COMM_SELF, "%s cannot be resumed: its %s differs; -force starts again",
+                        output->partial, axes[i].path);
     PetscCall(PetscFree(was));
   }
-  if (map->p > PARAMETERS_WRITTEN) PetscFunctionReturn(PETSC_SUCCESS); /* the states are not in the file: start again */
+  if (map->p > PARAMETERS_WRITTEN)
+    PetscFunctionReturn(PETSC_SUCCESS); /* the states are not in the file: start again */
   PetscCall(Exchange(map, output->file, PETSC_TRUE));
   PetscCall(CourantMapRestore(map));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -221,14 +256,12 @@ typedef struct {
   PetscBool checking; /* the bar is that of the cross-check */
 } Session;
 
-static void Progress(double cells, void *ctx)
-{
+static void Progress(double cells, void *ctx) {
   CourantProgressUpdate(&((Session *)ctx)->progress, cells);
 }
 
 /* After each row and round of cells: the bar, and a checkpoint when it is due. */
-static PetscErrorCode Monitor(CourantMap map, void *ctx)
-{
+static PetscErrorCode Monitor(CourantMap map, void *ctx) {
   Session *session = (Session *)ctx;
   PetscInt rows = 0;
 
@@ -237,7 +270,8 @@ static PetscErrorCode Monitor(CourantMap map, void *ctx)
   if (rows == map->nw && !session->checking) {
     session->checking = PETSC_TRUE;
     CourantProgressEnd(&session->progress);
-    CourantProgressBegin(&session->progress, "cross-check", (double)(map->nw * map->nl), session->output.quiet);
+    CourantProgressBegin(&session->progress, "cross-check", (double)(map->nw * map->nl),
+                         session->output.quiet);
   }
   CourantProgressUpdate(&session->progress, session->checking ? (double)map->cells_done : (double)rows);
   if (!CourantOutputDue(&session->output) && !CourantInterrupted()) PetscFunctionReturn(PETSC_SUCCESS);
@@ -246,13 +280,13 @@ static PetscErrorCode Monitor(CourantMap map, void *ctx)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode WriteAgreement(CourantMap map, CourantResult file, const CourantAgreement *a)
-{
+static PetscErrorCode WriteAgreement(CourantMap map, CourantResult file, const CourantAgreement *a) {
   const char *const group = "/trainer/local";
 
   PetscFunctionBeginUser;
   if (!map->settings.local) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(CourantResultSetReal(file, group, "agreement", a->decided ? (double)a->agreed / (double)a->decided : NAN));
+  PetscCall(CourantResultSetReal(file, group, "agreement",
+                                 a->decided ? (double)a->agreed / (double)a->decided : NAN));
   PetscCall(CourantResultSetInt(file, group, "cells_checked", (int)a->checked));
   PetscCall(CourantResultSetInt(file, group, "cells_decided", (int)a->decided));
   PetscCall(CourantResultSetInt(file, group, "cells_disagreeing", (int)a->disagreeing));
@@ -260,25 +294,25 @@ static PetscErrorCode WriteAgreement(CourantMap map, CourantResult file, const C
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode PrintHeader(CourantMap map, const Session *session)
-{
+static PetscErrorCode PrintHeader(CourantMap map, const Session *session) {
   const CourantProblem problem = map->problem;
   const double states = 8. * (double)map->nw * (double)map->p;
 
   PetscFunctionBeginUser;
   if (session->output.quiet || map->rank) PetscFunctionReturn(PETSC_SUCCESS);
-  printf("stability map of %s: %d learning rates x %d weight decays\n", problem->top.model, (int)map->nl, (int)map->nw);
+  printf("stability map of %s: %d learning rates x %d weight decays\n", problem->top.model, (int)map->nl,
+         (int)map->nw);
   if (problem->top.about[0]) printf("  %s\n", problem->top.about);
   PetscCall(CourantProblemView(problem, stdout));
-  printf("  memory %.1f MB, %d rank%s of %d thread%s, %s\n", (CourantEvaluatorMemory(problem->first) + states) / 1e6, map->size, map->size > 1 ? "s" : "",
+  printf("  memory %.1f MB, %d rank%s of %d thread%s, %s\n",
+         (CourantEvaluatorMemory(problem->first) + states) / 1e6, map->size, map->size > 1 ? "s" : "",
          (int)problem->threads, problem->threads > 1 ? "s" : "", problem->backend->isa);
   if (session->output.resumed) printf("  resumed from %s\n", session->output.partial);
   fflush(stdout);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode PrintSummary(CourantMap map, const Session *session, const CourantAgreement *a)
-{
+static PetscErrorCode PrintSummary(CourantMap map, const Session *session, const CourantAgreement *a) {
   PetscFunctionBeginUser;
   if (session->output.quiet) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CourantDrawMap(map));
@@ -289,21 +323,20 @@ static PetscErrorCode PrintSummary(CourantMap map, const Session *session, const
 }
 
 /* How many rows a solver left open; the file holds them, flagged. */
-static PetscErrorCode CheckConvergence(CourantMap map)
-{
+static PetscErrorCode CheckConvergence(CourantMap map) {
   PetscInt open = 0;
 
   PetscFunctionBeginUser;
   for (PetscInt w = 0; w < map->nw; w++)
     open += map->rows[w].status == COURANT_NOT_CONVERGED || map->rows[w].flip_status == COURANT_NOT_CONVERGED;
-  PetscCheck(!open, map->comm, PETSC_ERR_NOT_CONVERGED, "%d of %d weight decays did not converge; they are flagged in the result file", (int)open,
+  PetscCheck(!open, map->comm, PETSC_ERR_NOT_CONVERGED,
+             "%d of %d weight decays did not converge; they are flagged in the result file", (int)open,
              (int)map->nw);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Rank 0, at the end. */
-static PetscErrorCode Finish(CourantMap map, Session *session)
-{
+static PetscErrorCode Finish(CourantMap map, Session *session) {
   CourantAgreement agreement;
 
   PetscFunctionBeginUser;
@@ -317,8 +350,7 @@ static PetscErrorCode Finish(CourantMap map, Session *session)
 }
 
 /* Rank 0, when a signal has come: what is done is kept. */
-static PetscErrorCode Save(CourantMap map, Session *session)
-{
+static PetscErrorCode Save(CourantMap map, Session *session) {
   char name[PETSC_MAX_PATH_LEN + 64];
 
   PetscFunctionBeginUser;
@@ -330,24 +362,23 @@ static PetscErrorCode Save(CourantMap map, Session *session)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Start(CourantMap map, Session *session)
-{
+static PetscErrorCode Start(CourantMap map, Session *session) {
   PetscFunctionBeginUser;
   PetscCall(CourantOutputCreate(&session->output, map->problem, "stability map"));
-  if (session->output.resumed) PetscCall(Resume(map, &session->output));
-  else PetscCall(CreateDatasets(map, session->output.file));
+  if (session->output.resumed)
+    PetscCall(Resume(map, &session->output));
+  else
+    PetscCall(CreateDatasets(map, session->output.file));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ReadAgain(void *map)
-{
+static PetscErrorCode ReadAgain(void *map) {
   return CourantMapCreateSolvers((CourantMap)map);
 }
 
 extern const CourantCommandOps CourantCommand_map;
 
-static PetscErrorCode Run(const char *model)
-{
+static PetscErrorCode Run(const char *model) {
   char overrides[4096] = "";
   Session session = {0};
   CourantDeck deck;
@@ -395,15 +426,20 @@ const CourantCommandOps CourantCommand_map = {
     .name = "map",
     .argument = "MODEL",
     .summary = "stability map over learning rate and weight decay",
-    .description = "Computes the linearised stability region of gradient descent over learning rate and weight decay: for each weight decay the\n"
-                   "equilibrium, both ends of the Hessian's spectrum with their residuals, the learning-rate limit, von Neumann's bound and the\n"
-                   "normal form of what happens past the limit. The trainer then checks every cell, locally (growth of a small difference of two\n"
+    .description = "Computes the linearised stability region of gradient descent over learning rate and "
+                   "weight decay: for each weight decay the\n"
+                   "equilibrium, both ends of the Hessian's spectrum with their residuals, the learning-rate "
+                   "limit, von Neumann's bound and the\n"
+                   "normal form of what happens past the limit. The trainer then checks every cell, locally "
+                   "(growth of a small difference of two\n"
                    "runs) and globally (what becomes of training from the deck's weights).",
     .options = options,
-    .solvers = "  -hessian_max_eps_...  -hessian_min_eps_...   both ends of the spectrum; -eps_... sets both\n"
-               "  -equilibrium_tao_...  -equilibrium_ksp_...   descent to the equilibrium, predictor; -tao_...\n"
-               "  -probe_ts_...  -flow_ts_...                  time stepper instead of Euler's: -ts_type rk -ts_rk_type 4\n"
-               "  -flip_ksp_...                                linear solve of the normal form\n"
-               "  courant map MODEL -help lists them all.\n",
+    .solvers =
+        "  -hessian_max_eps_...  -hessian_min_eps_...   both ends of the spectrum; -eps_... sets both\n"
+        "  -equilibrium_tao_...  -equilibrium_ksp_...   descent to the equilibrium, predictor; -tao_...\n"
+        "  -probe_ts_...  -flow_ts_...                  time stepper instead of Euler's: -ts_type rk "
+        "-ts_rk_type 4\n"
+        "  -flip_ksp_...                                linear solve of the normal form\n"
+        "  courant map MODEL -help lists them all.\n",
     .Run = Run,
 };

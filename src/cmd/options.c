@@ -7,20 +7,18 @@
 static int argc_;
 static char **argv_;
 
-static PetscBool IsOption(const char *word)
-{
-  return word[0] == '-' && word[1] && !isdigit((unsigned char)word[1]) && word[1] != '.' ? PETSC_TRUE : PETSC_FALSE;
+static PetscBool IsOption(const char *word) {
+  return word[0] == '-' && word[1] && !isdigit((unsigned char)word[1]) && word[1] != '.' ? PETSC_TRUE
+                                                                                         : PETSC_FALSE;
 }
 
-static const CourantOption *FindOption(const CourantCommandOps *command, const char *word)
-{
+static const CourantOption *FindOption(const CourantCommandOps *command, const char *word) {
   for (const CourantOption *o = command->options; o && o->name; o++)
     if (!strcmp(o->name, word)) return o;
   return NULL;
 }
 
-static PetscBool IsBoolean(const char *word)
-{
+static PetscBool IsBoolean(const char *word) {
   static const char *const words[] = {"true", "false", "yes", "no", "1", "0", "on", "off"};
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(words); i++)
     if (!strcasecmp(word, words[i])) return PETSC_TRUE;
@@ -30,55 +28,59 @@ static PetscBool IsBoolean(const char *word)
 /*
   CourantOptionsCheckWords - Every word is an option or the value of one.
 
-  PETSc takes the word behind a flag as its value, and passes over words that belong to nothing: -force models/x.yaml would lose the model.
+  PETSc takes the word behind a flag as its value, and passes over words that belong to nothing: -force
+  models/x.yaml would lose the model.
 */
-PetscErrorCode CourantOptionsCheckWords(const CourantCommandOps *command, int argc, char **argv)
-{
+PetscErrorCode CourantOptionsCheckWords(const CourantCommandOps *command, int argc, char **argv) {
   PetscFunctionBeginUser;
   argc_ = argc;
   argv_ = argv;
   for (int i = command->argument ? 3 : 2; i < argc; i++) {
     if (!IsOption(argv[i]))
-      CourantInputError(PETSC_COMM_WORLD, "unexpected word '%s'; %s stands directly after '%s', options behind it", argv[i],
+      CourantInputError(PETSC_COMM_WORLD,
+                        "unexpected word '%s'; %s stands directly after '%s', options behind it", argv[i],
                         command->argument ? command->argument : "nothing", command->name);
     const CourantOption *option = FindOption(command, argv[i]);
     const PetscBool value = i + 1 < argc && !IsOption(argv[i + 1]) ? PETSC_TRUE : PETSC_FALSE;
-    if (option && option->argument && !value) CourantInputError(PETSC_COMM_WORLD, "%s needs a value: %s", option->name, option->argument);
+    if (option && option->argument && !value)
+      CourantInputError(PETSC_COMM_WORLD, "%s needs a value: %s", option->name, option->argument);
     if (option && !option->argument && value && !IsBoolean(argv[i + 1]))
-      CourantInputError(PETSC_COMM_WORLD, "%s takes no value, not '%s'; %s stands directly after '%s'", option->name, argv[i + 1],
-                        command->argument ? command->argument : "nothing", command->name);
+      CourantInputError(PETSC_COMM_WORLD, "%s takes no value, not '%s'; %s stands directly after '%s'",
+                        option->name, argv[i + 1], command->argument ? command->argument : "nothing",
+                        command->name);
     if (value) i++;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* CourantOptionFlag - Is a flag set? */
-PetscErrorCode CourantOptionFlag(const char name[], PetscBool *set)
-{
+PetscErrorCode CourantOptionFlag(const char name[], PetscBool *set) {
   PetscFunctionBeginUser;
   *set = PETSC_FALSE;
   PetscCall(PetscOptionsGetBool(NULL, NULL, name, set, NULL));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Which prefixes an unprefixed option of a kind of solver applies to. ksp_, pc_ and snes_ are not spread: a probe's LU is no matter of taste. */
+/* Which prefixes an unprefixed option of a kind of solver applies to. ksp_, pc_ and snes_ are not spread: a
+ * probe's LU is no matter of taste. */
 static const struct {
   const char *kind, *prefixes[3];
 } spreads[] = {
-    {"eps_", {"hessian_max_", "hessian_min_"}}, {"st_", {"hessian_max_", "hessian_min_"}},
-    {"ts_", {"probe_", "flow_"}},               {"tao_", {"equilibrium_"}},
+    {"eps_", {"hessian_max_", "hessian_min_"}},
+    {"st_", {"hessian_max_", "hessian_min_"}},
+    {"ts_", {"probe_", "flow_"}},
+    {"tao_", {"equilibrium_"}},
 };
 
-static int SpreadOf(const char *name)
-{
+static int SpreadOf(const char *name) {
   for (int i = 0; i < (int)PETSC_STATIC_ARRAY_LENGTH(spreads); i++)
     if (!strncmp(name, spreads[i].kind, strlen(spreads[i].kind))) return i;
   return -1;
 }
 
-/* CourantOptionsSpread - Gives unprefixed options of solvers to every prefix that has none of its own. Before SetFromOptions. */
-PetscErrorCode CourantOptionsSpread(void)
-{
+/* CourantOptionsSpread - Gives unprefixed options of solvers to every prefix that has none of its own. Before
+ * SetFromOptions. */
+PetscErrorCode CourantOptionsSpread(void) {
   PetscInt n;
   char **names, **values, option[256];
   PetscBool set;
@@ -98,22 +100,22 @@ PetscErrorCode CourantOptionsSpread(void)
 }
 
 /* PETSc reads these when it ends, or only if there is something to show. */
-static PetscBool IsPetscOwn(const char *name)
-{
-  static const char *const own[] = {"malloc", "memory_view", "options_", "objects_dump", "log_", "info", "help", "on_error", "mpidump", "checkstack", "skip_petscrc"};
+static PetscBool IsPetscOwn(const char *name) {
+  static const char *const own[] = {"malloc",  "memory_view", "options_",    "objects_dump",
+                                    "log_",    "info",        "help",        "on_error",
+                                    "mpidump", "checkstack",  "skip_petscrc"};
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(own); i++)
     if (!strncmp(name, own[i], strlen(own[i]))) return PETSC_TRUE;
   return PETSC_FALSE;
 }
 
-static PetscBool IsReadLate(const char *name)
-{
-  return strstr(name, "_view") || strstr(name, "_monitor") || strstr(name, "_converged_reason") ? PETSC_TRUE : PETSC_FALSE;
+static PetscBool IsReadLate(const char *name) {
+  return strstr(name, "_view") || strstr(name, "_monitor") || strstr(name, "_converged_reason") ? PETSC_TRUE
+                                                                                                : PETSC_FALSE;
 }
 
 /* Is one of an unprefixed option's copies, or the option itself, still unread? */
-static PetscErrorCode IsUnread(const char *name, PetscInt n, char **unread, PetscBool *result)
-{
+static PetscErrorCode IsUnread(const char *name, PetscInt n, char **unread, PetscBool *result) {
   const int spread = SpreadOf(name);
   char copy[256];
   PetscInt copies = 0, unread_copies = 0;
@@ -130,8 +132,7 @@ static PetscErrorCode IsUnread(const char *name, PetscInt n, char **unread, Pets
 }
 
 /* The first option of the command line that nothing has read, late or not as asked for; NULL: none. */
-static PetscErrorCode FirstUnread(PetscBool late, char unread[256])
-{
+static PetscErrorCode FirstUnread(PetscBool late, char unread[256]) {
   PetscInt n;
   char **names, **values;
 
@@ -140,7 +141,8 @@ static PetscErrorCode FirstUnread(PetscBool late, char unread[256])
   PetscCall(PetscOptionsLeftGet(NULL, &n, &names, &values));
   for (PetscInt i = 0; i < n && !unread[0]; i++) {
     PetscBool there = PETSC_FALSE, left;
-    for (int a = 1; a < argc_; a++) there = there || (argv_[a][0] == '-' && !strcasecmp(argv_[a] + 1, names[i])) ? PETSC_TRUE : PETSC_FALSE;
+    for (int a = 1; a < argc_; a++)
+      there = there || (argv_[a][0] == '-' && !strcasecmp(argv_[a] + 1, names[i])) ? PETSC_TRUE : PETSC_FALSE;
     if (!there || IsPetscOwn(names[i]) || IsReadLate(names[i]) != late) continue;
     PetscCall(IsUnread(names[i], n, names, &left));
     if (left) snprintf(unread, 256, "-%s", names[i]);
@@ -150,8 +152,7 @@ static PetscErrorCode FirstUnread(PetscBool late, char unread[256])
 }
 
 /* A known name and, where its prefix is one that is spread, the same without it. */
-static void Offer(CourantSuggestion *suggestion, const char *name)
-{
+static void Offer(CourantSuggestion *suggestion, const char *name) {
   const size_t length = strlen(name), wanted = strlen(suggestion->wanted);
 
   CourantSuggestOffer(suggestion, name);
@@ -159,17 +160,21 @@ static void Offer(CourantSuggestion *suggestion, const char *name)
     for (int p = 0; p < 3 && spreads[i].prefixes[p]; p++) {
       const char *rest = name + 1 + strlen(spreads[i].prefixes[p]);
       char plain[160];
-      if (strncmp(name + 1, spreads[i].prefixes[p], strlen(spreads[i].prefixes[p])) || strncmp(rest, spreads[i].kind, strlen(spreads[i].kind))) continue;
+      if (strncmp(name + 1, spreads[i].prefixes[p], strlen(spreads[i].prefixes[p])) ||
+          strncmp(rest, spreads[i].kind, strlen(spreads[i].kind)))
+        continue;
       snprintf(plain, sizeof plain, "-%s", rest);
       CourantSuggestOffer(suggestion, plain);
     }
   /* -ksp_type: whose? */
-  if (length > wanted && !strcmp(name + length - wanted + 1, suggestion->wanted + 1)) CourantSuggestPrefer(suggestion, name);
+  if (length > wanted && !strcmp(name + length - wanted + 1, suggestion->wanted + 1))
+    CourantSuggestPrefer(suggestion, name);
 }
 
-/* PETSc tells the names of a solver's options only by printing its help, in part to stdout whatever one asks for: lets it, into a file. */
-static PetscErrorCode OfferSolverOptions(CourantSuggestion *suggestion, PetscErrorCode (*ReadAgain)(void *), void *ctx)
-{
+/* PETSc tells the names of a solver's options only by printing its help, in part to stdout whatever one asks
+ * for: lets it, into a file. */
+static PetscErrorCode OfferSolverOptions(CourantSuggestion *suggestion, PetscErrorCode (*ReadAgain)(void *),
+                                         void *ctx) {
   char line[8192], name[128] = "-";
   FILE *help = tmpfile();
   const int terminal = dup(STDOUT_FILENO);
@@ -193,12 +198,14 @@ static PetscErrorCode OfferSolverOptions(CourantSuggestion *suggestion, PetscErr
 }
 
 /*
-  CourantOptionsCheckUsed - An option that nothing has read is an error, with the nearest one there is. After all solvers have read theirs.
+  CourantOptionsCheckUsed - An option that nothing has read is an error, with the nearest one there is. After
+  all solvers have read theirs.
 
-  ReadAgain makes the solvers anew and lets them read their options, which shows their names; NULL where there are none.
+  ReadAgain makes the solvers anew and lets them read their options, which shows their names; NULL where there
+  are none.
 */
-PetscErrorCode CourantOptionsCheckUsed(const CourantCommandOps *command, PetscErrorCode (*ReadAgain)(void *), void *ctx)
-{
+PetscErrorCode CourantOptionsCheckUsed(const CourantCommandOps *command, PetscErrorCode (*ReadAgain)(void *),
+                                       void *ctx) {
   char unread[256], phrase[200];
   CourantSuggestion suggestion;
 
@@ -206,25 +213,27 @@ PetscErrorCode CourantOptionsCheckUsed(const CourantCommandOps *command, PetscEr
   PetscCall(FirstUnread(PETSC_FALSE, unread));
   if (!unread[0]) PetscFunctionReturn(PETSC_SUCCESS);
   CourantSuggestBegin(&suggestion, unread);
-  for (const CourantOption *o = command->options; o && o->name; o++) CourantSuggestOffer(&suggestion, o->name);
+  for (const CourantOption *o = command->options; o && o->name; o++)
+    CourantSuggestOffer(&suggestion, o->name);
   if (ReadAgain) PetscCall(OfferSolverOptions(&suggestion, ReadAgain, ctx));
-  CourantInputError(PETSC_COMM_WORLD, "unknown option %s%s", unread, CourantSuggestPhrase(&suggestion, phrase, sizeof phrase));
+  CourantInputError(PETSC_COMM_WORLD, "unknown option %s%s", unread,
+                    CourantSuggestPhrase(&suggestion, phrase, sizeof phrase));
 }
 
-/* CourantOptionsCheckViewers - The same for options that are read only after a solve: -..._view, _monitor, _converged_reason. At the end. */
-PetscErrorCode CourantOptionsCheckViewers(void)
-{
+/* CourantOptionsCheckViewers - The same for options that are read only after a solve: -..._view, _monitor,
+ * _converged_reason. At the end. */
+PetscErrorCode CourantOptionsCheckViewers(void) {
   char unread[256];
 
   PetscFunctionBeginUser;
   PetscCall(FirstUnread(PETSC_TRUE, unread));
-  if (unread[0]) CourantInputError(PETSC_COMM_WORLD, "nothing has read the option %s; the results are written", unread);
+  if (unread[0])
+    CourantInputError(PETSC_COMM_WORLD, "nothing has read the option %s; the results are written", unread);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* CourantOptionsCommandLine - The command line as it was typed; freed with PetscFree(). */
-PetscErrorCode CourantOptionsCommandLine(char **text)
-{
+PetscErrorCode CourantOptionsCommandLine(char **text) {
   size_t length = 1;
 
   PetscFunctionBeginUser;

@@ -4,7 +4,8 @@
 
 PetscErrorCode CourantOptionsCheckWords(const CourantCommandOps *, int argc, char **argv);
 PetscErrorCode CourantOptionsSpread(void);
-PetscErrorCode CourantOptionsCheckUsed(const CourantCommandOps *, PetscErrorCode (*ReadAgain)(void *), void *ctx);
+PetscErrorCode CourantOptionsCheckUsed(const CourantCommandOps *, PetscErrorCode (*ReadAgain)(void *),
+                                       void *ctx);
 PetscErrorCode CourantOptionsCheckViewers(void);
 PetscErrorCode CourantOptionsCommandLine(char **text);
 PetscErrorCode CourantOptionFlag(const char name[], PetscBool *set);

@@ -9,39 +9,36 @@
 #include <time.h>
 #include <unistd.h>
 
-static double Now(void)
-{
+static double Now(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* Wall-clock time of all runs that made the result. */
-double CourantOutputSeconds(const CourantOutput *output)
-{
+double CourantOutputSeconds(const CourantOutput *output) {
   return output->wall_before + Now() - output->started;
 }
 
 /* The name's folder has to be there and take files, before hours of work go into one. */
-static PetscErrorCode CheckFolder(const char *name)
-{
+static PetscErrorCode CheckFolder(const char *name) {
   char copy[PETSC_MAX_PATH_LEN];
 
   PetscFunctionBeginUser;
   PetscCall(PetscStrncpy(copy, name, sizeof copy));
   const char *folder = dirname(copy);
-  PetscCheck(!access(folder, W_OK | X_OK), PETSC_COMM_WORLD, PETSC_ERR_FILE_WRITE, "-output %s: cannot write to the folder %s: %s", name,
-             folder, strerror(errno));
+  PetscCheck(!access(folder, W_OK | X_OK), PETSC_COMM_WORLD, PETSC_ERR_FILE_WRITE,
+             "-output %s: cannot write to the folder %s: %s", name, folder, strerror(errno));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /*
-  CourantOutputOpen - Options -output, -force, -resume, -checkpoint, -quiet; decides where the result goes and refuses to write over one.
+  CourantOutputOpen - Options -output, -force, -resume, -checkpoint, -quiet; decides where the result goes and
+  refuses to write over one.
 
   The default name is the model's and the command's, one-layer-map.h5. Before anything is computed.
 */
-PetscErrorCode CourantOutputOpen(CourantProblem problem, const char command[], CourantOutput *output)
-{
+PetscErrorCode CourantOutputOpen(CourantProblem problem, const char command[], CourantOutput *output) {
   PetscBool set;
 
   PetscFunctionBeginUser;
@@ -52,35 +49,44 @@ PetscErrorCode CourantOutputOpen(CourantProblem problem, const char command[], C
   PetscCall(CourantOptionFlag("-force", &output->force));
   PetscCall(CourantOptionFlag("-resume", &output->resume));
   PetscCall(PetscOptionsGetReal(NULL, NULL, "-checkpoint", &output->interval, &set));
-  if (!(output->interval >= 0)) CourantInputError(PETSC_COMM_WORLD, "-checkpoint: expected seconds, 0 or more");
-  if (output->force && output->resume) CourantInputError(PETSC_COMM_WORLD, "-force starts again and -resume goes on: one of them");
+  if (!(output->interval >= 0))
+    CourantInputError(PETSC_COMM_WORLD, "-checkpoint: expected seconds, 0 or more");
+  if (output->force && output->resume)
+    CourantInputError(PETSC_COMM_WORLD, "-force starts again and -resume goes on: one of them");
   PetscCall(PetscOptionsGetString(NULL, NULL, "-output", output->name, sizeof output->name, &set));
-  if (!set) PetscCall(PetscSNPrintf(output->name, sizeof output->name, "%s-%s.h5", problem->top.model, command));
-  PetscCheck(snprintf(output->partial, sizeof output->partial, "%s.partial", output->name) < (int)sizeof output->partial, PETSC_COMM_WORLD,
-             PETSC_ERR_FILE_WRITE, "-output %s: name too long", output->name);
+  if (!set)
+    PetscCall(PetscSNPrintf(output->name, sizeof output->name, "%s-%s.h5", problem->top.model, command));
+  PetscCheck(snprintf(output->partial, sizeof output->partial, "%s.partial", output->name) <
+                 (int)sizeof output->partial,
+             PETSC_COMM_WORLD, PETSC_ERR_FILE_WRITE, "-output %s: name too long", output->name);
   PetscCall(CheckFolder(output->name));
   if (!output->force && !access(output->name, F_OK))
-    CourantInputError(PETSC_COMM_WORLD, "%s is there already; -force writes over it, -output FILE goes elsewhere", output->name);
+    CourantInputError(PETSC_COMM_WORLD,
+                      "%s is there already; -force writes over it, -output FILE goes elsewhere",
+                      output->name);
   if (!output->force && !output->resume && !access(output->partial, F_OK))
-    CourantInputError(PETSC_COMM_WORLD, "%s holds an interrupted run; -resume goes on with it, -force starts again", output->partial);
+    CourantInputError(PETSC_COMM_WORLD,
+                      "%s holds an interrupted run; -resume goes on with it, -force starts again",
+                      output->partial);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* One attribute that a resumed run has to share with the interrupted one. */
-static PetscErrorCode Require(CourantOutput *output, const char name[], const char what[], const char value[])
-{
+static PetscErrorCode Require(CourantOutput *output, const char name[], const char what[],
+                              const char value[]) {
   char *was;
 
   PetscFunctionBeginUser;
   PetscCall(CourantResultGetString(output->file, "/", name, &was));
   if (!was || strcmp(was, value))
-    CourantInputError(PETSC_COMM_SELF, "%s cannot be resumed: its %s differs; -force starts again", output->partial, what);
+    CourantInputError(PETSC_COMM_SELF, "%s cannot be resumed: its %s differs; -force starts again",
+                      output->partial, what);
   PetscCall(PetscFree(was));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode SetAttributes(CourantOutput *output, CourantProblem problem, const char title[], const char versions[4][64])
-{
+static PetscErrorCode SetAttributes(CourantOutput *output, CourantProblem problem, const char title[],
+                                    const char versions[4][64]) {
   const CourantResult file = output->file;
   char *line, text[COURANT_TEXT_SIZE + 128];
 
@@ -107,12 +113,12 @@ static PetscErrorCode SetAttributes(CourantOutput *output, CourantProblem proble
 }
 
 /*
-  CourantOutputCreate - A new result, or the content of the .partial with -resume, with the attributes of every result.
+  CourantOutputCreate - A new result, or the content of the .partial with -resume, with the attributes of
+  every result.
 
   On rank 0. A .partial of another deck, version, seed or instruction set is refused.
 */
-PetscErrorCode CourantOutputCreate(CourantOutput *output, CourantProblem problem, const char title[])
-{
+PetscErrorCode CourantOutputCreate(CourantOutput *output, CourantProblem problem, const char title[]) {
   char versions[4][64];
   unsigned major, minor, release;
 
@@ -120,8 +126,10 @@ PetscErrorCode CourantOutputCreate(CourantOutput *output, CourantProblem problem
   if (output->rank) PetscFunctionReturn(PETSC_SUCCESS);
   H5get_libversion(&major, &minor, &release);
   snprintf(versions[0], sizeof versions[0], "courant %s %s", COURANT_VERSION, COURANT_SOURCE);
-  snprintf(versions[1], sizeof versions[1], "%d.%d.%d", PETSC_VERSION_MAJOR, PETSC_VERSION_MINOR, PETSC_VERSION_SUBMINOR);
-  snprintf(versions[2], sizeof versions[2], "%d.%d.%d", SLEPC_VERSION_MAJOR, SLEPC_VERSION_MINOR, SLEPC_VERSION_SUBMINOR);
+  snprintf(versions[1], sizeof versions[1], "%d.%d.%d", PETSC_VERSION_MAJOR, PETSC_VERSION_MINOR,
+           PETSC_VERSION_SUBMINOR);
+  snprintf(versions[2], sizeof versions[2], "%d.%d.%d", SLEPC_VERSION_MAJOR, SLEPC_VERSION_MINOR,
+           SLEPC_VERSION_SUBMINOR);
   snprintf(versions[3], sizeof versions[3], "%u.%u.%u", major, minor, release);
   output->resumed = output->resume && !access(output->partial, F_OK) ? PETSC_TRUE : PETSC_FALSE;
   if (output->resumed) {
@@ -134,13 +142,13 @@ PetscErrorCode CourantOutputCreate(CourantOutput *output, CourantProblem problem
     PetscCall(Require(output, "instruction_set", "instruction set (-isa)", problem->backend->isa));
     PetscCall(CourantResultGetReal(output->file, "/", "wall_time_s", &output->wall_before));
     if (!isfinite(output->wall_before)) output->wall_before = 0;
-  } else PetscCall(CourantResultCreate(&output->file));
+  } else
+    PetscCall(CourantResultCreate(&output->file));
   PetscCall(SetAttributes(output, problem, title, (const char(*)[64])versions));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode SetProgress(CourantOutput *output, int complete)
-{
+static PetscErrorCode SetProgress(CourantOutput *output, int complete) {
   PetscFunctionBeginUser;
   PetscCall(CourantResultSetReal(output->file, "/", "wall_time_s", CourantOutputSeconds(output)));
   PetscCall(CourantResultSetInt(output->file, "/", "complete", complete));
@@ -148,14 +156,12 @@ static PetscErrorCode SetProgress(CourantOutput *output, int complete)
 }
 
 /* CourantOutputDue - Is it time for a checkpoint? */
-PetscBool CourantOutputDue(const CourantOutput *output)
-{
+PetscBool CourantOutputDue(const CourantOutput *output) {
   return Now() - output->saved >= output->interval ? PETSC_TRUE : PETSC_FALSE;
 }
 
 /* CourantOutputCheckpoint - Writes FILE.partial. */
-PetscErrorCode CourantOutputCheckpoint(CourantOutput *output)
-{
+PetscErrorCode CourantOutputCheckpoint(CourantOutput *output) {
   PetscFunctionBeginUser;
   if (!output->file) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(SetProgress(output, 0));
@@ -165,8 +171,7 @@ PetscErrorCode CourantOutputCheckpoint(CourantOutput *output)
 }
 
 /* CourantOutputFinish - Writes FILE, whole, and takes FILE.partial away. */
-PetscErrorCode CourantOutputFinish(CourantOutput *output)
-{
+PetscErrorCode CourantOutputFinish(CourantOutput *output) {
   PetscFunctionBeginUser;
   if (!output->file) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(SetProgress(output, 1));
@@ -175,8 +180,7 @@ PetscErrorCode CourantOutputFinish(CourantOutput *output)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantOutputClose(CourantOutput *output)
-{
+PetscErrorCode CourantOutputClose(CourantOutput *output) {
   PetscFunctionBeginUser;
   PetscCall(CourantResultDestroy(&output->file));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -12,11 +12,11 @@ static char message[4096];
   An error that is nobody's input names the function it began in, so that a report of it can be followed up.
 */
 PetscErrorCode CourantErrorHandler(MPI_Comm comm, int line, const char *function, const char *file,
-                                   PetscErrorCode code, PetscErrorType type, const char *text, void *ctx)
-{
+                                   PetscErrorCode code, PetscErrorType type, const char *text, void *ctx) {
   (void)comm, (void)ctx;
   if (type != PETSC_ERROR_INITIAL || message[0]) return code;
-  if (CourantExitStatus(code) == COURANT_EXIT_INPUT || code == PETSC_ERR_FILE_WRITE || code == PETSC_ERR_SIG || code == PETSC_ERR_NOT_CONVERGED)
+  if (CourantExitStatus(code) == COURANT_EXIT_INPUT || code == PETSC_ERR_FILE_WRITE ||
+      code == PETSC_ERR_SIG || code == PETSC_ERR_NOT_CONVERGED)
     snprintf(message, sizeof message, "%s", text ? text : "");
   else
     snprintf(message, sizeof message, "%s (%s, %s:%d)", text && text[0] ? text : "internal error",
@@ -25,8 +25,8 @@ PetscErrorCode CourantErrorHandler(MPI_Comm comm, int line, const char *function
 }
 
 /* Formats by C's rules: PETSc's own write 1 as "1.". */
-PetscErrorCode CourantInputFail(MPI_Comm comm, int line, const char function[], const char file[], const char format[], ...)
-{
+PetscErrorCode CourantInputFail(MPI_Comm comm, int line, const char function[], const char file[],
+                                const char format[], ...) {
   char text[2048];
   va_list arguments;
 
@@ -37,25 +37,21 @@ PetscErrorCode CourantInputFail(MPI_Comm comm, int line, const char function[], 
 }
 
 /* CourantErrorMessage - The line kept since the last CourantErrorClear(), "" when there was no error. */
-const char *CourantErrorMessage(void)
-{
+const char *CourantErrorMessage(void) {
   return message;
 }
 
-void CourantErrorClear(void)
-{
+void CourantErrorClear(void) {
   message[0] = 0;
 }
 
 /* CourantErrorReplace - Another line in place of the one kept. */
-void CourantErrorReplace(const char text[])
-{
+void CourantErrorReplace(const char text[]) {
   snprintf(message, sizeof message, "%s", text);
 }
 
 /* CourantExitStatus - The exit status of the program for an error code. */
-int CourantExitStatus(PetscErrorCode code)
-{
+int CourantExitStatus(PetscErrorCode code) {
   switch ((int)code) {
   case 0:
     return COURANT_EXIT_DONE;
@@ -74,8 +70,7 @@ int CourantExitStatus(PetscErrorCode code)
 }
 
 /* Did every rank come here? Ranks that failed together meet within two seconds. */
-static PetscBool EveryRankFailed(void)
-{
+static PetscBool EveryRankFailed(void) {
   MPI_Request request;
   int done = 0;
 
@@ -92,8 +87,7 @@ static PetscBool EveryRankFailed(void)
 
   Collective when every rank failed; returns then, so that the caller can finalise. Does not return otherwise.
 */
-void CourantErrorExit(PetscErrorCode code)
-{
+void CourantErrorExit(PetscErrorCode code) {
   const int status = CourantExitStatus(code);
   PetscMPIInt rank, size;
 

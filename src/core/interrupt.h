@@ -1,5 +1,6 @@
 #pragma once
-/* Ctrl-C and termination: a flag that long loops look at, so that work in progress is saved before the end. */
+/* Ctrl-C and termination: a flag that long loops look at, so that work in progress is saved before the end.
+ */
 #include "core/error.h"
 
 PetscErrorCode CourantInterruptInstall(void);

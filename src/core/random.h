@@ -1,5 +1,6 @@
 #pragma once
-/* Counter-based random numbers: any draw can be made on its own, by any thread or rank, with the same result. */
+/* Counter-based random numbers: any draw can be made on its own, by any thread or rank, with the same result.
+ */
 #include <stdint.h>
 
 /* What a number is drawn for; keeps the streams of one seed apart. */

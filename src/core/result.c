@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #define H5O_info_t_vers 1 /* the same visitor for HDF5 1.10 and later */
-#define H5Ovisit_vers 1
+#define H5Ovisit_vers   1
 #include <hdf5.h>
 #include <hdf5_hl.h>
 #include <libgen.h>
@@ -18,34 +18,33 @@ struct _CourantResult {
 
 #define CheckH5(call) PetscCheck((call) >= 0, PETSC_COMM_SELF, PETSC_ERR_LIB, "HDF5 failed in %s", #call)
 
-static hid_t MemoryType(CourantResultType type)
-{
-  return type == COURANT_RESULT_REAL ? H5T_NATIVE_DOUBLE : type == COURANT_RESULT_INT ? H5T_NATIVE_INT : H5T_NATIVE_UINT8;
+static hid_t MemoryType(CourantResultType type) {
+  return type == COURANT_RESULT_REAL  ? H5T_NATIVE_DOUBLE
+         : type == COURANT_RESULT_INT ? H5T_NATIVE_INT
+                                      : H5T_NATIVE_UINT8;
 }
 
-static hid_t FileType(CourantResultType type)
-{
-  return type == COURANT_RESULT_REAL ? H5T_IEEE_F64LE : type == COURANT_RESULT_INT ? H5T_STD_I32LE : H5T_STD_U8LE;
+static hid_t FileType(CourantResultType type) {
+  return type == COURANT_RESULT_REAL  ? H5T_IEEE_F64LE
+         : type == COURANT_RESULT_INT ? H5T_STD_I32LE
+                                      : H5T_STD_U8LE;
 }
 
-static PetscErrorCode Wrap(hid_t file, CourantResult *result)
-{
+static PetscErrorCode Wrap(hid_t file, CourantResult *result) {
   PetscFunctionBeginUser;
   PetscCall(PetscNew(result));
   (*result)->file = file;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static hid_t CoreDriver(void)
-{
+static hid_t CoreDriver(void) {
   const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
   H5Pset_fapl_core(access, 1 << 20, 0);
   return access;
 }
 
 /* CourantResultCreate - An empty result, in memory. */
-PetscErrorCode CourantResultCreate(CourantResult *result)
-{
+PetscErrorCode CourantResultCreate(CourantResult *result) {
   PetscFunctionBeginUser;
   H5Eset_auto(H5E_DEFAULT, NULL, NULL);
   const hid_t access = CoreDriver(), file = H5Fcreate("courant", H5F_ACC_TRUNC, H5P_DEFAULT, access);
@@ -56,8 +55,7 @@ PetscErrorCode CourantResultCreate(CourantResult *result)
 }
 
 /* CourantResultLoad - Reads a result file whole into memory; later changes do not reach the file. */
-PetscErrorCode CourantResultLoad(const char name[], CourantResult *result)
-{
+PetscErrorCode CourantResultLoad(const char name[], CourantResult *result) {
   PetscFunctionBeginUser;
   H5Eset_auto(H5E_DEFAULT, NULL, NULL);
   if (access(name, R_OK)) CourantInputError(PETSC_COMM_SELF, "%s: %s", name, strerror(errno));
@@ -69,8 +67,7 @@ PetscErrorCode CourantResultLoad(const char name[], CourantResult *result)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantResultDestroy(CourantResult *result)
-{
+PetscErrorCode CourantResultDestroy(CourantResult *result) {
   PetscFunctionBeginUser;
   if (!*result) PetscFunctionReturn(PETSC_SUCCESS);
   CheckH5(H5Fclose((*result)->file));
@@ -78,8 +75,7 @@ PetscErrorCode CourantResultDestroy(CourantResult *result)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static int WriteAll(int fd, const char *bytes, size_t n)
-{
+static int WriteAll(int fd, const char *bytes, size_t n) {
   while (n) {
     const ssize_t written = write(fd, bytes, n);
     if (written < 0 && errno == EINTR) continue;
@@ -90,8 +86,7 @@ static int WriteAll(int fd, const char *bytes, size_t n)
   return 0;
 }
 
-static int SyncFolder(const char *name)
-{
+static int SyncFolder(const char *name) {
   char copy[PETSC_MAX_PATH_LEN];
   snprintf(copy, sizeof copy, "%s", name);
   const int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY);
@@ -104,10 +99,10 @@ static int SyncFolder(const char *name)
 /*
   CourantResultSave - Puts the result on the disk: written beside the name, flushed, renamed over it.
 
-  Whatever goes wrong, `name` holds either what it held before or the whole new content. Fails with PETSC_ERR_FILE_WRITE.
+  Whatever goes wrong, `name` holds either what it held before or the whole new content. Fails with
+  PETSC_ERR_FILE_WRITE.
 */
-PetscErrorCode CourantResultSave(CourantResult result, const char name[])
-{
+PetscErrorCode CourantResultSave(CourantResult result, const char name[]) {
   char beside[PETSC_MAX_PATH_LEN];
   void *image = NULL;
 
@@ -122,22 +117,25 @@ PetscErrorCode CourantResultSave(CourantResult result, const char name[])
 
   int error = 0;
   const int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (fd < 0) error = errno;
+  if (fd < 0)
+    error = errno;
   else {
     if (WriteAll(fd, image, (size_t)size) || fsync(fd)) error = errno;
     if (close(fd) && !error) error = errno;
     if (!error && rename(beside, name)) error = errno;
-    if (error) unlink(beside);
-    else if (SyncFolder(name)) error = errno;
+    if (error)
+      unlink(beside);
+    else if (SyncFolder(name))
+      error = errno;
   }
   PetscCall(PetscFree(image));
-  PetscCheck(!error, PETSC_COMM_SELF, PETSC_ERR_FILE_WRITE, "%s: cannot write the result: %s", name, strerror(error));
+  PetscCheck(!error, PETSC_COMM_SELF, PETSC_ERR_FILE_WRITE, "%s: cannot write the result: %s", name,
+             strerror(error));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode SetAttribute(CourantResult result, const char object[], const char name[], hid_t file_type,
-                                   hid_t memory_type, hsize_t n, const void *value)
-{
+static PetscErrorCode SetAttribute(CourantResult result, const char object[], const char name[],
+                                   hid_t file_type, hid_t memory_type, hsize_t n, const void *value) {
   PetscFunctionBeginUser;
   const hid_t space = n ? H5Screate_simple(1, &n, NULL) : H5Screate(H5S_SCALAR);
   CheckH5(space);
@@ -152,10 +150,10 @@ static PetscErrorCode SetAttribute(CourantResult result, const char object[], co
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantResultSetString - A fixed-length UTF-8 attribute of a group or dataset; replaces one that is there. */
+/* CourantResultSetString - A fixed-length UTF-8 attribute of a group or dataset; replaces one that is there.
+ */
 PetscErrorCode CourantResultSetString(CourantResult result, const char object[], const char name[],
-                                      const char text[])
-{
+                                      const char text[]) {
   PetscFunctionBeginUser;
   const hid_t type = H5Tcopy(H5T_C_S1);
   CheckH5(H5Tset_size(type, strlen(text) + 1)); /* room for the 0: HDF5 forbids length 0 */
@@ -165,23 +163,23 @@ PetscErrorCode CourantResultSetString(CourantResult result, const char object[],
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantResultSetReal(CourantResult result, const char object[], const char name[], double value)
-{
+PetscErrorCode CourantResultSetReal(CourantResult result, const char object[], const char name[],
+                                    double value) {
   PetscFunctionBeginUser;
   PetscCall(SetAttribute(result, object, name, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, 0, &value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantResultSetInt(CourantResult result, const char object[], const char name[], int value)
-{
+PetscErrorCode CourantResultSetInt(CourantResult result, const char object[], const char name[], int value) {
   PetscFunctionBeginUser;
   PetscCall(SetAttribute(result, object, name, H5T_STD_I32LE, H5T_NATIVE_INT, 0, &value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantResultGetString - A string attribute; text is NULL where there is none, else freed with PetscFree(). */
-PetscErrorCode CourantResultGetString(CourantResult result, const char object[], const char name[], char **text)
-{
+/* CourantResultGetString - A string attribute; text is NULL where there is none, else freed with PetscFree().
+ */
+PetscErrorCode CourantResultGetString(CourantResult result, const char object[], const char name[],
+                                      char **text) {
   PetscFunctionBeginUser;
   *text = NULL;
   if (H5Aexists_by_name(result->file, object, name, H5P_DEFAULT) <= 0) PetscFunctionReturn(PETSC_SUCCESS);
@@ -198,8 +196,8 @@ PetscErrorCode CourantResultGetString(CourantResult result, const char object[],
 }
 
 /* CourantResultGetReal - A numerical attribute, NaN where there is none. */
-PetscErrorCode CourantResultGetReal(CourantResult result, const char object[], const char name[], double *value)
-{
+PetscErrorCode CourantResultGetReal(CourantResult result, const char object[], const char name[],
+                                    double *value) {
   PetscFunctionBeginUser;
   *value = NAN;
   if (H5Aexists_by_name(result->file, object, name, H5P_DEFAULT) <= 0) PetscFunctionReturn(PETSC_SUCCESS);
@@ -210,10 +208,10 @@ PetscErrorCode CourantResultGetReal(CourantResult result, const char object[], c
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A dataset filled with "not computed"; its groups are made on the way, without time stamps, so that equal results are equal files. */
+/* A dataset filled with "not computed"; its groups are made on the way, without time stamps, so that equal
+ * results are equal files. */
 static PetscErrorCode CreateDataset(CourantResult result, const char path[], CourantResultType type, int rank,
-                                    const hsize_t dims[], hid_t *dataset)
-{
+                                    const hsize_t dims[], hid_t *dataset) {
   static const double no_real = NAN;
   static const int no_int = -1;
   static const uint8_t no_enum = COURANT_UNSET;
@@ -237,10 +235,10 @@ static PetscErrorCode CreateDataset(CourantResult result, const char path[], Cou
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantResultAddScale - A dimension with its values [n], which datasets of the same group refer to by its path. */
+/* CourantResultAddScale - A dimension with its values [n], which datasets of the same group refer to by its
+ * path. */
 PetscErrorCode CourantResultAddScale(CourantResult result, const char path[], int n, const double values[],
-                                     const char long_name[], const char units[])
-{
+                                     const char long_name[], const char units[]) {
   const hsize_t dim = (hsize_t)n;
   hid_t dataset;
 
@@ -255,8 +253,7 @@ PetscErrorCode CourantResultAddScale(CourantResult result, const char path[], in
 }
 
 /* flag_values and flag_meanings of the CF conventions. */
-static PetscErrorCode SetMeanings(CourantResult result, const char path[], const char meanings[])
-{
+static PetscErrorCode SetMeanings(CourantResult result, const char path[], const char meanings[]) {
   uint8_t values[32];
   hsize_t n = 1;
 
@@ -269,8 +266,7 @@ static PetscErrorCode SetMeanings(CourantResult result, const char path[], const
 }
 
 /* CourantResultAdd - A dataset over scales that are there already, filled with "not computed". */
-PetscErrorCode CourantResultAdd(CourantResult result, const CourantResultEntry *entry)
-{
+PetscErrorCode CourantResultAdd(CourantResult result, const CourantResultEntry *entry) {
   hsize_t dims[COURANT_RANK_MAX];
   hid_t scales[COURANT_RANK_MAX], dataset;
   int rank = 0;
@@ -297,20 +293,20 @@ PetscErrorCode CourantResultAdd(CourantResult result, const CourantResultEntry *
 }
 
 /* Opens a dataset; its type and size decide how many values the caller's array holds. */
-static PetscErrorCode OpenDataset(CourantResult result, const char path[], hid_t *dataset, hid_t *memory)
-{
+static PetscErrorCode OpenDataset(CourantResult result, const char path[], hid_t *dataset, hid_t *memory) {
   PetscFunctionBeginUser;
   *dataset = H5Dopen(result->file, path, H5P_DEFAULT);
   if (*dataset < 0) CourantInputError(PETSC_COMM_SELF, "the result file has no dataset %s", path);
   const hid_t type = H5Dget_type(*dataset);
-  *memory = H5Tget_class(type) == H5T_FLOAT ? H5T_NATIVE_DOUBLE : H5Tget_size(type) == 1 ? H5T_NATIVE_UINT8 : H5T_NATIVE_INT;
+  *memory = H5Tget_class(type) == H5T_FLOAT ? H5T_NATIVE_DOUBLE
+            : H5Tget_size(type) == 1        ? H5T_NATIVE_UINT8
+                                            : H5T_NATIVE_INT;
   CheckH5(H5Tclose(type));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* CourantResultWrite - The whole of a dataset, row-major, from doubles, ints or bytes as its type has it. */
-PetscErrorCode CourantResultWrite(CourantResult result, const char path[], const void *values)
-{
+PetscErrorCode CourantResultWrite(CourantResult result, const char path[], const void *values) {
   hid_t dataset, memory;
 
   PetscFunctionBeginUser;
@@ -321,8 +317,8 @@ PetscErrorCode CourantResultWrite(CourantResult result, const char path[], const
 }
 
 /* CourantResultSize - Rank and dimensions of a dataset; rank is -1 where there is none. */
-PetscErrorCode CourantResultSize(CourantResult result, const char path[], int *rank, size_t dims[COURANT_RANK_MAX])
-{
+PetscErrorCode CourantResultSize(CourantResult result, const char path[], int *rank,
+                                 size_t dims[COURANT_RANK_MAX]) {
   hsize_t extent[H5S_MAX_RANK];
 
   PetscFunctionBeginUser;
@@ -340,8 +336,7 @@ PetscErrorCode CourantResultSize(CourantResult result, const char path[], int *r
 
 /* CourantResultRead - The whole of a dataset of n values; another number of values is an error. */
 PetscErrorCode CourantResultRead(CourantResult result, const char path[], CourantResultType type, size_t n,
-                                 void *values)
-{
+                                 void *values) {
   hid_t dataset, memory;
 
   PetscFunctionBeginUser;
@@ -350,7 +345,8 @@ PetscErrorCode CourantResultRead(CourantResult result, const char path[], Couran
   const hssize_t points = H5Sget_simple_extent_npoints(space);
   CheckH5(H5Sclose(space));
   if (points != (hssize_t)n)
-    CourantInputError(PETSC_COMM_SELF, "%s holds %lld values where %zu were expected", path, (long long)points, n);
+    CourantInputError(PETSC_COMM_SELF, "%s holds %lld values where %zu were expected", path,
+                      (long long)points, n);
   CheckH5(H5Dread(dataset, MemoryType(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values));
   CheckH5(H5Dclose(dataset));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -361,8 +357,7 @@ typedef struct {
   void (*Visit)(const char *, int, const size_t[], const char *);
 } Visitor;
 
-static herr_t VisitObject(hid_t file, const char *name, const H5O_info_t *info, void *ctx)
-{
+static herr_t VisitObject(hid_t file, const char *name, const H5O_info_t *info, void *ctx) {
   const Visitor *visitor = (const Visitor *)ctx;
   char path[512], *long_name = NULL;
   size_t dims[COURANT_RANK_MAX];
@@ -378,8 +373,9 @@ static herr_t VisitObject(hid_t file, const char *name, const H5O_info_t *info, 
 }
 
 /* CourantResultVisit - Calls Visit for every dataset, by name; long_name is NULL where there is none. */
-PetscErrorCode CourantResultVisit(CourantResult result, void (*Visit)(const char *path, int rank, const size_t dims[], const char *long_name))
-{
+PetscErrorCode CourantResultVisit(CourantResult result,
+                                  void (*Visit)(const char *path, int rank, const size_t dims[],
+                                                const char *long_name)) {
   Visitor visitor = {result, Visit};
 
   PetscFunctionBeginUser;
@@ -388,8 +384,7 @@ PetscErrorCode CourantResultVisit(CourantResult result, void (*Visit)(const char
 }
 
 /* CourantResultIs - Is there an HDF5 file of this name? */
-PetscBool CourantResultIs(const char name[])
-{
+PetscBool CourantResultIs(const char name[]) {
   H5Eset_auto(H5E_DEFAULT, NULL, NULL);
   return !access(name, R_OK) && H5Fis_hdf5(name) > 0 ? PETSC_TRUE : PETSC_FALSE;
 }

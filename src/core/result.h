@@ -10,7 +10,7 @@ typedef enum {
   COURANT_RESULT_ENUM, /* uint8_t, 255 where not computed */
 } CourantResultType;
 
-#define COURANT_UNSET 255 /* an enumeration's fill value */
+#define COURANT_UNSET    255 /* an enumeration's fill value */
 #define COURANT_RANK_MAX 3
 
 /* What a dataset is; `scales` are the paths of its dimensions' scales, slowest first, NULL after the last. */
@@ -28,7 +28,8 @@ PetscErrorCode CourantResultLoad(const char file[], CourantResult *);
 PetscErrorCode CourantResultSave(CourantResult, const char file[]);
 PetscErrorCode CourantResultDestroy(CourantResult *);
 
-PetscErrorCode CourantResultSetString(CourantResult, const char object[], const char name[], const char text[]);
+PetscErrorCode CourantResultSetString(CourantResult, const char object[], const char name[],
+                                      const char text[]);
 PetscErrorCode CourantResultSetReal(CourantResult, const char object[], const char name[], double);
 PetscErrorCode CourantResultSetInt(CourantResult, const char object[], const char name[], int);
 PetscErrorCode CourantResultGetString(CourantResult, const char object[], const char name[], char **text);
@@ -40,5 +41,6 @@ PetscErrorCode CourantResultAdd(CourantResult, const CourantResultEntry *);
 PetscErrorCode CourantResultWrite(CourantResult, const char path[], const void *values);
 PetscErrorCode CourantResultRead(CourantResult, const char path[], CourantResultType, size_t n, void *values);
 PetscErrorCode CourantResultSize(CourantResult, const char path[], int *rank, size_t dims[COURANT_RANK_MAX]);
-PetscErrorCode CourantResultVisit(CourantResult, void (*)(const char *path, int rank, const size_t dims[], const char *long_name));
+PetscErrorCode CourantResultVisit(CourantResult, void (*)(const char *path, int rank, const size_t dims[],
+                                                          const char *long_name));
 PetscBool CourantResultIs(const char file[]);

@@ -12,8 +12,7 @@ static const CourantSourceOps *const sources[] = {COURANT_SOURCES(ADDRESS)};
 static const char *const names[] = {COURANT_SOURCES(NAME)};
 const int CourantSourceCount = PETSC_STATIC_ARRAY_LENGTH(sources);
 
-const CourantSourceOps *CourantSource(int index)
-{
+const CourantSourceOps *CourantSource(int index) {
   return sources[index];
 }
 
@@ -28,31 +27,34 @@ typedef struct {
   PetscInt limit;
 } Common;
 
-size_t CourantDatasetImageSize(CourantDataset data)
-{
+size_t CourantDatasetImageSize(CourantDataset data) {
   return (size_t)data->h * (size_t)data->w * (size_t)data->c;
 }
 
-/* Reads every sample once: labels are kept, images where they fit; a value that is not finite is the user's error. */
-static PetscErrorCode Load(CourantDataset data, double budget)
-{
+/* Reads every sample once: labels are kept, images where they fit; a value that is not finite is the user's
+ * error. */
+static PetscErrorCode Load(CourantDataset data, double budget) {
   const size_t size = CourantDatasetImageSize(data);
   const double bytes = 8. * (double)data->n * (double)size;
   double *one = NULL;
 
   PetscFunctionBeginUser;
   PetscCall(CourantAllocate(8 * (size_t)data->n, &data->labels));
-  if (bytes <= 0.25 * budget) PetscCall(CourantAllocate((size_t)bytes, &data->images));
-  else PetscCall(CourantAllocate(8 * size, &one));
+  if (bytes <= 0.25 * budget)
+    PetscCall(CourantAllocate((size_t)bytes, &data->images));
+  else
+    PetscCall(CourantAllocate(8 * size, &one));
   for (PetscInt i = 0; i < data->n; i++) {
     double *image = data->images ? data->images + (size_t)i * size : one;
     const char *problem = data->ops->Read(data, data->options, i, image, &data->labels[i]);
     if (problem) CourantNodeError(data->node, "sample %d: %s", (int)i, problem);
     for (size_t k = 0; k < size; k++)
       if (!isfinite(image[k]))
-        CourantNodeError(data->node, "sample %d has the value %g at row %zu, column %zu; all have to be finite", (int)i,
-                         image[k], k / (size_t)data->c / (size_t)data->w, k / (size_t)data->c % (size_t)data->w);
-    if (!isfinite(data->labels[i])) CourantNodeError(data->node, "sample %d has the label %g", (int)i, data->labels[i]);
+        CourantNodeError(
+            data->node, "sample %d has the value %g at row %zu, column %zu; all have to be finite", (int)i,
+            image[k], k / (size_t)data->c / (size_t)data->w, k / (size_t)data->c % (size_t)data->w);
+    if (!isfinite(data->labels[i]))
+      CourantNodeError(data->node, "sample %d has the label %g", (int)i, data->labels[i]);
   }
   CourantFree(&one);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -61,11 +63,11 @@ static PetscErrorCode Load(CourantDataset data, double budget)
 /*
   CourantDatasetCreate - The data set that a deck's `data` mapping describes.
 
-  After an error too the result is there for CourantDatasetDestroy(). budget: bytes this rank may use; images are kept in memory when they take at most a quarter of it, else read from their source again
-  whenever they are used.
+  After an error too the result is there for CourantDatasetDestroy(). budget: bytes this rank may use; images
+  are kept in memory when they take at most a quarter of it, else read from their source again whenever they
+  are used.
 */
-PetscErrorCode CourantDatasetCreate(CourantNode node, double budget, CourantDataset *result)
-{
+PetscErrorCode CourantDatasetCreate(CourantNode node, double budget, CourantDataset *result) {
   CourantDataset data;
   Common settings = {.limit = PETSC_MAX_INT};
   int entry;
@@ -77,7 +79,8 @@ PetscErrorCode CourantDatasetCreate(CourantNode node, double budget, CourantData
   PetscCall(CourantNodeSelect(node, "source", NULL, PETSC_STATIC_ARRAY_LENGTH(sources), names, &entry));
   data->ops = sources[entry];
   PetscCall(PetscCalloc(data->ops->options_size, &data->options));
-  PetscCall(CourantNodeRead(node, 2, (CourantTable[]){{common, &settings}, {data->ops->keys, data->options}}));
+  PetscCall(
+      CourantNodeRead(node, 2, (CourantTable[]){{common, &settings}, {data->ops->keys, data->options}}));
   PetscCall(data->ops->Open(data, node, data->options));
   if (data->n < 1 || CourantDatasetImageSize(data) == 0) CourantNodeError(node, "the data set is empty");
   data->n = PetscMin(data->n, settings.limit);
@@ -85,8 +88,7 @@ PetscErrorCode CourantDatasetCreate(CourantNode node, double budget, CourantData
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantDatasetDestroy(CourantDataset *data)
-{
+PetscErrorCode CourantDatasetDestroy(CourantDataset *data) {
   PetscFunctionBeginUser;
   if (!*data) PetscFunctionReturn(PETSC_SUCCESS);
   if ((*data)->ops && (*data)->ops->Close) PetscCall((*data)->ops->Close(*data));
@@ -102,8 +104,7 @@ PetscErrorCode CourantDatasetDestroy(CourantDataset *data)
 
   Safe in threads. Returns NULL, or what went wrong (only images that stream from a file can fail).
 */
-const char *CourantDatasetRead(CourantDataset data, PetscInt first, PetscInt n, double images[])
-{
+const char *CourantDatasetRead(CourantDataset data, PetscInt first, PetscInt n, double images[]) {
   const size_t size = CourantDatasetImageSize(data);
   const char *problem = NULL;
 

@@ -7,8 +7,9 @@ typedef struct _CourantDataset *CourantDataset;
 /*
   A source of samples, one file under data/sources each.
 
-  Open() looks at the options, fills n, h, w, c and may leave what Read() needs in `state`. Read() gives one sample: its
-  image, row-major [h,w,c], and its label; it is never called from two threads at once, calls no PETSc function, and returns 0 or an error text.
+  Open() looks at the options, fills n, h, w, c and may leave what Read() needs in `state`. Read() gives one
+  sample: its image, row-major [h,w,c], and its label; it is never called from two threads at once, calls no
+  PETSc function, and returns 0 or an error text.
 */
 typedef struct {
   const char *name, *help;

@@ -24,61 +24,52 @@ struct _CourantDeck {
   } override[OVERRIDES];
 };
 
-static yaml_node_t *Get(CourantNode node)
-{
+static yaml_node_t *Get(CourantNode node) {
   return node.id ? yaml_document_get_node(&node.deck->document, node.id) : NULL;
 }
 
-static const char *Scalar(yaml_node_t *node)
-{
+static const char *Scalar(yaml_node_t *node) {
   return node && node->type == YAML_SCALAR_NODE ? (const char *)node->data.scalar.value : NULL;
 }
 
 /* An absent value, `swish:` with nothing behind it. */
-static PetscBool IsNull(yaml_node_t *node)
-{
+static PetscBool IsNull(yaml_node_t *node) {
   const char *text = Scalar(node);
   return text && !text[0] && node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE ? PETSC_TRUE : PETSC_FALSE;
 }
 
-const char *CourantDeckText(CourantDeck deck)
-{
+const char *CourantDeckText(CourantDeck deck) {
   return deck->text;
 }
 
 /* CourantDeckOverrides - What -set gave, "" without it. */
-const char *CourantDeckOverrides(CourantDeck deck)
-{
+const char *CourantDeckOverrides(CourantDeck deck) {
   return deck->given ? deck->given : "";
 }
 
 /* CourantDeckName - The file's name as it was given. */
-const char *CourantDeckName(CourantDeck deck)
-{
+const char *CourantDeckName(CourantDeck deck) {
   return deck->name;
 }
 
-MPI_Comm CourantDeckComm(CourantDeck deck)
-{
+MPI_Comm CourantDeckComm(CourantDeck deck) {
   return deck->comm;
 }
 
-CourantNode CourantDeckRoot(CourantDeck deck)
-{
+CourantNode CourantDeckRoot(CourantDeck deck) {
   return (CourantNode){.deck = deck, .id = 1};
 }
 
-static CourantNode Below(CourantNode parent, const char *key, int id)
-{
+static CourantNode Below(CourantNode parent, const char *key, int id) {
   CourantNode child = {.deck = parent.deck, .id = id};
-  const int n = snprintf(child.path, sizeof child.path, "%s%s%s", parent.path, parent.path[0] ? "." : "", key);
+  const int n =
+      snprintf(child.path, sizeof child.path, "%s%s%s", parent.path, parent.path[0] ? "." : "", key);
   if (n >= (int)sizeof child.path) strcpy(child.path + sizeof child.path - 4, "...");
   return child;
 }
 
 /* "file:line: path" of a place, or "-set path=value" for what an override put there. */
-static const char *Where(CourantNode node, char text[], size_t size)
-{
+static const char *Where(CourantNode node, char text[], size_t size) {
   const CourantDeck deck = node.deck;
   const yaml_node_t *yaml = Get(node);
 
@@ -87,24 +78,25 @@ static const char *Where(CourantNode node, char text[], size_t size)
       snprintf(text, size, "-set %s", deck->override[i].text);
       return text;
     }
-  snprintf(text, size, "%s:%zu%s%s", deck->name, yaml ? yaml->start_mark.line + 1 : 1, node.path[0] ? ": " : "", node.path);
+  snprintf(text, size, "%s:%zu%s%s", deck->name, yaml ? yaml->start_mark.line + 1 : 1,
+           node.path[0] ? ": " : "", node.path);
   return text;
 }
 
-PetscErrorCode CourantNodeFail(CourantNode node, int line, const char function[], const char file[], const char format[], ...)
-{
+PetscErrorCode CourantNodeFail(CourantNode node, int line, const char function[], const char file[],
+                               const char format[], ...) {
   char where[1024], what[1536];
   va_list arguments;
 
   va_start(arguments, format);
   vsnprintf(what, sizeof what, format, arguments);
   va_end(arguments);
-  return PetscError(node.deck->comm, line, function, file, COURANT_ERR_INPUT, PETSC_ERROR_INITIAL, "%s: %s", Where(node, where, sizeof where), what);
+  return PetscError(node.deck->comm, line, function, file, COURANT_ERR_INPUT, PETSC_ERROR_INITIAL, "%s: %s",
+                    Where(node, where, sizeof where), what);
 }
 
 /* Line and path of a key, which is where a wrong key is reported. */
-static CourantNode KeyNode(CourantNode mapping, const yaml_node_pair_t *pair)
-{
+static CourantNode KeyNode(CourantNode mapping, const yaml_node_pair_t *pair) {
   yaml_node_t *key = yaml_document_get_node(&mapping.deck->document, pair->key);
   CourantNode node = Below(mapping, Scalar(key) ? Scalar(key) : "?", pair->key);
   for (int i = 0; i < mapping.deck->overrides; i++)
@@ -112,8 +104,7 @@ static CourantNode KeyNode(CourantNode mapping, const yaml_node_pair_t *pair)
   return node;
 }
 
-static yaml_node_pair_t *FindPair(CourantNode mapping, const char *key)
-{
+static yaml_node_pair_t *FindPair(CourantNode mapping, const char *key) {
   yaml_node_t *yaml = Get(mapping);
 
   if (!yaml || yaml->type != YAML_MAPPING_NODE) return NULL;
@@ -125,14 +116,12 @@ static yaml_node_pair_t *FindPair(CourantNode mapping, const char *key)
 }
 
 /* CourantNodeChild - The value of a key of a mapping; its id is 0 where there is none. */
-CourantNode CourantNodeChild(CourantNode mapping, const char key[])
-{
+CourantNode CourantNodeChild(CourantNode mapping, const char key[]) {
   const yaml_node_pair_t *pair = FindPair(mapping, key);
   return Below(mapping, key, pair ? pair->value : 0);
 }
 
-PetscErrorCode CourantNodeCount(CourantNode list, PetscInt *n)
-{
+PetscErrorCode CourantNodeCount(CourantNode list, PetscInt *n) {
   const yaml_node_t *yaml = Get(list);
 
   PetscFunctionBeginUser;
@@ -142,22 +131,21 @@ PetscErrorCode CourantNodeCount(CourantNode list, PetscInt *n)
 }
 
 /* CourantNodeItem - Item i, from 0, of a list that CourantNodeCount() accepted. */
-CourantNode CourantNodeItem(CourantNode list, PetscInt i)
-{
+CourantNode CourantNodeItem(CourantNode list, PetscInt i) {
   char index[16];
   snprintf(index, sizeof index, "%d", (int)i);
   return Below(list, index, Get(list)->data.sequence.items.start[i]);
 }
 
-/* Repeated keys, keys that are no names, and aliases are errors: each place has one value, written where it is used. */
-static PetscErrorCode CheckTree(CourantNode node, PetscBool seen[])
-{
+/* Repeated keys, keys that are no names, and aliases are errors: each place has one value, written where it
+ * is used. */
+static PetscErrorCode CheckTree(CourantNode node, PetscBool seen[]) {
   PetscFunctionBeginUser;
   if (seen[node.id]) CourantNodeError(node, "aliases (*name) are not allowed in decks");
   seen[node.id] = PETSC_TRUE;
   const yaml_node_t *yaml = Get(node);
   if (yaml->type == YAML_SEQUENCE_NODE) {
-    PetscInt n;
+    PetscInt n = 0;
     PetscCall(CourantNodeCount(node, &n));
     for (PetscInt i = 0; i < n; i++) PetscCall(CheckTree(CourantNodeItem(node, i), seen));
   } else if (yaml->type == YAML_MAPPING_NODE) {
@@ -172,17 +160,16 @@ static PetscErrorCode CheckTree(CourantNode node, PetscBool seen[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode AddScalar(CourantDeck deck, const char *text, size_t length, int *id)
-{
+static PetscErrorCode AddScalar(CourantDeck deck, const char *text, size_t length, int *id) {
   PetscFunctionBeginUser;
-  *id = yaml_document_add_scalar(&deck->document, NULL, (const yaml_char_t *)text, (int)length, YAML_PLAIN_SCALAR_STYLE);
+  *id = yaml_document_add_scalar(&deck->document, NULL, (const yaml_char_t *)text, (int)length,
+                                 YAML_PLAIN_SCALAR_STYLE);
   PetscCheck(*id, PETSC_COMM_SELF, PETSC_ERR_MEM, "libyaml: out of memory");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* The value of an override, a scalar or [a, b, ..], as a new node. */
-static PetscErrorCode AddValue(CourantDeck deck, const char *text, int *id)
-{
+static PetscErrorCode AddValue(CourantDeck deck, const char *text, int *id) {
   const size_t length = strlen(text);
 
   PetscFunctionBeginUser;
@@ -201,9 +188,9 @@ static PetscErrorCode AddValue(CourantDeck deck, const char *text, int *id)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Remembers that a node came from an override, so that errors in it name the override and no line of the file. */
-static PetscErrorCode RecordOverride(CourantDeck deck, int id, const char *text)
-{
+/* Remembers that a node came from an override, so that errors in it name the override and no line of the
+ * file. */
+static PetscErrorCode RecordOverride(CourantDeck deck, int id, const char *text) {
   PetscFunctionBeginUser;
   if (deck->overrides == OVERRIDES) CourantInputError(deck->comm, "-set: more than %d values", OVERRIDES);
   deck->override[deck->overrides].id = id;
@@ -213,8 +200,7 @@ static PetscErrorCode RecordOverride(CourantDeck deck, int id, const char *text)
 }
 
 /* Sets one override, "network.0.conv.kernel=16"; mappings on the way that the deck left out are made. */
-static PetscErrorCode Override(CourantDeck deck, const char *text)
-{
+static PetscErrorCode Override(CourantDeck deck, const char *text) {
   char path[256];
   const char *equals = strchr(text, '=');
   CourantNode node = CourantDeckRoot(deck);
@@ -234,12 +220,12 @@ static PetscErrorCode Override(CourantDeck deck, const char *text)
     int *slot = NULL;
     if (yaml->type == YAML_SEQUENCE_NODE) {
       char *end;
-      PetscInt n;
+      PetscInt n = 0;
       const long index = strtol(key, &end, 10);
       PetscCall(CourantNodeCount(node, &n));
       if (*end || end == key || index < 0 || index >= n)
-        CourantInputError(deck->comm, "-set %s: '%s' is no index of %s, which has %d entries (0 to %d)", text, key,
-                          node.path, (int)n, (int)n - 1);
+        CourantInputError(deck->comm, "-set %s: '%s' is no index of %s, which has %d entries (0 to %d)", text,
+                          key, node.path, (int)n, (int)n - 1);
       slot = &yaml->data.sequence.items.start[index];
     } else if (yaml->type == YAML_MAPPING_NODE) {
       yaml_node_pair_t *pair = FindPair(node, key);
@@ -253,7 +239,9 @@ static PetscErrorCode Override(CourantDeck deck, const char *text)
         PetscCall(RecordOverride(deck, fresh, text));
       }
       slot = &pair->value;
-    } else CourantInputError(deck->comm, "-set %s: %s is a single value and has no key '%s'", text, node.path, key);
+    } else
+      CourantInputError(deck->comm, "-set %s: %s is a single value and has no key '%s'", text, node.path,
+                        key);
     if (!next) *slot = value;
     node = Below(node, key, *slot);
     if (next && IsNull(Get(node))) {
@@ -266,8 +254,7 @@ static PetscErrorCode Override(CourantDeck deck, const char *text)
 }
 
 /* "a=1,b=[2,3]": commas inside brackets belong to the value. */
-static PetscErrorCode OverrideAll(CourantDeck deck, const char *overrides)
-{
+static PetscErrorCode OverrideAll(CourantDeck deck, const char *overrides) {
   char one[512];
   size_t n = 0;
   int depth = 0;
@@ -288,8 +275,7 @@ static PetscErrorCode OverrideAll(CourantDeck deck, const char *overrides)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ParseDocument(CourantDeck deck)
-{
+static PetscErrorCode ParseDocument(CourantDeck deck) {
   yaml_parser_t parser;
   yaml_document_t second;
 
@@ -310,14 +296,15 @@ static PetscErrorCode ParseDocument(CourantDeck deck)
   if (root) yaml_document_delete(&second);
   yaml_parser_delete(&parser);
   if (!root || root->type != YAML_MAPPING_NODE)
-    CourantInputError(deck->comm, "%s:1: a deck is a mapping of keys such as data, network, loss", deck->name);
+    CourantInputError(deck->comm, "%s:1: a deck is a mapping of keys such as data, network, loss",
+                      deck->name);
   if (more) CourantInputError(deck->comm, "%s: a deck is one YAML document; this holds several", deck->name);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Takes over text. */
-static PetscErrorCode Create(MPI_Comm comm, const char *name, char *text, const char *overrides, CourantDeck *deck)
-{
+static PetscErrorCode Create(MPI_Comm comm, const char *name, char *text, const char *overrides,
+                             CourantDeck *deck) {
   PetscBool *seen;
 
   PetscFunctionBeginUser;
@@ -327,8 +314,10 @@ static PetscErrorCode Create(MPI_Comm comm, const char *name, char *text, const 
   PetscCall(PetscStrncpy((*deck)->name, name, sizeof(*deck)->name));
   PetscCall(PetscStrncpy((*deck)->folder, name, sizeof(*deck)->folder));
   char *slash = strrchr((*deck)->folder, '/');
-  if (slash) slash[1] = 0;
-  else (*deck)->folder[0] = 0;
+  if (slash)
+    slash[1] = 0;
+  else
+    (*deck)->folder[0] = 0;
   PetscCall(ParseDocument(*deck));
   if (overrides) PetscCall(PetscStrallocpy(overrides, &(*deck)->given));
   if (overrides) PetscCall(OverrideAll(*deck, overrides));
@@ -344,8 +333,7 @@ static PetscErrorCode Create(MPI_Comm comm, const char *name, char *text, const 
 
   overrides is NULL or "key=value,..", as for -set. Every rank of comm reads the file itself.
 */
-PetscErrorCode CourantDeckLoad(MPI_Comm comm, const char file[], const char overrides[], CourantDeck *deck)
-{
+PetscErrorCode CourantDeckLoad(MPI_Comm comm, const char file[], const char overrides[], CourantDeck *deck) {
   char *text;
   long size = -1;
 
@@ -361,14 +349,14 @@ PetscErrorCode CourantDeckLoad(MPI_Comm comm, const char file[], const char over
   PetscCall(PetscCalloc1(size + 1, &text));
   const size_t got = fread(text, 1, (size_t)size, stream);
   fclose(stream);
-  if (got != (size_t)size || strlen(text) != got) CourantInputError(comm, "%s: not a deck (a YAML text file)", file);
+  if (got != (size_t)size || strlen(text) != got)
+    CourantInputError(comm, "%s: not a deck (a YAML text file)", file);
   PetscCall(Create(comm, file, text, overrides, deck));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* CourantDeckParse - The same for a deck given as text. */
-PetscErrorCode CourantDeckParse(MPI_Comm comm, const char text[], const char overrides[], CourantDeck *deck)
-{
+PetscErrorCode CourantDeckParse(MPI_Comm comm, const char text[], const char overrides[], CourantDeck *deck) {
   char *copy;
 
   PetscFunctionBeginUser;
@@ -377,8 +365,7 @@ PetscErrorCode CourantDeckParse(MPI_Comm comm, const char text[], const char ove
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantDeckDestroy(CourantDeck *deck)
-{
+PetscErrorCode CourantDeckDestroy(CourantDeck *deck) {
   PetscFunctionBeginUser;
   if (!*deck) PetscFunctionReturn(PETSC_SUCCESS);
   if ((*deck)->parsed) yaml_document_delete(&(*deck)->document);
@@ -389,25 +376,29 @@ PetscErrorCode CourantDeckDestroy(CourantDeck *deck)
 }
 
 static PetscErrorCode ReadNumber(CourantNode node, const CourantKey *key, const char *text, PetscBool integer,
-                                 double *value)
-{
+                                 double *value) {
   char *end = NULL, expected[128];
   const PetscBool any = key->min == 0 && key->max == 0 ? PETSC_TRUE : PETSC_FALSE;
 
   PetscFunctionBeginUser;
-  if (any) snprintf(expected, sizeof expected, "%s", integer ? "an integer" : "a number");
-  else if (isinf(key->max)) snprintf(expected, sizeof expected, "%s, at least %g", integer ? "an integer" : "a number", key->min);
-  else snprintf(expected, sizeof expected, "%s from %.17g to %.17g", integer ? "an integer" : "a number", key->min, key->max);
+  if (any)
+    snprintf(expected, sizeof expected, "%s", integer ? "an integer" : "a number");
+  else if (isinf(key->max))
+    snprintf(expected, sizeof expected, "%s, at least %g", integer ? "an integer" : "a number", key->min);
+  else
+    snprintf(expected, sizeof expected, "%s from %.17g to %.17g", integer ? "an integer" : "a number",
+             key->min, key->max);
   if (text) *value = strtod(text, &end);
   if (!text || end == text || *end || !isfinite(*value) || (integer && *value != rint(*value)) ||
       (integer && fabs(*value) > 9e15))
     CourantNodeError(node, "expected %s%s%s", expected, text ? ", not " : "", text ? text : "");
-  if (!any && !(*value >= key->min && *value <= key->max)) CourantNodeError(node, "%s is out of range: expected %s", text, expected);
+  if (!any && !(*value >= key->min && *value <= key->max))
+    CourantNodeError(node, "%s is out of range: expected %s", text, expected);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ReadInteger(CourantNode node, const CourantKey *key, const char *text, PetscInt *value)
-{
+static PetscErrorCode ReadInteger(CourantNode node, const CourantKey *key, const char *text,
+                                  PetscInt *value) {
   double number = 0;
 
   PetscFunctionBeginUser;
@@ -418,8 +409,7 @@ static PetscErrorCode ReadInteger(CourantNode node, const CourantKey *key, const
 }
 
 /* The index of text in "a|b|c", -1 where it is not among them. */
-static int Choose(const char *choices, const char *text)
-{
+static int Choose(const char *choices, const char *text) {
   int index = 0;
 
   for (const char *c = choices; *c; index++) {
@@ -430,8 +420,7 @@ static int Choose(const char *choices, const char *text)
   return -1;
 }
 
-static PetscErrorCode ChoiceError(CourantNode node, const char *choices, const char *text, const char *also)
-{
+static PetscErrorCode ChoiceError(CourantNode node, const char *choices, const char *text, const char *also) {
   CourantSuggestion suggestion;
   char names[256], list[320] = "", phrase[160];
 
@@ -446,8 +435,7 @@ static PetscErrorCode ChoiceError(CourantNode node, const char *choices, const c
                    CourantSuggestPhrase(&suggestion, phrase, sizeof phrase));
 }
 
-static PetscErrorCode ReadPath(CourantNode node, const char *text, char *path)
-{
+static PetscErrorCode ReadPath(CourantNode node, const char *text, char *path) {
   const char *folder = text[0] == '/' ? "" : node.deck->folder;
 
   PetscFunctionBeginUser;
@@ -456,8 +444,7 @@ static PetscErrorCode ReadPath(CourantNode node, const char *text, char *path)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ReadSequence(CourantNode node, const CourantKey *key, CourantReals *reals)
-{
+static PetscErrorCode ReadSequence(CourantNode node, const CourantKey *key, CourantReals *reals) {
   PetscFunctionBeginUser;
   PetscCall(CourantNodeCount(node, &reals->n));
   PetscCall(PetscMalloc1(reals->n, &reals->values));
@@ -469,8 +456,7 @@ static PetscErrorCode ReadSequence(CourantNode node, const CourantKey *key, Cour
 }
 
 /* One value into its member. text is the scalar's, or the preset when the key is absent. */
-static PetscErrorCode ReadValue(CourantNode node, const CourantKey *key, const char *text, void *member)
-{
+static PetscErrorCode ReadValue(CourantNode node, const CourantKey *key, const char *text, void *member) {
   PetscFunctionBeginUser;
   switch (key->type) {
   case COURANT_KEY_INT:
@@ -486,7 +472,8 @@ static PetscErrorCode ReadValue(CourantNode node, const CourantKey *key, const c
     PetscCall(ReadNumber(node, key, text, PETSC_FALSE, (double *)member));
     break;
   case COURANT_KEY_BOOL:
-    if (!text || (strcmp(text, "true") && strcmp(text, "false"))) PetscCall(ChoiceError(node, "true|false", text, ""));
+    if (!text || (strcmp(text, "true") && strcmp(text, "false")))
+      PetscCall(ChoiceError(node, "true|false", text, ""));
     *(PetscBool *)member = text[0] == 't' ? PETSC_TRUE : PETSC_FALSE;
     break;
   case COURANT_KEY_TEXT:
@@ -507,13 +494,14 @@ static PetscErrorCode ReadValue(CourantNode node, const CourantKey *key, const c
     if (*(int *)member == 0) {
       PetscInt number;
       char *end = NULL;
-      if (!text || (strtol(text, &end, 10), *end) || end == text) PetscCall(ChoiceError(node, key->choices, text, " or an integer"));
+      if (!text || (strtol(text, &end, 10), *end) || end == text)
+        PetscCall(ChoiceError(node, key->choices, text, " or an integer"));
       PetscCall(ReadInteger(node, key, text, &number));
       *(int *)member = (int)number;
     }
     break;
   case COURANT_KEY_SIZE2: {
-    PetscInt *size = (PetscInt *)member, n;
+    PetscInt *size = (PetscInt *)member, n = 0;
     if (text) {
       PetscCall(ReadInteger(node, key, text, &size[0]));
       size[1] = size[0];
@@ -521,7 +509,8 @@ static PetscErrorCode ReadValue(CourantNode node, const CourantKey *key, const c
     }
     PetscCall(CourantNodeCount(node, &n));
     if (n != 2) CourantNodeError(node, "expected an integer or [height, width]");
-    for (int i = 0; i < 2; i++) PetscCall(ReadInteger(CourantNodeItem(node, i), key, Scalar(Get(CourantNodeItem(node, i))), &size[i]));
+    for (int i = 0; i < 2; i++)
+      PetscCall(ReadInteger(CourantNodeItem(node, i), key, Scalar(Get(CourantNodeItem(node, i))), &size[i]));
     break;
   }
   case COURANT_KEY_REALS:
@@ -534,8 +523,8 @@ static PetscErrorCode ReadValue(CourantNode node, const CourantKey *key, const c
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode UnknownKey(CourantNode key, const char *name, int ntables, const CourantTable tables[])
-{
+static PetscErrorCode UnknownKey(CourantNode key, const char *name, int ntables,
+                                 const CourantTable tables[]) {
   CourantSuggestion suggestion;
   char phrase[160], list[700] = "";
 
@@ -546,23 +535,28 @@ static PetscErrorCode UnknownKey(CourantNode key, const char *name, int ntables,
       CourantSuggestOffer(&suggestion, k->name);
       snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", list[0] ? ", " : "", k->name);
     }
-  CourantNodeError(key, "unknown key%s%s%s", suggestion.best[0] ? "" : list[0] ? "; expected " : "; it takes no keys",
+  CourantNodeError(key, "unknown key%s%s%s",
+                   suggestion.best[0] ? ""
+                   : list[0]          ? "; expected "
+                                      : "; it takes no keys",
                    suggestion.best[0] ? "" : list, CourantSuggestPhrase(&suggestion, phrase, sizeof phrase));
 }
 
 /*
-  CourantNodeRead - Fills structs from a mapping by their tables; an absent or empty mapping gives the defaults.
+  CourantNodeRead - Fills structs from a mapping by their tables; an absent or empty mapping gives the
+  defaults.
 
-  Unknown keys, wrong types and values out of range are errors. Members of absent keys without a preset stay as they are.
+  Unknown keys, wrong types and values out of range are errors. Members of absent keys without a preset stay
+  as they are.
 */
-PetscErrorCode CourantNodeRead(CourantNode mapping, int ntables, const CourantTable tables[])
-{
+PetscErrorCode CourantNodeRead(CourantNode mapping, int ntables, const CourantTable tables[]) {
   yaml_node_t *yaml = Get(mapping);
 
   PetscFunctionBeginUser;
   if (yaml && IsNull(yaml)) yaml = NULL;
   if (yaml && yaml->type != YAML_MAPPING_NODE) CourantNodeError(mapping, "expected a mapping, key: value");
-  for (yaml_node_pair_t *p = yaml ? yaml->data.mapping.pairs.start : NULL; p && p < yaml->data.mapping.pairs.top; p++) {
+  for (yaml_node_pair_t *p = yaml ? yaml->data.mapping.pairs.start : NULL;
+       p && p < yaml->data.mapping.pairs.top; p++) {
     const char *name = Scalar(yaml_document_get_node(&mapping.deck->document, p->key));
     PetscBool known = PETSC_FALSE;
     for (int t = 0; t < ntables; t++)
@@ -574,16 +568,16 @@ PetscErrorCode CourantNodeRead(CourantNode mapping, int ntables, const CourantTa
     for (const CourantKey *k = tables[t].keys; k->name; k++) {
       const CourantNode child = yaml ? CourantNodeChild(mapping, k->name) : Below(mapping, k->name, 0);
       const char *text = child.id ? Scalar(Get(child)) : k->preset;
-      if (!child.id && !k->preset) CourantNodeError(mapping, "the key '%s' is missing (%s)", k->name, k->help);
+      if (!child.id && !k->preset)
+        CourantNodeError(mapping, "the key '%s' is missing (%s)", k->name, k->help);
       if (!child.id && !k->preset[0] && k->type != COURANT_KEY_NODE) continue;
       PetscCall(ReadValue(child, k, text, (char *)tables[t].target + k->offset));
     }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode FindName(CourantNode node, const char kind[], const char *name, int n, const char *const names[],
-                               int *entry)
-{
+static PetscErrorCode FindName(CourantNode node, const char kind[], const char *name, int n,
+                               const char *const names[], int *entry) {
   CourantSuggestion suggestion;
   char phrase[160], list[512] = "";
 
@@ -599,11 +593,11 @@ static PetscErrorCode FindName(CourantNode node, const char kind[], const char *
 }
 
 /*
-  CourantNodeEntry - Reads `{conv: {..}}` or the plain name `flatten`: which of n names it is, and where its options stand.
+  CourantNodeEntry - Reads `{conv: {..}}` or the plain name `flatten`: which of n names it is, and where its
+  options stand.
 */
-PetscErrorCode CourantNodeEntry(CourantNode node, const char kind[], int n, const char *const names[], int *entry,
-                                CourantNode *options)
-{
+PetscErrorCode CourantNodeEntry(CourantNode node, const char kind[], int n, const char *const names[],
+                                int *entry, CourantNode *options) {
   yaml_node_t *yaml = Get(node);
 
   PetscFunctionBeginUser;
@@ -612,7 +606,8 @@ PetscErrorCode CourantNodeEntry(CourantNode node, const char kind[], int n, cons
     *options = Below(node, Scalar(yaml), 0);
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  if (!yaml || yaml->type != YAML_MAPPING_NODE || yaml->data.mapping.pairs.top - yaml->data.mapping.pairs.start != 1)
+  if (!yaml || yaml->type != YAML_MAPPING_NODE ||
+      yaml->data.mapping.pairs.top - yaml->data.mapping.pairs.start != 1)
     CourantNodeError(node, "expected a %s as a mapping with one key, such as - %s: {}", kind, names[0]);
   yaml_node_pair_t *pair = yaml->data.mapping.pairs.start;
   const char *name = Scalar(yaml_document_get_node(&node.deck->document, pair->key));
@@ -621,10 +616,10 @@ PetscErrorCode CourantNodeEntry(CourantNode node, const char kind[], int n, cons
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantNodeSelect - Reads the scalar of `key`, such as `source: noise`, which is one of n names; preset NULL: required. */
+/* CourantNodeSelect - Reads the scalar of `key`, such as `source: noise`, which is one of n names; preset
+ * NULL: required. */
 PetscErrorCode CourantNodeSelect(CourantNode mapping, const char key[], const char preset[], int n,
-                                 const char *const names[], int *entry)
-{
+                                 const char *const names[], int *entry) {
   const CourantNode child = CourantNodeChild(mapping, key);
   const char *name = child.id ? Scalar(Get(child)) : preset;
 

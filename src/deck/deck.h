@@ -2,8 +2,8 @@
 /*
   A deck: one YAML mapping that describes a model and what to compute with it.
 
-  Decks are read through tables: whoever needs a mapping gives one CourantKey per key and a struct, and gets the struct
-  filled or an error with file, line, key, what was expected and the nearest valid name.
+  Decks are read through tables: whoever needs a mapping gives one CourantKey per key and a struct, and gets
+  the struct filled or an error with file, line, key, what was expected and the nearest valid name.
 */
 #include "courant.h"
 #include "core/error.h"
@@ -40,7 +40,8 @@ typedef struct {
   const char *name;
   CourantKeyType type;
   size_t offset;       /* of the member in the struct */
-  const char *preset;  /* the default as it would stand in a deck; NULL: the key is required, "": it may be absent and its member stays 0 */
+  const char *preset;  /* the default as it would stand in a deck; NULL: the key is required, "": it may be
+                          absent and its member stays 0 */
   double min, max;     /* of numbers, inclusive; both 0: any */
   const char *choices; /* "valid|same|circular" */
   const char *help;
@@ -70,5 +71,5 @@ CourantNode CourantNodeChild(CourantNode mapping, const char key[]);
 /* Fails with "file:line: path: message". */
 #define CourantNodeError(node, ...) return CourantNodeFail(node, __LINE__, __func__, __FILE__, __VA_ARGS__)
 
-PetscErrorCode CourantNodeFail(CourantNode, int line, const char function[], const char file[], const char format[], ...)
-    __attribute__((format(printf, 5, 6)));
+PetscErrorCode CourantNodeFail(CourantNode, int line, const char function[], const char file[],
+                               const char format[], ...) __attribute__((format(printf, 5, 6)));

@@ -12,8 +12,7 @@ struct _CourantFlow {
   PetscReal alpha, shift;
 };
 
-static PetscErrorCode RHSFunction(TS ts, PetscReal t, Vec theta, Vec F, void *ctx)
-{
+static PetscErrorCode RHSFunction(TS ts, PetscReal t, Vec theta, Vec F, void *ctx) {
   CourantFlow flow = (CourantFlow)ctx;
 
   PetscFunctionBeginUser;
@@ -22,16 +21,14 @@ static PetscErrorCode RHSFunction(TS ts, PetscReal t, Vec theta, Vec F, void *ct
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode IFunction(TS ts, PetscReal t, Vec theta, Vec udot, Vec residual, void *ctx)
-{
+static PetscErrorCode IFunction(TS ts, PetscReal t, Vec theta, Vec udot, Vec residual, void *ctx) {
   PetscFunctionBeginUser;
   PetscCall(RHSFunction(ts, t, theta, residual, ctx));
   PetscCall(VecAYPX(residual, -1, udot));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode MatMult_Shifted(Mat A, Vec x, Vec y)
-{
+static PetscErrorCode MatMult_Shifted(Mat A, Vec x, Vec y) {
   CourantFlow flow;
 
   PetscFunctionBeginUser;
@@ -41,8 +38,8 @@ static PetscErrorCode MatMult_Shifted(Mat A, Vec x, Vec y)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode IJacobian(TS ts, PetscReal t, Vec theta, Vec udot, PetscReal shift, Mat A, Mat P, void *ctx)
-{
+static PetscErrorCode IJacobian(TS ts, PetscReal t, Vec theta, Vec udot, PetscReal shift, Mat A, Mat P,
+                                void *ctx) {
   CourantFlow flow = (CourantFlow)ctx;
 
   PetscFunctionBeginUser;
@@ -54,8 +51,7 @@ static PetscErrorCode IJacobian(TS ts, PetscReal t, Vec theta, Vec udot, PetscRe
 }
 
 /* CourantFlowCreate - Stepper of the gradient flow of a problem, which is borrowed. */
-PetscErrorCode CourantFlowCreate(CourantProblem problem, CourantFlow *result)
-{
+PetscErrorCode CourantFlowCreate(CourantProblem problem, CourantFlow *result) {
   CourantFlow flow;
   SNES snes;
   SNESLineSearch search;
@@ -79,7 +75,8 @@ PetscErrorCode CourantFlowCreate(CourantProblem problem, CourantFlow *result)
   PetscCall(TSCreate(comm, &flow->ts));
   PetscCall(CourantStepperConfigure(flow->ts, "flow_"));
   PetscCall(TSGetSNES(flow->ts, &snes));
-  /* A step may be compared with its neighbour's, 1e-9 away: full Newton steps down to the rounding of theta. */
+  /* A step may be compared with its neighbour's, 1e-9 away: full Newton steps down to the rounding of theta.
+   */
   PetscCall(SNESSetTolerances(snes, 1e-50, 1e-14, 1e-13, 50, -1));
   PetscCall(SNESGetLineSearch(snes, &search));
   PetscCall(SNESLineSearchSetType(search, SNESLINESEARCHBASIC));
@@ -92,14 +89,14 @@ PetscErrorCode CourantFlowCreate(CourantProblem problem, CourantFlow *result)
 }
 
 /* CourantFlowSetFromOptions - Options: those of TS with the prefix flow_. */
-PetscErrorCode CourantFlowSetFromOptions(CourantFlow flow)
-{
+PetscErrorCode CourantFlowSetFromOptions(CourantFlow flow) {
   TSType type;
 
   PetscFunctionBeginUser;
   PetscCall(TSSetFromOptions(flow->ts));
   PetscCall(TSGetType(flow->ts, &type));
-  if (CourantStepperIsExplicit(type)) PetscCall(TSSetRHSFunction(flow->ts, NULL, RHSFunction, flow));
+  if (CourantStepperIsExplicit(type))
+    PetscCall(TSSetRHSFunction(flow->ts, NULL, RHSFunction, flow));
   else {
     PetscCall(TSSetIFunction(flow->ts, NULL, IFunction, flow));
     PetscCall(TSSetIJacobian(flow->ts, flow->shifted, flow->shifted, IJacobian, flow));
@@ -108,16 +105,15 @@ PetscErrorCode CourantFlowSetFromOptions(CourantFlow flow)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantFlowSetWeightDecay(CourantFlow flow, PetscReal alpha)
-{
+PetscErrorCode CourantFlowSetWeightDecay(CourantFlow flow, PetscReal alpha) {
   PetscFunctionBeginUser;
   flow->alpha = alpha;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantFlowRestart - Forgets what a multistep method or a reused stage remembers: the next step is a first step. */
-PetscErrorCode CourantFlowRestart(CourantFlow flow)
-{
+/* CourantFlowRestart - Forgets what a multistep method or a reused stage remembers: the next step is a first
+ * step. */
+PetscErrorCode CourantFlowRestart(CourantFlow flow) {
   PetscFunctionBeginUser;
   PetscCall(TSSetTime(flow->ts, 0));
   PetscCall(TSSetStepNumber(flow->ts, 0));
@@ -125,9 +121,9 @@ PetscErrorCode CourantFlowRestart(CourantFlow flow)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantFlowStep - One step of the given length, theta in place; where its solver does not converge, theta is as it was. */
-PetscErrorCode CourantFlowStep(CourantFlow flow, PetscReal step, Vec theta, PetscBool *converged)
-{
+/* CourantFlowStep - One step of the given length, theta in place; where its solver does not converge, theta
+ * is as it was. */
+PetscErrorCode CourantFlowStep(CourantFlow flow, PetscReal step, Vec theta, PetscBool *converged) {
   TSConvergedReason reason;
 
   PetscFunctionBeginUser;
@@ -142,15 +138,13 @@ PetscErrorCode CourantFlowStep(CourantFlow flow, PetscReal step, Vec theta, Pets
 }
 
 /* CourantFlowGetTS - The stepper itself; borrowed. */
-PetscErrorCode CourantFlowGetTS(CourantFlow flow, TS *ts)
-{
+PetscErrorCode CourantFlowGetTS(CourantFlow flow, TS *ts) {
   PetscFunctionBeginUser;
   *ts = flow->ts;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantFlowDestroy(CourantFlow *flow)
-{
+PetscErrorCode CourantFlowDestroy(CourantFlow *flow) {
   PetscFunctionBeginUser;
   if (!*flow) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(TSDestroy(&(*flow)->ts));

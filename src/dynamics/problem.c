@@ -9,8 +9,7 @@
 CourantLog CourantLogging;
 
 /* CourantLogRegister - Names the library's own work for -log_view; once is enough. */
-PetscErrorCode CourantLogRegister(void)
-{
+PetscErrorCode CourantLogRegister(void) {
   static PetscBool done;
   PetscClassId id;
 
@@ -30,12 +29,14 @@ PetscErrorCode CourantLogRegister(void)
 }
 
 const CourantKey CourantTopKeys[] = {
-    {"model", COURANT_KEY_TEXT, offsetof(CourantTop, model), "", .help = "name of the model, and of its result files"},
+    {"model", COURANT_KEY_TEXT, offsetof(CourantTop, model), "",
+     .help = "name of the model, and of its result files"},
     {"about", COURANT_KEY_TEXT, offsetof(CourantTop, about), "", .help = "what it is, in a line"},
     {"data", COURANT_KEY_NODE, offsetof(CourantTop, data), NULL, .help = "where the samples come from"},
     {"network", COURANT_KEY_NODE, offsetof(CourantTop, network), NULL, .help = "the layers"},
     {"loss", COURANT_KEY_NODE, offsetof(CourantTop, loss), NULL, .help = "of outputs and labels"},
-    {"weights", COURANT_KEY_NODE, offsetof(CourantTop, weights), "", .help = "how they are initialised and decay"},
+    {"weights", COURANT_KEY_NODE, offsetof(CourantTop, weights), "",
+     .help = "how they are initialised and decay"},
     {"train", COURANT_KEY_NODE, offsetof(CourantTop, train), "", .help = "how the trainer steps"},
     {"map", COURANT_KEY_NODE, offsetof(CourantTop, map), "", .help = "the stability map"},
     {0},
@@ -46,8 +47,7 @@ const CourantKey CourantTopKeys[] = {
 
   Collective on comm, whose ranks share the samples. The deck is borrowed until CourantProblemDestroy().
 */
-PetscErrorCode CourantProblemCreate(MPI_Comm comm, CourantDeck deck, CourantProblem *problem)
-{
+PetscErrorCode CourantProblemCreate(MPI_Comm comm, CourantDeck deck, CourantProblem *problem) {
   PetscFunctionBeginUser;
   PetscCall(CourantLogRegister());
   PetscCall(PetscNew(problem));
@@ -65,11 +65,11 @@ PetscErrorCode CourantProblemCreate(MPI_Comm comm, CourantDeck deck, CourantProb
 }
 
 /*
-  CourantProblemSetFromOptions - Options: -threads n (all processors this process may use, divided by the ranks of the node),
-  -memory 2GB (of the node; a quarter of it), -isa baseline|avx2|avx512 (the best there is).
+  CourantProblemSetFromOptions - Options: -threads n (all processors this process may use, divided by the
+  ranks of the node), -memory 2GB (of the node; a quarter of it), -isa baseline|avx2|avx512 (the best there
+  is).
 */
-PetscErrorCode CourantProblemSetFromOptions(CourantProblem problem)
-{
+PetscErrorCode CourantProblemSetFromOptions(CourantProblem problem) {
   PetscBool set;
 
   PetscFunctionBeginUser;
@@ -77,7 +77,9 @@ PetscErrorCode CourantProblemSetFromOptions(CourantProblem problem)
   PetscCall(PetscOptionsGetInt(NULL, NULL, "-threads", &problem->threads, &set));
   if (problem->threads < 1 || problem->threads > 4096)
     CourantInputError(problem->comm, "-threads %d: expected a number from 1 to 4096", (int)problem->threads);
-  if (!set && problem->threads == (PetscInt)sysconf(_SC_NPROCESSORS_ONLN)) { /* else mpiexec has given each rank its own already */
+  if (!set &&
+      problem->threads ==
+          (PetscInt)sysconf(_SC_NPROCESSORS_ONLN)) { /* else mpiexec has given each rank its own already */
     MPI_Comm node;
     PetscMPIInt ranks;
     PetscCallMPI(MPI_Comm_split_type(PETSC_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
@@ -85,7 +87,8 @@ PetscErrorCode CourantProblemSetFromOptions(CourantProblem problem)
     PetscCallMPI(MPI_Comm_free(&node));
     problem->threads = PetscMax(1, problem->threads / ranks);
   }
-  PetscCall(PetscOptionsGetString(NULL, NULL, "-memory", problem->memory_text, sizeof problem->memory_text, NULL));
+  PetscCall(
+      PetscOptionsGetString(NULL, NULL, "-memory", problem->memory_text, sizeof problem->memory_text, NULL));
   PetscCall(PetscOptionsGetString(NULL, NULL, "-isa", problem->isa, sizeof problem->isa, NULL));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -95,18 +98,20 @@ PetscErrorCode CourantProblemSetFromOptions(CourantProblem problem)
 
   It holds its own memory and shares data, net and frozen slopes with the problem.
 */
-PetscErrorCode CourantProblemCreateEvaluator(CourantProblem problem, int order, int threads, CourantEvaluator *evaluator)
-{
-  const CourantEvaluatorSettings settings = {.order = order, .threads = threads, .memory = problem->memory / 4,
-                                             .last = CourantLeafCount(problem->data), .slopes = problem->slopes};
+PetscErrorCode CourantProblemCreateEvaluator(CourantProblem problem, int order, int threads,
+                                             CourantEvaluator *evaluator) {
+  const CourantEvaluatorSettings settings = {.order = order,
+                                             .threads = threads,
+                                             .memory = problem->memory / 4,
+                                             .last = CourantLeafCount(problem->data),
+                                             .slopes = problem->slopes};
 
   PetscFunctionBeginUser;
   PetscCall(CourantEvaluatorCreate(problem->net, problem->data, problem->backend, &settings, evaluator));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode CreateShared(CourantProblem problem, int order, CourantEvaluator *evaluator)
-{
+static PetscErrorCode CreateShared(CourantProblem problem, int order, CourantEvaluator *evaluator) {
   const PetscInt leaves = CourantLeafCount(problem->data);
   PetscMPIInt rank, size;
 
@@ -123,22 +128,25 @@ static PetscErrorCode CreateShared(CourantProblem problem, int order, CourantEva
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantProblemSetUp - Reads the data, shapes the network, and allocates what gradients and products need. Collective. */
-PetscErrorCode CourantProblemSetUp(CourantProblem problem)
-{
+/* CourantProblemSetUp - Reads the data, shapes the network, and allocates what gradients and products need.
+ * Collective. */
+PetscErrorCode CourantProblemSetUp(CourantProblem problem) {
   const CourantTop *top = &problem->top;
   PetscMPIInt size;
   double *mask;
 
   PetscFunctionBeginUser;
   if (problem->net) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(CourantMemoryBudget(problem->comm, problem->memory_text[0] ? problem->memory_text : NULL, &problem->memory));
+  PetscCall(CourantMemoryBudget(problem->comm, problem->memory_text[0] ? problem->memory_text : NULL,
+                                &problem->memory));
   PetscCall(CourantBackendGet(problem->comm, 64, problem->isa[0] ? problem->isa : NULL, &problem->backend));
   PetscCall(CourantDatasetCreate(top->data, problem->memory, &problem->data));
   const CourantShape in = {problem->data->h, problem->data->w, problem->data->c};
   PetscCall(CourantNetCreate(top->network, top->loss, in, &problem->net));
   PetscCall(CourantWeightsRead(top->weights, &problem->weights));
-  const char *wrong = CourantLossType(problem->net->loss)->Check((PetscInt)CourantShapeSize(problem->net->out), problem->data->n, problem->data->labels);
+  const char *wrong =
+      CourantLossType(problem->net->loss)
+          ->Check((PetscInt)CourantShapeSize(problem->net->out), problem->data->n, problem->data->labels);
   if (wrong) CourantNodeError(top->loss, "%s", wrong);
 
   const PetscInt p = problem->net->size;
@@ -165,17 +173,16 @@ PetscErrorCode CourantProblemSetUp(CourantProblem problem)
 }
 
 /* CourantProblemView - Data, network and memory, in a few lines. */
-PetscErrorCode CourantProblemView(CourantProblem problem, FILE *out)
-{
+PetscErrorCode CourantProblemView(CourantProblem problem, FILE *out) {
   PetscFunctionBeginUser;
-  fprintf(out, "  data  %d sample%s of %d x %d x %d from %s\n", (int)problem->data->n, problem->data->n == 1 ? "" : "s", (int)problem->data->h,
-          (int)problem->data->w, (int)problem->data->c, problem->data->ops->name);
+  fprintf(out, "  data  %d sample%s of %d x %d x %d from %s\n", (int)problem->data->n,
+          problem->data->n == 1 ? "" : "s", (int)problem->data->h, (int)problem->data->w,
+          (int)problem->data->c, problem->data->ops->name);
   PetscCall(CourantNetView(problem->net, out));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantProblemDestroy(CourantProblem *problem)
-{
+PetscErrorCode CourantProblemDestroy(CourantProblem *problem) {
   PetscFunctionBeginUser;
   if (!*problem) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CourantEvaluatorDestroy(&(*problem)->first));
@@ -193,40 +200,36 @@ PetscErrorCode CourantProblemDestroy(CourantProblem *problem)
 }
 
 /* CourantProblemGetSize - Number of weights, the length of theta. */
-PetscErrorCode CourantProblemGetSize(CourantProblem problem, PetscInt *size)
-{
+PetscErrorCode CourantProblemGetSize(CourantProblem problem, PetscInt *size) {
   PetscFunctionBeginUser;
   *size = problem->net->size;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* CourantProblemCreateVec - A vector of theta's length and layout; the caller destroys it. */
-PetscErrorCode CourantProblemCreateVec(CourantProblem problem, Vec *v)
-{
+PetscErrorCode CourantProblemCreateVec(CourantProblem problem, Vec *v) {
   PetscFunctionBeginUser;
   PetscCall(VecDuplicate(problem->mask, v));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* CourantProblemGetDecayMask - The diagonal D, 1 where weight decay acts and 0 elsewhere; borrowed. */
-PetscErrorCode CourantProblemGetDecayMask(CourantProblem problem, Vec *mask)
-{
+PetscErrorCode CourantProblemGetDecayMask(CourantProblem problem, Vec *mask) {
   PetscFunctionBeginUser;
   *mask = problem->mask;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantProblemHasBoundedGradient - Is |grad L| bounded over all theta, so that learning rates below 2/alpha keep every orbit bounded? */
-PetscErrorCode CourantProblemHasBoundedGradient(CourantProblem problem, PetscBool *bounded)
-{
+/* CourantProblemHasBoundedGradient - Is |grad L| bounded over all theta, so that learning rates below 2/alpha
+ * keep every orbit bounded? */
+PetscErrorCode CourantProblemHasBoundedGradient(CourantProblem problem, PetscBool *bounded) {
   PetscFunctionBeginUser;
   *bounded = problem->slopes ? PETSC_FALSE : CourantNetHasBoundedGradient(problem->net);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* The whole of a distributed vector on every rank. */
-static PetscErrorCode GetAll(CourantProblem problem, Vec v, double *values)
-{
+static PetscErrorCode GetAll(CourantProblem problem, Vec v, double *values) {
   const PetscScalar *array;
   const Vec whole = problem->to_all ? problem->all : v;
 
@@ -242,8 +245,7 @@ static PetscErrorCode GetAll(CourantProblem problem, Vec v, double *values)
 }
 
 /* This rank's part of values [p], which every rank has whole. */
-static PetscErrorCode PutAll(const double *values, Vec v)
-{
+static PetscErrorCode PutAll(const double *values, Vec v) {
   PetscInt first, last;
   PetscScalar *array;
 
@@ -256,8 +258,7 @@ static PetscErrorCode PutAll(const double *values, Vec v)
 }
 
 /* CourantProblemGetInitialState - The deck's initial weights. Collective. */
-PetscErrorCode CourantProblemGetInitialState(CourantProblem problem, Vec theta)
-{
+PetscErrorCode CourantProblemGetInitialState(CourantProblem problem, Vec theta) {
   PetscFunctionBeginUser;
   PetscCall(CourantWeightsFill(&problem->weights, problem->net, problem->theta));
   PetscCall(PutAll(problem->theta, theta));
@@ -265,13 +266,13 @@ PetscErrorCode CourantProblemGetInitialState(CourantProblem problem, Vec theta)
 }
 
 /*
-  CourantProblemFreezeLoss - Replaces the loss by its linearisation at the outputs that theta gives, loss'(p) . p sample by sample.
+  CourantProblemFreezeLoss - Replaces the loss by its linearisation at the outputs that theta gives, loss'(p)
+  . p sample by sample.
 
-  This is the paper's analysis with s fixed (Sun et al. 2022): the Hessian loses its Gauss-Newton part, H = sum_i loss'(p_i) D^2 p_i / n.
-  Collective; for good.
+  This is the paper's analysis with s fixed (Sun et al. 2022): the Hessian loses its Gauss-Newton part, H =
+  sum_i loss'(p_i) D^2 p_i / n. Collective; for good.
 */
-PetscErrorCode CourantProblemFreezeLoss(CourantProblem problem, Vec theta)
-{
+PetscErrorCode CourantProblemFreezeLoss(CourantProblem problem, Vec theta) {
   const size_t outputs = CourantShapeSize(problem->net->out);
   double *slopes;
 
@@ -280,7 +281,8 @@ PetscErrorCode CourantProblemFreezeLoss(CourantProblem problem, Vec theta)
   PetscCall(GetAll(problem, theta, problem->theta));
   PetscCall(PetscMalloc1((size_t)problem->data->n * outputs, &slopes));
   for (PetscInt i = 0; i < problem->data->n; i++)
-    PetscCall(CourantEvaluatorSample(problem->first, problem->theta, i, 0, NULL, slopes + (size_t)i * outputs, NULL));
+    PetscCall(CourantEvaluatorSample(problem->first, problem->theta, i, 0, NULL, slopes + (size_t)i * outputs,
+                                     NULL));
   problem->slopes = slopes;
   PetscCall(CourantEvaluatorDestroy(&problem->first));
   PetscCall(CourantEvaluatorDestroy(&problem->third));
@@ -289,8 +291,7 @@ PetscErrorCode CourantProblemFreezeLoss(CourantProblem problem, Vec theta)
 }
 
 /* Coefficients 0..order of an evaluator's result to the caller. */
-static PetscErrorCode Deliver(CourantProblem problem, int order, PetscReal loss[], Vec gradient[])
-{
+static PetscErrorCode Deliver(CourantProblem problem, int order, PetscReal loss[], Vec gradient[]) {
   const size_t p = (size_t)problem->net->size;
 
   PetscFunctionBeginUser;
@@ -302,8 +303,7 @@ static PetscErrorCode Deliver(CourantProblem problem, int order, PetscReal loss[
 }
 
 /* CourantProblemComputeLoss - L(theta) and its gradient; either result may be NULL. Collective. */
-PetscErrorCode CourantProblemComputeLoss(CourantProblem problem, Vec theta, PetscReal *loss, Vec gradient)
-{
+PetscErrorCode CourantProblemComputeLoss(CourantProblem problem, Vec theta, PetscReal *loss, Vec gradient) {
   PetscFunctionBeginUser;
   PetscCall(PetscLogEventBegin(CourantLogging.gradient, 0, 0, 0, 0));
   PetscCall(GetAll(problem, theta, problem->theta));
@@ -313,9 +313,9 @@ PetscErrorCode CourantProblemComputeLoss(CourantProblem problem, Vec theta, Pets
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantProblemComputeFlow - F(theta) = -grad L(theta) - alpha D theta, the right-hand side of the gradient-flow PDE. Collective. */
-PetscErrorCode CourantProblemComputeFlow(CourantProblem problem, PetscReal alpha, Vec theta, Vec F)
-{
+/* CourantProblemComputeFlow - F(theta) = -grad L(theta) - alpha D theta, the right-hand side of the
+ * gradient-flow PDE. Collective. */
+PetscErrorCode CourantProblemComputeFlow(CourantProblem problem, PetscReal alpha, Vec theta, Vec F) {
   const PetscScalar *t, *d;
   PetscScalar *f;
   PetscInt n;
@@ -334,31 +334,31 @@ PetscErrorCode CourantProblemComputeFlow(CourantProblem problem, PetscReal alpha
 }
 
 /*
-  CourantProblemComputeJet - Taylor coefficients 0..order (at most 3) of loss and gradient at theta + e direction.
+  CourantProblemComputeJet - Taylor coefficients 0..order (at most 3) of loss and gradient at theta + e
+  direction.
 
-  gradient[k] = D^(k+1) L[v,..,v,.] / k!: grad L, H v, D^3 L[v,v,.] / 2, D^4 L[v,v,v,.] / 6. loss and gradient may be NULL, and so may each
-  gradient[k]. Collective.
+  gradient[k] = D^(k+1) L[v,..,v,.] / k!: grad L, H v, D^3 L[v,v,.] / 2, D^4 L[v,v,v,.] / 6. loss and gradient
+  may be NULL, and so may each gradient[k]. Collective.
 */
-PetscErrorCode CourantProblemComputeJet(CourantProblem problem, Vec theta, Vec direction, int order, PetscReal loss[],
-                                        Vec gradient[])
-{
+PetscErrorCode CourantProblemComputeJet(CourantProblem problem, Vec theta, Vec direction, int order,
+                                        PetscReal loss[], Vec gradient[]) {
   PetscFunctionBeginUser;
-  PetscCheck(order >= 0 && order <= COURANT_ORDER_MAX, problem->comm, PETSC_ERR_ARG_OUTOFRANGE, "order %d is not in 0..%d", order,
-             COURANT_ORDER_MAX);
+  PetscCheck(order >= 0 && order <= COURANT_ORDER_MAX, problem->comm, PETSC_ERR_ARG_OUTOFRANGE,
+             "order %d is not in 0..%d", order, COURANT_ORDER_MAX);
   if (order > 1 && !problem->third) PetscCall(CreateShared(problem, COURANT_ORDER_MAX, &problem->third));
   PetscCall(PetscLogEventBegin(CourantLogging.jet, 0, 0, 0, 0));
   PetscCall(GetAll(problem, theta, problem->theta));
   PetscCall(GetAll(problem, direction, problem->direction));
-  PetscCall(CourantEvaluatorRun(order > 1 ? problem->third : problem->first, order, problem->theta, problem->direction, problem->comm,
-                                problem->result));
+  PetscCall(CourantEvaluatorRun(order > 1 ? problem->third : problem->first, order, problem->theta,
+                                problem->direction, problem->comm, problem->result));
   PetscCall(Deliver(problem, order, loss, gradient));
   PetscCall(PetscLogEventEnd(CourantLogging.jet, 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantProblemSetState - The theta that Hessian products are at from now on; loss and gradient there, or NULL. Collective. */
-PetscErrorCode CourantProblemSetState(CourantProblem problem, Vec theta, PetscReal *loss, Vec gradient)
-{
+/* CourantProblemSetState - The theta that Hessian products are at from now on; loss and gradient there, or
+ * NULL. Collective. */
+PetscErrorCode CourantProblemSetState(CourantProblem problem, Vec theta, PetscReal *loss, Vec gradient) {
   PetscFunctionBeginUser;
   PetscCall(PetscLogEventBegin(CourantLogging.gradient, 0, 0, 0, 0));
   PetscCall(GetAll(problem, theta, problem->theta));
@@ -373,8 +373,7 @@ typedef struct {
   PetscReal alpha;
 } Hessian;
 
-static PetscErrorCode MatMult_Hessian(Mat A, Vec x, Vec y)
-{
+static PetscErrorCode MatMult_Hessian(Mat A, Vec x, Vec y) {
   Hessian *h;
   const PetscScalar *d, *v;
   PetscScalar *hv;
@@ -402,8 +401,7 @@ static PetscErrorCode MatMult_Hessian(Mat A, Vec x, Vec y)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode MatDestroy_Hessian(Mat A)
-{
+static PetscErrorCode MatDestroy_Hessian(Mat A) {
   Hessian *h;
 
   PetscFunctionBeginUser;
@@ -415,10 +413,10 @@ static PetscErrorCode MatDestroy_Hessian(Mat A)
 /*
   CourantProblemCreateHessian - The Hessian H of L as a symmetric MATSHELL, exact products by jets of order 1.
 
-  It is at the theta of the last CourantProblemSetState(). CourantHessianSetWeightDecay() makes it H + alpha D. The caller destroys it.
+  It is at the theta of the last CourantProblemSetState(). CourantHessianSetWeightDecay() makes it H + alpha
+  D. The caller destroys it.
 */
-PetscErrorCode CourantProblemCreateHessian(CourantProblem problem, Mat *A)
-{
+PetscErrorCode CourantProblemCreateHessian(CourantProblem problem, Mat *A) {
   Hessian *h;
   PetscInt n;
 
@@ -436,8 +434,7 @@ PetscErrorCode CourantProblemCreateHessian(CourantProblem problem, Mat *A)
 }
 
 /* CourantHessianSetWeightDecay - Makes a matrix of CourantProblemCreateHessian() apply H + alpha D. */
-PetscErrorCode CourantHessianSetWeightDecay(Mat A, PetscReal alpha)
-{
+PetscErrorCode CourantHessianSetWeightDecay(Mat A, PetscReal alpha) {
   Hessian *h;
 
   PetscFunctionBeginUser;

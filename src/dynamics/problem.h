@@ -20,15 +20,15 @@ struct _CourantProblem {
   const CourantBackend *backend;
   char isa[16], memory_text[32];
   PetscInt threads;
-  double memory;             /* bytes of this rank */
+  double memory;                 /* bytes of this rank */
   CourantEvaluator first, third; /* for jets of order 1; of order 3, made when first needed */
-  double *slopes;            /* frozen loss, [n,outputs]; NULL: the net's own */
-  Vec mask;                  /* D */
-  PetscBool decays_all;      /* D = I */
-  VecScatter to_all;         /* theta to every rank; NULL on one rank */
-  Vec all;                   /* [p] on every rank */
-  double *result;            /* of an evaluator, up to four coefficients */
-  double *theta, *direction; /* [p] */
+  double *slopes;                /* frozen loss, [n,outputs]; NULL: the net's own */
+  Vec mask;                      /* D */
+  PetscBool decays_all;          /* D = I */
+  VecScatter to_all;             /* theta to every rank; NULL on one rank */
+  Vec all;                       /* [p] on every rank */
+  double *result;                /* of an evaluator, up to four coefficients */
+  double *theta, *direction;     /* [p] */
 };
 
 PetscErrorCode CourantProblemCreateEvaluator(CourantProblem, int order, int threads, CourantEvaluator *);

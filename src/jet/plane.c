@@ -7,13 +7,14 @@ enum { ROWS = 4, COLUMNS = 2 }; /* 8 of 16 */
 #endif
 
 /*
-  One tile of `rows` x `columns` vectors of the output at row oy, column ox. An input row serves all output rows it meets, so that each load
-  feeds up to `rows` multiplications. rows and columns are constants at every call.
+  One tile of `rows` x `columns` vectors of the output at row oy, column ox. An input row serves all output
+  rows it meets, so that each load feeds up to `rows` multiplications. rows and columns are constants at every
+  call.
 */
 static inline __attribute__((always_inline)) void CorrelateTile(const int rows, const int columns, int nterms,
-                                                                const PlaneTerm terms[], int ldx, int kh, int kw,
-                                                                int oy, int ox, real *y, int ldy, int add)
-{
+                                                                const PlaneTerm terms[], int ldx, int kh,
+                                                                int kw, int oy, int ox, real *y, int ldy,
+                                                                int add) {
   vec sum[ROWS][COLUMNS];
 
   for (int r = 0; r < rows; r++)
@@ -36,7 +37,8 @@ static inline __attribute__((always_inline)) void CorrelateTile(const int rows, 
           if (iy - r < 0 || iy - r >= kh) continue;
           const real *w = terms[t].w + (iy - r) * kw;
           for (int kx = 0; kx < kw; kx++)
-            for (int c = 0; c < columns; c++) sum[r][c] = Madd(Load(x + kx + c * VL), Splat(w[kx]), sum[r][c]);
+            for (int c = 0; c < columns; c++)
+              sum[r][c] = Madd(Load(x + kx + c * VL), Splat(w[kx]), sum[r][c]);
         }
       }
     }
@@ -48,19 +50,23 @@ static inline __attribute__((always_inline)) void CorrelateTile(const int rows, 
 /*
   CourantPlaneCorrelate - y[oy,ox] = (add ? y[oy,ox] : 0) + sum_t sum_{ky,kx} x_t[oy+ky, ox+kx] w_t[ky,kx].
 
-  y: [ho,ldy], written in whole vectors up to column round-up(wo, VL), so ldy is at least that, and ldx at least round-up(wo, VL)+kw-1.
+  y: [ho,ldy], written in whole vectors up to column round-up(wo, VL), so ldy is at least that, and ldx at
+  least round-up(wo, VL)+kw-1.
 */
-void CourantPlaneCorrelate(int nterms, const PlaneTerm terms[], int ldx, int kh, int kw, int ho, int wo, real *y, int ldy,
-                           int add)
-{
+void CourantPlaneCorrelate(int nterms, const PlaneTerm terms[], int ldx, int kh, int kw, int ho, int wo,
+                           real *y, int ldy, int add) {
   for (int oy = 0; oy < ho;) {
     const int whole = ho - oy >= ROWS;
     for (int ox = 0; ox < wo;) {
       const int wide = wo - ox > (COLUMNS - 1) * VL;
-      if (whole && wide) CorrelateTile(ROWS, COLUMNS, nterms, terms, ldx, kh, kw, oy, ox, y, ldy, add);
-      else if (whole) CorrelateTile(ROWS, 1, nterms, terms, ldx, kh, kw, oy, ox, y, ldy, add);
-      else if (wide) CorrelateTile(1, COLUMNS, nterms, terms, ldx, kh, kw, oy, ox, y, ldy, add);
-      else CorrelateTile(1, 1, nterms, terms, ldx, kh, kw, oy, ox, y, ldy, add);
+      if (whole && wide)
+        CorrelateTile(ROWS, COLUMNS, nterms, terms, ldx, kh, kw, oy, ox, y, ldy, add);
+      else if (whole)
+        CorrelateTile(ROWS, 1, nterms, terms, ldx, kh, kw, oy, ox, y, ldy, add);
+      else if (wide)
+        CorrelateTile(1, COLUMNS, nterms, terms, ldx, kh, kw, oy, ox, y, ldy, add);
+      else
+        CorrelateTile(1, 1, nterms, terms, ldx, kh, kw, oy, ox, y, ldy, add);
       ox += (wide ? COLUMNS : 1) * VL;
     }
     oy += whole ? ROWS : 1;
@@ -69,9 +75,9 @@ void CourantPlaneCorrelate(int nterms, const PlaneTerm terms[], int ldx, int kh,
 
 /* Gradient of `rows` x `columns` kernel weights from (ky,kx) on: each row of x meets `rows` rows of dy. */
 static inline __attribute__((always_inline)) void WeightsTile(const int rows, const int columns, int nterms,
-                                                              const PlaneTerm terms[], int ldx, int ldy, int ky, int kx,
-                                                              int kw, int ho, int wo, real *dw)
-{
+                                                              const PlaneTerm terms[], int ldx, int ldy,
+                                                              int ky, int kx, int kw, int ho, int wo,
+                                                              real *dw) {
   vec sum[ROWS][COLUMNS];
 
   for (int r = 0; r < rows; r++)
@@ -104,20 +110,25 @@ static inline __attribute__((always_inline)) void WeightsTile(const int rows, co
 }
 
 /*
-  CourantPlaneWeights - dw[ky,kx] += sum_t sum_{oy,ox} x_t[oy+ky, ox+kx] dy_t[oy,ox], the weight gradient of CourantPlaneCorrelate().
+  CourantPlaneWeights - dw[ky,kx] += sum_t sum_{oy,ox} x_t[oy+ky, ox+kx] dy_t[oy,ox], the weight gradient of
+  CourantPlaneCorrelate().
 
   dw: [kh,kw].
 */
-void CourantPlaneWeights(int nterms, const PlaneTerm terms[], int ldx, int ldy, int kh, int kw, int ho, int wo, real *dw)
-{
+void CourantPlaneWeights(int nterms, const PlaneTerm terms[], int ldx, int ldy, int kh, int kw, int ho,
+                         int wo, real *dw) {
   for (int ky = 0; ky < kh;) {
     const int whole = kh - ky >= ROWS;
     for (int kx = 0; kx < kw;) {
       const int wide = kw - kx >= COLUMNS;
-      if (whole && wide) WeightsTile(ROWS, COLUMNS, nterms, terms, ldx, ldy, ky, kx, kw, ho, wo, dw);
-      else if (whole) WeightsTile(ROWS, 1, nterms, terms, ldx, ldy, ky, kx, kw, ho, wo, dw);
-      else if (wide) WeightsTile(1, COLUMNS, nterms, terms, ldx, ldy, ky, kx, kw, ho, wo, dw);
-      else WeightsTile(1, 1, nterms, terms, ldx, ldy, ky, kx, kw, ho, wo, dw);
+      if (whole && wide)
+        WeightsTile(ROWS, COLUMNS, nterms, terms, ldx, ldy, ky, kx, kw, ho, wo, dw);
+      else if (whole)
+        WeightsTile(ROWS, 1, nterms, terms, ldx, ldy, ky, kx, kw, ho, wo, dw);
+      else if (wide)
+        WeightsTile(1, COLUMNS, nterms, terms, ldx, ldy, ky, kx, kw, ho, wo, dw);
+      else
+        WeightsTile(1, 1, nterms, terms, ldx, ldy, ky, kx, kw, ho, wo, dw);
       kx += wide ? COLUMNS : 1;
     }
     ky += whole ? ROWS : 1;

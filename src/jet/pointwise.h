@@ -3,15 +3,14 @@
   Activations: a layer from one inline function.
 
   COURANT_POINTWISE_LAYER(Function) defines Forward(), Backward() and Space() of a layer file from
-  `static inline void Function(vec u, const void *options, vec d[COURANT_DERIVATIVES])`, which gives f(u), f'(u), .. f''''(u); those that the
-  order in use does not need are left out by the compiler.
+  `static inline void Function(vec u, const void *options, vec d[COURANT_DERIVATIVES])`, which gives f(u),
+  f'(u), .. f''''(u); those that the order in use does not need are left out by the compiler.
 */
 #include "net/layerops.h"
 
 #define COURANT_POINTWISE_LAYER(Function)                                                                    \
-  static inline __attribute__((always_inline)) void Derivatives(int n, int highest, const void *options,    \
-                                                                const real *x, real *y, real *const d[])    \
-  {                                                                                                          \
+  static inline __attribute__((always_inline)) void Derivatives(int n, int highest, const void *options,     \
+                                                                const real *x, real *y, real *const d[]) {   \
     for (int i = 0; i < n; i += VL) {                                                                        \
       vec value[COURANT_DERIVATIVES];                                                                        \
       Function(Load(x + i), options, value);                                                                 \
@@ -20,28 +19,29 @@
     }                                                                                                        \
   }                                                                                                          \
                                                                                                              \
-  static void Space(const CourantLayer *layer, int order, CourantLayerSpace *space)                          \
-  {                                                                                                          \
+  static void Space(const CourantLayer *layer, int order, CourantLayerSpace *space) {                        \
     space->primal = (size_t)(order < 2 ? order + 1 : COURANT_ORDER_MAX + 1) * CourantShapeSize(layer->out);  \
   }                                                                                                          \
                                                                                                              \
-  static void Forward(const CourantLayerCall *call)                                                          \
-  {                                                                                                          \
+  static void Forward(const CourantLayerCall *call) {                                                        \
     const int n = call->n * (int)CourantShapeSize(call->layer->out);                                         \
     real *d[COURANT_DERIVATIVES];                                                                            \
     PointwiseDerivatives(call, d);                                                                           \
     if (call->from == 0) {                                                                                   \
       const void *o = call->layer->options;                                                                  \
-      if (call->reserve == 0) Derivatives(n, 1, o, call->x.c[0], d[0], d);                                   \
-      else if (call->reserve == 1) Derivatives(n, 2, o, call->x.c[0], d[0], d);                              \
-      else Derivatives(n, COURANT_ORDER_MAX + 1, o, call->x.c[0], d[0], d);                                  \
+      if (call->reserve == 0)                                                                                \
+        Derivatives(n, 1, o, call->x.c[0], d[0], d);                                                         \
+      else if (call->reserve == 1)                                                                           \
+        Derivatives(n, 2, o, call->x.c[0], d[0], d);                                                         \
+      else                                                                                                   \
+        Derivatives(n, COURANT_ORDER_MAX + 1, o, call->x.c[0], d[0], d);                                     \
     }                                                                                                        \
     if (call->order > 0)                                                                                     \
-      CourantJetCompose(n, call->from ? call->from : 1, call->order, (const real *const *)d, &call->x, &call->y); \
+      CourantJetCompose(n, call->from ? call->from : 1, call->order, (const real *const *)d, &call->x,       \
+                        &call->y);                                                                           \
   }                                                                                                          \
                                                                                                              \
-  static void Backward(const CourantLayerCall *call)                                                         \
-  {                                                                                                          \
+  static void Backward(const CourantLayerCall *call) {                                                       \
     const int n = call->n * (int)CourantShapeSize(call->layer->out);                                         \
     real *d[COURANT_DERIVATIVES];                                                                            \
     PointwiseDerivatives(call, d);                                                                           \
@@ -50,8 +50,7 @@
   }
 
 /* Where a call keeps f (the output itself), f', f'', ..: as many as its order asks for, the rest NULL. */
-static inline void PointwiseDerivatives(const CourantLayerCall *call, real *d[COURANT_DERIVATIVES])
-{
+static inline void PointwiseDerivatives(const CourantLayerCall *call, real *d[COURANT_DERIVATIVES]) {
   const size_t n = ((size_t)call->n * CourantShapeSize(call->layer->out) + 15) / 16 * 16;
   d[0] = call->y.c[0];
   for (int k = 1; k < COURANT_DERIVATIVES; k++) d[k] = call->primal + (size_t)(k - 1) * n;

@@ -2,9 +2,10 @@
 /*
   One source, one object per precision and instruction set.
 
-  meson compiles every file under jet/, net/layers and net/losses, and net/pass.c, once for each variant: COURANT_BITS is 64 or 32,
-  COURANT_ISA is baseline, avx2 or avx512. `real` is the working type there. A name shared between such files goes through
-  COURANT_VARIANT(), which appends _f64_avx2 and the like; everything else is static.
+  meson compiles every file under jet/, net/layers and net/losses, and net/pass.c, once for each variant:
+  COURANT_BITS is 64 or 32, COURANT_ISA is baseline, avx2 or avx512. `real` is the working type there. A name
+  shared between such files goes through COURANT_VARIANT(), which appends _f64_avx2 and the like; everything
+  else is static.
 */
 #if COURANT_BITS == 64
 typedef double real;

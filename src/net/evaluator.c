@@ -3,7 +3,8 @@
 #include <omp.h>
 #include <string.h>
 
-/* The weights an evaluator holds: theta of the run at hand, the direction, and the theta that was kept for products. */
+/* The weights an evaluator holds: theta of the run at hand, the direction, and the theta that was kept for
+ * products. */
 enum { THETA, DIRECTION, KEPT, WEIGHTS };
 
 /* What one thread works with. */
@@ -17,43 +18,39 @@ typedef struct {
 } Worker;
 
 struct _CourantEvaluator {
-  CourantNet net;             /* borrowed */
-  CourantDataset data;        /* borrowed */
+  CourantNet net;      /* borrowed */
+  CourantDataset data; /* borrowed */
   const CourantBackend *backend;
   CourantEvaluatorSettings settings;
   CourantLayout layout;
-  void **prepared;            /* [nlayers] */
-  void *weights[WEIGHTS];     /* packed */
-  Worker *workers;            /* [settings.threads] */
-  PetscInt blocks;            /* of this rank */
-  void **kept;                /* [blocks]: tapes of coefficient 0 at the kept theta; NULL where the budget does not allow it */
-  double memory;              /* bytes in use */
+  void **prepared;        /* [nlayers] */
+  void *weights[WEIGHTS]; /* packed */
+  Worker *workers;        /* [settings.threads] */
+  PetscInt blocks;        /* of this rank */
+  void *
+      *kept; /* [blocks]: tapes of coefficient 0 at the kept theta; NULL where the budget does not allow it */
+  double memory; /* bytes in use */
 };
 
-static size_t Whole(size_t n)
-{
+static size_t Whole(size_t n) {
   return (n + 15) / 16 * 16;
 }
 
-PetscInt CourantLeafCount(CourantDataset data)
-{
+PetscInt CourantLeafCount(CourantDataset data) {
   return (data->n + COURANT_LEAF - 1) / COURANT_LEAF;
 }
 
 /* Length of a result: gradient coefficients of theta's length, then as many loss coefficients. */
-size_t CourantEvaluatorLength(CourantEvaluator ev, int coefficients)
-{
+size_t CourantEvaluatorLength(CourantEvaluator ev, int coefficients) {
   return (size_t)coefficients * ((size_t)ev->net->size + 1);
 }
 
 /* CourantEvaluatorMemory - Bytes the evaluator holds. */
-double CourantEvaluatorMemory(CourantEvaluator ev)
-{
+double CourantEvaluatorMemory(CourantEvaluator ev) {
   return ev->memory;
 }
 
-static PetscErrorCode LayOut(CourantEvaluator ev)
-{
+static PetscErrorCode LayOut(CourantEvaluator ev) {
   CourantLayout *layout = &ev->layout;
   const CourantNet net = ev->net;
   const PetscInt layers = net->nlayers;
@@ -61,8 +58,8 @@ static PetscErrorCode LayOut(CourantEvaluator ev)
 
   PetscFunctionBeginUser;
   layout->order = ev->settings.order;
-  PetscCall(PetscCalloc5(layers + 1, &layout->value, layers + 1, &layout->adjoint, layers, &layout->state, layers, &layout->primal,
-                         layers + 1, &layout->packed));
+  PetscCall(PetscCalloc5(layers + 1, &layout->value, layers + 1, &layout->adjoint, layers, &layout->state,
+                         layers, &layout->primal, layers + 1, &layout->packed));
   CourantLayerSpace *space;
   PetscCall(PetscCalloc1(layers, &space));
   for (PetscInt l = 0; l < layers; l++) {
@@ -71,7 +68,8 @@ static PetscErrorCode LayOut(CourantEvaluator ev)
       ev->backend->layers[net->layers[l].type]->Space(&net->layers[l], layout->order, &space[l]);
     per_sample += 2 * CourantShapeSize(net->layers[l].out) + space[l].state + space[l].primal;
   }
-  /* A block stays in cache; its size is a matter of shapes alone, so that it never depends on budget or threads. */
+  /* A block stays in cache; its size is a matter of shapes alone, so that it never depends on budget or
+   * threads. */
   const size_t cached = (1 << 18) / (per_sample * 8 + 1);
   layout->samples = (int)PetscMax(1, PetscMin(COURANT_LEAF, cached));
   const size_t n = (size_t)layout->samples;
@@ -98,16 +96,14 @@ static PetscErrorCode LayOut(CourantEvaluator ev)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Allocate(CourantEvaluator ev, size_t reals, void *pointer)
-{
+static PetscErrorCode Allocate(CourantEvaluator ev, size_t reals, void *pointer) {
   PetscFunctionBeginUser;
   PetscCall(CourantAllocate(reals * ev->backend->real_size, pointer));
   ev->memory += (double)(reals * ev->backend->real_size);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode CreateWorker(CourantEvaluator ev, Worker *worker)
-{
+static PetscErrorCode CreateWorker(CourantEvaluator ev, Worker *worker) {
   const CourantLayout *layout = &ev->layout;
   const size_t length = CourantEvaluatorLength(ev, layout->order + 1);
   const PetscInt leaves = PetscMax(ev->settings.last, 1);
@@ -118,25 +114,25 @@ static PetscErrorCode CreateWorker(CourantEvaluator ev, Worker *worker)
     PetscCall(Allocate(ev, (size_t)ev->net->size, &worker->gradient[k]));
   }
   PetscCall(Allocate(ev, layout->scratch, &worker->scratch));
-  PetscCall(CourantAllocate((size_t)layout->samples * CourantDatasetImageSize(ev->data) * sizeof(double), &worker->images));
+  PetscCall(CourantAllocate((size_t)layout->samples * CourantDatasetImageSize(ev->data) * sizeof(double),
+                            &worker->images));
   PetscCall(CourantTreeSumCreate(length, leaves, &worker->sum));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscInt BlocksPerLeaf(CourantEvaluator ev)
-{
+static PetscInt BlocksPerLeaf(CourantEvaluator ev) {
   return (COURANT_LEAF + ev->layout.samples - 1) / ev->layout.samples;
 }
 
 /*
   CourantEvaluatorCreate - Prepares to evaluate the leaves first .. last-1 of a data set.
 
-  Leaves are COURANT_LEAF consecutive samples. Each thread holds one block of samples; CourantEvaluatorKeep() keeps the primal of all blocks
-  if the budget allows, otherwise products compute it again: with the same result to the bit.
+  Leaves are COURANT_LEAF consecutive samples. Each thread holds one block of samples; CourantEvaluatorKeep()
+  keeps the primal of all blocks if the budget allows, otherwise products compute it again: with the same
+  result to the bit.
 */
 PetscErrorCode CourantEvaluatorCreate(CourantNet net, CourantDataset data, const CourantBackend *backend,
-                                      const CourantEvaluatorSettings *settings, CourantEvaluator *result)
-{
+                                      const CourantEvaluatorSettings *settings, CourantEvaluator *result) {
   CourantEvaluator ev;
   const PetscInt leaves = settings->last - settings->first;
 
@@ -154,7 +150,8 @@ PetscErrorCode CourantEvaluatorCreate(CourantNet net, CourantDataset data, const
     const CourantLayerOps *ops = backend->layers[net->layers[l].type];
     if (ops->Prepare) ev->prepared[l] = ops->Prepare(&net->layers[l]);
   }
-  for (int k = 0; k < (settings->order ? WEIGHTS : 1); k++) PetscCall(Allocate(ev, ev->layout.packed[net->nlayers], &ev->weights[k]));
+  for (int k = 0; k < (settings->order ? WEIGHTS : 1); k++)
+    PetscCall(Allocate(ev, ev->layout.packed[net->nlayers], &ev->weights[k]));
   PetscCall(PetscCalloc1(ev->settings.threads, &ev->workers));
   for (int t = 0; t < ev->settings.threads; t++) PetscCall(CreateWorker(ev, &ev->workers[t]));
 
@@ -167,8 +164,7 @@ PetscErrorCode CourantEvaluatorCreate(CourantNet net, CourantDataset data, const
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantEvaluatorDestroy(CourantEvaluator *evaluator)
-{
+PetscErrorCode CourantEvaluatorDestroy(CourantEvaluator *evaluator) {
   CourantEvaluator ev = *evaluator;
 
   PetscFunctionBeginUser;
@@ -192,13 +188,13 @@ PetscErrorCode CourantEvaluatorDestroy(CourantEvaluator *evaluator)
   }
   PetscCall(PetscFree(ev->prepared));
   for (int k = 0; k < WEIGHTS; k++) CourantFree(&ev->weights[k]);
-  PetscCall(PetscFree5(ev->layout.value, ev->layout.adjoint, ev->layout.state, ev->layout.primal, ev->layout.packed));
+  PetscCall(PetscFree5(ev->layout.value, ev->layout.adjoint, ev->layout.state, ev->layout.primal,
+                       ev->layout.packed));
   PetscCall(PetscFree(*evaluator));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static void SetWeights(CourantEvaluator ev, int which, const double *theta)
-{
+static void SetWeights(CourantEvaluator ev, int which, const double *theta) {
   ev->backend->Pack(ev->net, &ev->layout, ev->prepared, theta, ev->weights[which], ev->workers[0].scratch);
 }
 
@@ -209,11 +205,18 @@ typedef struct {
   PetscBool keep; /* the primal is, or is to be, on the kept tapes */
 } Work;
 
-static CourantBlock BlockOf(CourantEvaluator ev, Worker *worker, const Work *work, double *loss)
-{
-  CourantBlock block = {.net = ev->net, .layout = &ev->layout, .prepared = ev->prepared, .from = work->from, .order = work->order,
-                        .reserve = work->reserve, .scratch = worker->scratch, .images = worker->images, .loss = loss,
-                        .scale = 1. / (double)ev->data->n, .weights = {ev->weights[work->theta], ev->weights[DIRECTION]}};
+static CourantBlock BlockOf(CourantEvaluator ev, Worker *worker, const Work *work, double *loss) {
+  CourantBlock block = {.net = ev->net,
+                        .layout = &ev->layout,
+                        .prepared = ev->prepared,
+                        .from = work->from,
+                        .order = work->order,
+                        .reserve = work->reserve,
+                        .scratch = worker->scratch,
+                        .images = worker->images,
+                        .loss = loss,
+                        .scale = 1. / (double)ev->data->n,
+                        .weights = {ev->weights[work->theta], ev->weights[DIRECTION]}};
   for (int k = 0; k <= work->order; k++) {
     block.tape[k] = worker->tape[k];
     block.gradient[k] = k < work->report ? NULL : worker->gradient[k];
@@ -222,15 +225,16 @@ static CourantBlock BlockOf(CourantEvaluator ev, Worker *worker, const Work *wor
 }
 
 /* One leaf, block by block, into the worker's sum. */
-static void RunLeaf(CourantEvaluator ev, Worker *worker, const Work *work, PetscInt leaf)
-{
-  const PetscInt end = PetscMin(ev->data->n, (leaf + 1) * COURANT_LEAF), outputs = (PetscInt)CourantShapeSize(ev->net->out);
+static void RunLeaf(CourantEvaluator ev, Worker *worker, const Work *work, PetscInt leaf) {
+  const PetscInt end = PetscMin(ev->data->n, (leaf + 1) * COURANT_LEAF),
+                 outputs = (PetscInt)CourantShapeSize(ev->net->out);
   const size_t size = (size_t)ev->net->size, n = (size_t)(work->order - work->report + 1);
   double loss[COURANT_ORDER_MAX + 1] = {0};
   CourantBlock block = BlockOf(ev, worker, work, loss);
   PetscInt index = (leaf - ev->settings.first) * BlocksPerLeaf(ev);
 
-  for (int k = work->report; k <= work->order; k++) memset(worker->gradient[k], 0, size * ev->backend->real_size);
+  for (int k = work->report; k <= work->order; k++)
+    memset(worker->gradient[k], 0, size * ev->backend->real_size);
   for (PetscInt first = leaf * COURANT_LEAF; first < end; first += ev->layout.samples, index++) {
     block.n = (int)PetscMin(ev->layout.samples, end - first);
     block.labels = ev->data->labels + first;
@@ -250,9 +254,9 @@ static void RunLeaf(CourantEvaluator ev, Worker *worker, const Work *work, Petsc
   CourantTreeSumAdd(&worker->sum, leaf);
 }
 
-/* All leaves of this rank, spread over the threads; the sum is left with the first worker. Returns what went wrong. */
-static const char *RunLeaves(CourantEvaluator ev, const Work *work)
-{
+/* All leaves of this rank, spread over the threads; the sum is left with the first worker. Returns what went
+ * wrong. */
+static const char *RunLeaves(CourantEvaluator ev, const Work *work) {
   const int threads = ev->settings.threads;
   const PetscInt first = ev->settings.first, leaves = ev->settings.last - first;
   const char *problem = NULL;
@@ -272,8 +276,7 @@ static const char *RunLeaves(CourantEvaluator ev, const Work *work)
   return problem;
 }
 
-static PetscErrorCode RunAndShare(CourantEvaluator ev, const Work *work, MPI_Comm comm, double result[])
-{
+static PetscErrorCode RunAndShare(CourantEvaluator ev, const Work *work, MPI_Comm comm, double result[]) {
   CourantTreeSum *sum = &ev->workers[0].sum;
   PetscMPIInt size;
 
@@ -290,12 +293,12 @@ static PetscErrorCode RunAndShare(CourantEvaluator ev, const Work *work, MPI_Com
 /*
   CourantEvaluatorRun - Taylor coefficients 0..order of gradient and loss at theta + e direction.
 
-  Collective on comm, whose ranks hold consecutive leaves. result: gradients [order+1,size], then losses [order+1]; of
-  grad L(theta + e v) the coefficient of e^k is D^(k+1) L[v,..,v,.] / k!. direction may be NULL for order 0.
+  Collective on comm, whose ranks hold consecutive leaves. result: gradients [order+1,size], then losses
+  [order+1]; of grad L(theta + e v) the coefficient of e^k is D^(k+1) L[v,..,v,.] / k!. direction may be NULL
+  for order 0.
 */
-PetscErrorCode CourantEvaluatorRun(CourantEvaluator ev, int order, const double theta[], const double direction[], MPI_Comm comm,
-                                   double result[])
-{
+PetscErrorCode CourantEvaluatorRun(CourantEvaluator ev, int order, const double theta[],
+                                   const double direction[], MPI_Comm comm, double result[]) {
   const Work work = {.order = order, .reserve = order};
 
   PetscFunctionBeginUser;
@@ -305,9 +308,10 @@ PetscErrorCode CourantEvaluatorRun(CourantEvaluator ev, int order, const double 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantEvaluatorKeep - Gradient [size] and loss at theta, which the products that follow are at; needs settings.order > 0. */
-PetscErrorCode CourantEvaluatorKeep(CourantEvaluator ev, const double theta[], MPI_Comm comm, double result[])
-{
+/* CourantEvaluatorKeep - Gradient [size] and loss at theta, which the products that follow are at; needs
+ * settings.order > 0. */
+PetscErrorCode CourantEvaluatorKeep(CourantEvaluator ev, const double theta[], MPI_Comm comm,
+                                    double result[]) {
   const Work work = {.reserve = 1, .theta = KEPT, .keep = ev->kept ? PETSC_TRUE : PETSC_FALSE};
 
   PetscFunctionBeginUser;
@@ -316,15 +320,15 @@ PetscErrorCode CourantEvaluatorKeep(CourantEvaluator ev, const double theta[], M
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static Work ProductWork(CourantEvaluator ev)
-{
+static Work ProductWork(CourantEvaluator ev) {
   const PetscBool keep = ev->kept ? PETSC_TRUE : PETSC_FALSE;
   return (Work){.from = keep ? 1 : 0, .order = 1, .reserve = 1, .report = 1, .theta = KEPT, .keep = keep};
 }
 
-/* CourantEvaluatorProduct - H direction [size] and grad L . direction, H the Hessian at the theta of CourantEvaluatorKeep(). */
-PetscErrorCode CourantEvaluatorProduct(CourantEvaluator ev, const double direction[], MPI_Comm comm, double result[])
-{
+/* CourantEvaluatorProduct - H direction [size] and grad L . direction, H the Hessian at the theta of
+ * CourantEvaluatorKeep(). */
+PetscErrorCode CourantEvaluatorProduct(CourantEvaluator ev, const double direction[], MPI_Comm comm,
+                                       double result[]) {
   const Work work = ProductWork(ev);
 
   PetscFunctionBeginUser;
@@ -334,12 +338,13 @@ PetscErrorCode CourantEvaluatorProduct(CourantEvaluator ev, const double directi
 }
 
 /*
-  CourantEvaluatorGradient - Gradient [size] and loss at theta, for loops that run in threads, each with an evaluator of its own.
+  CourantEvaluatorGradient - Gradient [size] and loss at theta, for loops that run in threads, each with an
+  evaluator of its own.
 
-  Calls nothing of PETSc and allocates nothing. The evaluator holds all leaves. Returns NULL or what went wrong.
+  Calls nothing of PETSc and allocates nothing. The evaluator holds all leaves. Returns NULL or what went
+  wrong.
 */
-const char *CourantEvaluatorGradient(CourantEvaluator ev, const double theta[], double gradient_and_loss[])
-{
+const char *CourantEvaluatorGradient(CourantEvaluator ev, const double theta[], double gradient_and_loss[]) {
   const Work work = {0};
 
   SetWeights(ev, THETA, theta);
@@ -348,9 +353,9 @@ const char *CourantEvaluatorGradient(CourantEvaluator ev, const double theta[], 
   return problem;
 }
 
-/* CourantEvaluatorLocalProduct - CourantEvaluatorProduct() under the same conditions, at the theta kept before. */
-const char *CourantEvaluatorLocalProduct(CourantEvaluator ev, const double direction[], double result[])
-{
+/* CourantEvaluatorLocalProduct - CourantEvaluatorProduct() under the same conditions, at the theta kept
+ * before. */
+const char *CourantEvaluatorLocalProduct(CourantEvaluator ev, const double direction[], double result[]) {
   const Work work = ProductWork(ev);
 
   SetWeights(ev, DIRECTION, direction);
@@ -362,12 +367,11 @@ const char *CourantEvaluatorLocalProduct(CourantEvaluator ev, const double direc
 /*
   CourantEvaluatorSample - Looks into one sample at theta.
 
-  Any of the results may be NULL. values: output of layer `layer` [its size]; slopes: d loss / d outputs [outputs];
-  gradient: of the sum of the outputs by theta [size].
+  Any of the results may be NULL. values: output of layer `layer` [its size]; slopes: d loss / d outputs
+  [outputs]; gradient: of the sum of the outputs by theta [size].
 */
-PetscErrorCode CourantEvaluatorSample(CourantEvaluator ev, const double theta[], PetscInt sample, PetscInt layer, double values[],
-                                      double slopes[], double gradient[])
-{
+PetscErrorCode CourantEvaluatorSample(CourantEvaluator ev, const double theta[], PetscInt sample,
+                                      PetscInt layer, double values[], double slopes[], double gradient[]) {
   Worker *worker = &ev->workers[0];
   const Work work = {0};
   const size_t outputs = CourantShapeSize(ev->net->out), size = (size_t)ev->net->size;
@@ -386,8 +390,11 @@ PetscErrorCode CourantEvaluatorSample(CourantEvaluator ev, const double theta[],
   ev->backend->Run(&block);
   const char *tape = (const char *)worker->tape[0];
   if (values)
-    ev->backend->Convert(CourantShapeSize(ev->net->layers[layer].out), tape + ev->layout.value[layer + 1] * ev->backend->real_size, values);
-  if (slopes) ev->backend->Convert(outputs, tape + ev->layout.adjoint[ev->net->nlayers] * ev->backend->real_size, slopes);
+    ev->backend->Convert(CourantShapeSize(ev->net->layers[layer].out),
+                         tape + ev->layout.value[layer + 1] * ev->backend->real_size, values);
+  if (slopes)
+    ev->backend->Convert(outputs, tape + ev->layout.adjoint[ev->net->nlayers] * ev->backend->real_size,
+                         slopes);
   if (gradient) {
     PetscCall(PetscMalloc1(outputs, &ones));
     for (size_t i = 0; i < outputs; i++) ones[i] = 1;

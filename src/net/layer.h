@@ -8,49 +8,49 @@ typedef struct {
   PetscInt h, w, c;
 } CourantShape;
 
-static inline size_t CourantShapeSize(CourantShape s)
-{
+static inline size_t CourantShapeSize(CourantShape s) {
   return (size_t)s.h * (size_t)s.w * (size_t)s.c;
 }
 
 /* One tensor of weights; named, laid out and initialised as PyTorch does. */
 typedef struct {
-  const char *name;                  /* "weight", "bias" */
-  int ndims;                         /* at most 4 */
-  PetscInt dims[4], size;            /* size: the product of dims */
-  PetscInt fan_in, fan_out;          /* connections per output and per input, for the initial scale */
-  PetscBool exempt;                  /* from decay when only kernels decay */
+  const char *name;         /* "weight", "bias" */
+  int ndims;                /* at most 4 */
+  PetscInt dims[4], size;   /* size: the product of dims */
+  PetscInt fan_in, fan_out; /* connections per output and per input, for the initial scale */
+  PetscBool exempt;         /* from decay when only kernels decay */
 } CourantParameter;
 
 #define COURANT_LAYER_PARAMETERS 2
 
 /* Arrays a layer asks for, in reals. */
 typedef struct {
-  size_t packed;       /* weights in the layout of its kernels, per Taylor coefficient */
-  size_t primal;       /* per sample, kept with coefficient 0: what backward needs of forward */
-  size_t state;        /* per sample and coefficient */
-  size_t scratch;      /* per call, without content between calls */
+  size_t packed;  /* weights in the layout of its kernels, per Taylor coefficient */
+  size_t primal;  /* per sample, kept with coefficient 0: what backward needs of forward */
+  size_t state;   /* per sample and coefficient */
+  size_t scratch; /* per call, without content between calls */
 } CourantLayerSpace;
 
 typedef struct _CourantLayer CourantLayer;
 
 struct _CourantLayer {
-  int type;          /* index in the registry of layers */
-  CourantNode node;  /* where the deck describes it, for errors */
-  char name[64];     /* "0", as in parameter names */
-  void *options;     /* the struct its table of keys fills */
+  int type;         /* index in the registry of layers */
+  CourantNode node; /* where the deck describes it, for errors */
+  char name[64];    /* "0", as in parameter names */
+  void *options;    /* the struct its table of keys fills */
   CourantShape in, out;
   int nparameters;
   CourantParameter parameters[COURANT_LAYER_PARAMETERS];
-  PetscInt offset, size;        /* of its parameters in theta */
-  PetscBool first;              /* its input is the data: constant, and no gradient by it is wanted */
+  PetscInt offset, size; /* of its parameters in theta */
+  PetscBool first;       /* its input is the data: constant, and no gradient by it is wanted */
 };
 
 typedef struct CourantLayerCall CourantLayerCall;
 typedef struct CourantLossCall CourantLossCall;
 
 /*
-  A layer type, one file under net/layers. Compiled once per variant (jet/variant.h); SetUp and the descriptions are the same in each.
+  A layer type, one file under net/layers. Compiled once per variant (jet/variant.h); SetUp and the
+  descriptions are the same in each.
 
   All but SetUp are called from threads and call nothing of PETSc.
 */

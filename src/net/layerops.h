@@ -6,15 +6,16 @@
 /* One call of a layer for n consecutive samples. Arrays start on a cache line and have a vector of slack. */
 struct CourantLayerCall {
   const CourantLayer *layer;
-  void *prepared;      /* what Prepare() made */
-  int n;               /* samples */
-  int from, order;     /* Taylor coefficients to compute; those below `from` are there already */
-  int reserve;         /* the highest order that calls on this primal will ask for */
-  Jet x, y;            /* [n, in], [n, out] */
-  Jet dx, dy;          /* gradients of the objective by x and y; dx.c[0] is NULL for the first layer */
-  Jet w;               /* packed weights; degree 1 at most */
-  real *dw[COURANT_ORDER_MAX + 1];    /* gradient by the parameters in theta's order, [size]: added to; NULL: not wanted */
-  real *primal;                       /* [n, space.primal] */
+  void *prepared;  /* what Prepare() made */
+  int n;           /* samples */
+  int from, order; /* Taylor coefficients to compute; those below `from` are there already */
+  int reserve;     /* the highest order that calls on this primal will ask for */
+  Jet x, y;        /* [n, in], [n, out] */
+  Jet dx, dy;      /* gradients of the objective by x and y; dx.c[0] is NULL for the first layer */
+  Jet w;           /* packed weights; degree 1 at most */
+  real *dw[COURANT_ORDER_MAX +
+           1];  /* gradient by the parameters in theta's order, [size]: added to; NULL: not wanted */
+  real *primal; /* [n, space.primal] */
   real *state[COURANT_ORDER_MAX + 1]; /* [n, space.state] */
   real *scratch;                      /* [space.scratch] */
 };

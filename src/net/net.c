@@ -9,23 +9,19 @@ static const char *const loss_names[] = {COURANT_LOSSES(NAME)};
 const int CourantLayerTypeCount = PETSC_STATIC_ARRAY_LENGTH(layer_names);
 const int CourantLossTypeCount = PETSC_STATIC_ARRAY_LENGTH(loss_names);
 
-const CourantLayerOps *CourantLayerType(int type)
-{
+const CourantLayerOps *CourantLayerType(int type) {
   return CourantBackendDefault()->layers[type];
 }
 
-const CourantLossOps *CourantLossType(int type)
-{
+const CourantLossOps *CourantLossType(int type) {
   return CourantBackendDefault()->losses[type];
 }
 
-const char *const *CourantLayerTypeNames(void)
-{
+const char *const *CourantLayerTypeNames(void) {
   return layer_names;
 }
 
-static PetscErrorCode SetUpLayer(CourantLayer *layer, CourantNode node, PetscInt index, CourantShape in)
-{
+static PetscErrorCode SetUpLayer(CourantLayer *layer, CourantNode node, PetscInt index, CourantShape in) {
   PetscFunctionBeginUser;
   PetscCall(CourantNodeEntry(node, "layer", CourantLayerTypeCount, layer_names, &layer->type, &layer->node));
   const CourantLayerOps *ops = CourantLayerType(layer->type);
@@ -43,8 +39,7 @@ static PetscErrorCode SetUpLayer(CourantLayer *layer, CourantNode node, PetscInt
 
   Shapes that do not fit and options that make no sense are the user's errors, with file and line.
 */
-PetscErrorCode CourantNetCreate(CourantNode network, CourantNode loss, CourantShape in, CourantNet *result)
-{
+PetscErrorCode CourantNetCreate(CourantNode network, CourantNode loss, CourantShape in, CourantNet *result) {
   CourantNet net;
   CourantNode unused;
   CourantShape shape = in;
@@ -70,26 +65,25 @@ PetscErrorCode CourantNetCreate(CourantNode network, CourantNode loss, CourantSh
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantNetDestroy(CourantNet *net)
-{
+PetscErrorCode CourantNetDestroy(CourantNet *net) {
   PetscFunctionBeginUser;
   if (!*net) PetscFunctionReturn(PETSC_SUCCESS);
-  for (PetscInt l = 0; (*net)->layers && l < (*net)->nlayers; l++) PetscCall(PetscFree((*net)->layers[l].options));
+  for (PetscInt l = 0; (*net)->layers && l < (*net)->nlayers; l++)
+    PetscCall(PetscFree((*net)->layers[l].options));
   PetscCall(PetscFree((*net)->layers));
   PetscCall(PetscFree(*net));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* CourantNetView - One line per layer: shapes, and the names and dimensions of its parameters. */
-PetscErrorCode CourantNetView(CourantNet net, FILE *out)
-{
+PetscErrorCode CourantNetView(CourantNet net, FILE *out) {
   PetscFunctionBeginUser;
   fprintf(out, "  %-5s %-12s %-16s %s\n", "layer", "type", "output h x w x c", "parameters");
   fprintf(out, "  %-5s %-12s %4d x %4d x %3d\n", "", "input", (int)net->in.h, (int)net->in.w, (int)net->in.c);
   for (PetscInt l = 0; l < net->nlayers; l++) {
     const CourantLayer *layer = &net->layers[l];
-    fprintf(out, "  %-5s %-12s %4d x %4d x %3d ", layer->name, CourantLayerType(layer->type)->name, (int)layer->out.h,
-            (int)layer->out.w, (int)layer->out.c);
+    fprintf(out, "  %-5s %-12s %4d x %4d x %3d ", layer->name, CourantLayerType(layer->type)->name,
+            (int)layer->out.h, (int)layer->out.w, (int)layer->out.c);
     for (int i = 0; i < layer->nparameters; i++) {
       const CourantParameter *p = &layer->parameters[i];
       fprintf(out, "  %s.%s [", layer->name, p->name);
@@ -102,15 +96,16 @@ PetscErrorCode CourantNetView(CourantNet net, FILE *out)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantNetDecayMask - The diagonal D of weight decay, [size]: 1, or 0 for exempt parameters when kernels alone decay. */
-PetscErrorCode CourantNetDecayMask(CourantNet net, PetscBool kernels_only, double mask[])
-{
+/* CourantNetDecayMask - The diagonal D of weight decay, [size]: 1, or 0 for exempt parameters when kernels
+ * alone decay. */
+PetscErrorCode CourantNetDecayMask(CourantNet net, PetscBool kernels_only, double mask[]) {
   PetscFunctionBeginUser;
   for (PetscInt l = 0; l < net->nlayers; l++) {
     const CourantLayer *layer = &net->layers[l];
     double *m = mask + layer->offset;
     for (int i = 0; i < layer->nparameters; i++)
-      for (PetscInt k = 0; k < layer->parameters[i].size; k++) *m++ = kernels_only && layer->parameters[i].exempt ? 0 : 1;
+      for (PetscInt k = 0; k < layer->parameters[i].size; k++)
+        *m++ = kernels_only && layer->parameters[i].exempt ? 0 : 1;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -118,11 +113,10 @@ PetscErrorCode CourantNetDecayMask(CourantNet net, PetscBool kernels_only, doubl
 /*
   CourantNetHasBoundedGradient - Is |grad L| bounded over all theta?
 
-  True for one trainable layer behind linear ones, activations of bounded slope, and a loss of bounded slope: then gradient descent stays
-  bounded for learning rates below 2 / weight decay.
+  True for one trainable layer behind linear ones, activations of bounded slope, and a loss of bounded slope:
+  then gradient descent stays bounded for learning rates below 2 / weight decay.
 */
-PetscBool CourantNetHasBoundedGradient(CourantNet net)
-{
+PetscBool CourantNetHasBoundedGradient(CourantNet net) {
   int trainable = 0;
 
   for (PetscInt l = 0; l < net->nlayers; l++) {

@@ -8,8 +8,8 @@ struct _CourantNet {
   CourantShape in, out;
   PetscInt nlayers;
   CourantLayer *layers;
-  PetscInt size;          /* parameters: the length of theta */
-  int loss;               /* index in the registry of losses */
+  PetscInt size; /* parameters: the length of theta */
+  int loss;      /* index in the registry of losses */
 };
 
 PetscErrorCode CourantNetCreate(CourantNode network, CourantNode loss, CourantShape in, CourantNet *);

@@ -14,36 +14,38 @@ static const CourantLayerOps *const layers[] = {COURANT_LAYERS(LAYER)};
 static const CourantLossOps *const losses[] = {COURANT_LOSSES(LOSS)};
 
 /* Parameters [size] to the packed layout of every layer. */
-static void Pack(const CourantNet net, const CourantLayout *layout, void *const prepared[], const double *theta, void *packed,
-                 void *scratch)
-{
+static void Pack(const CourantNet net, const CourantLayout *layout, void *const prepared[],
+                 const double *theta, void *packed, void *scratch) {
   for (PetscInt l = 0; l < net->nlayers; l++) {
     const CourantLayer *layer = &net->layers[l];
     real *to = (real *)packed + layout->packed[l];
-    if (layers[layer->type]->Pack) layers[layer->type]->Pack(layer, prepared[l], theta + layer->offset, to, scratch);
+    if (layers[layer->type]->Pack)
+      layers[layer->type]->Pack(layer, prepared[l], theta + layer->offset, to, scratch);
     else
       for (PetscInt i = 0; i < layer->size; i++) to[i] = (real)theta[layer->offset + i];
   }
 }
 
-static void Convert(size_t n, const void *from, double *to)
-{
+static void Convert(size_t n, const void *from, double *to) {
   for (size_t i = 0; i < n; i++) to[i] = (double)((const real *)from)[i];
 }
 
-static Jet OnTape(const CourantBlock *block, const size_t *offsets, PetscInt l)
-{
+static Jet OnTape(const CourantBlock *block, const size_t *offsets, PetscInt l) {
   Jet jet = {.degree = l == 0 ? 0 : block->order};
   for (int k = 0; k <= block->order; k++) jet.c[k] = (real *)block->tape[k] + offsets[l];
   return jet;
 }
 
-static CourantLayerCall Call(const CourantBlock *block, PetscInt l)
-{
+static CourantLayerCall Call(const CourantBlock *block, PetscInt l) {
   const CourantLayout *layout = block->layout;
   const CourantLayer *layer = &block->net->layers[l];
-  CourantLayerCall call = {.layer = layer, .prepared = block->prepared[l], .n = block->n, .from = block->from,
-                           .order = block->order, .reserve = block->reserve, .scratch = (real *)block->scratch};
+  CourantLayerCall call = {.layer = layer,
+                           .prepared = block->prepared[l],
+                           .n = block->n,
+                           .from = block->from,
+                           .order = block->order,
+                           .reserve = block->reserve,
+                           .scratch = (real *)block->scratch};
 
   call.x = OnTape(block, layout->value, l);
   call.y = OnTape(block, layout->value, l + 1);
@@ -60,8 +62,7 @@ static CourantLayerCall Call(const CourantBlock *block, PetscInt l)
 }
 
 /* A loss replaced by slopes . p, its linearisation with frozen coefficients. */
-static void RunFrozen(const CourantLossCall *call, const double *slopes)
-{
+static void RunFrozen(const CourantLossCall *call, const double *slopes) {
   for (int i = 0; i < call->n * call->outputs; i++)
     for (int k = call->from; k <= call->order; k++) {
       call->loss[k] += slopes[i] * (double)call->p.c[k][i];
@@ -69,8 +70,7 @@ static void RunFrozen(const CourantLossCall *call, const double *slopes)
     }
 }
 
-static void Run(const CourantBlock *block)
-{
+static void Run(const CourantBlock *block) {
   const CourantNet net = block->net;
   const size_t image = CourantShapeSize(net->in);
 
@@ -82,12 +82,19 @@ static void Run(const CourantBlock *block)
     const CourantLayerCall call = Call(block, l);
     layers[call.layer->type]->Forward(&call);
   }
-  const CourantLossCall loss = {.n = block->n, .outputs = (int)CourantShapeSize(net->out), .from = block->from,
-                                .order = block->order, .labels = block->labels, .scale = block->scale, .loss = block->loss,
+  const CourantLossCall loss = {.n = block->n,
+                                .outputs = (int)CourantShapeSize(net->out),
+                                .from = block->from,
+                                .order = block->order,
+                                .labels = block->labels,
+                                .scale = block->scale,
+                                .loss = block->loss,
                                 .p = OnTape(block, block->layout->value, net->nlayers),
                                 .dp = OnTape(block, block->layout->adjoint, net->nlayers)};
-  if (block->slopes) RunFrozen(&loss, block->slopes);
-  else losses[net->loss]->Run(&loss);
+  if (block->slopes)
+    RunFrozen(&loss, block->slopes);
+  else
+    losses[net->loss]->Run(&loss);
   for (PetscInt l = net->nlayers - 1; block->gradient[block->order] && l >= 0; l--) {
     const CourantLayerCall call = Call(block, l);
     layers[call.layer->type]->Backward(&call);
@@ -95,10 +102,10 @@ static void Run(const CourantBlock *block)
 }
 
 /*
-  By one pass forward and back on jets of order 1: with x = x_0 + e and dy = 1, dx = f'(x_0 + e) has f''(x_0) as its coefficient of e.
+  By one pass forward and back on jets of order 1: with x = x_0 + e and dy = 1, dx = f'(x_0 + e) has f''(x_0)
+  as its coefficient of e.
 */
-static PetscErrorCode SecondDerivative(const CourantLayer *layer, size_t n, const double x[], double f2[])
-{
+static PetscErrorCode SecondDerivative(const CourantLayer *layer, size_t n, const double x[], double f2[]) {
   enum { X0, X1, Y0, Y1, DX0, DX1, DY0, DY1, PRIMAL, ARRAYS = PRIMAL + COURANT_DERIVATIVES };
   CourantLayer flat = *layer;
   const size_t length = (n + 15) / 16 * 16;
@@ -111,7 +118,8 @@ static PetscErrorCode SecondDerivative(const CourantLayer *layer, size_t n, cons
     memory[X0 * length + i] = (real)x[i];
     memory[X1 * length + i] = memory[DY0 * length + i] = 1;
   }
-  CourantLayerCall call = {.layer = &flat, .n = 1, .order = 1, .reserve = 1, .primal = memory + PRIMAL * length};
+  CourantLayerCall call = {
+      .layer = &flat, .n = 1, .order = 1, .reserve = 1, .primal = memory + PRIMAL * length};
   for (int k = 0; k < 2; k++) {
     call.x.c[k] = memory + (size_t)(X0 + k) * length;
     call.y.c[k] = memory + (size_t)(Y0 + k) * length;

@@ -1,9 +1,11 @@
 #pragma once
 /*
-  Sums whose order belongs to the data: leaves are added along a binary tree over their index, whoever computed them.
+  Sums whose order belongs to the data: leaves are added along a binary tree over their index, whoever
+  computed them.
 
-  A sum holds the complete subtrees it has so far, each a vector. Whoever computed consecutive leaves has a short list of subtrees; lists of
-  neighbours are joined by merging siblings. So chunks, threads and ranks never change a bit of the result.
+  A sum holds the complete subtrees it has so far, each a vector. Whoever computed consecutive leaves has a
+  short list of subtrees; lists of neighbours are joined by merging siblings. So chunks, threads and ranks
+  never change a bit of the result.
 */
 #include "core/error.h"
 

@@ -7,12 +7,14 @@
 #include <unistd.h>
 
 /*
-  An initialiser fills one parameter tensor. Random numbers belong to the parameter's index in the network, whatever comes before it.
+  An initialiser fills one parameter tensor. Random numbers belong to the parameter's index in the network,
+  whatever comes before it.
 */
 typedef struct {
   const char *name;
   const CourantKey *keys;
-  double (*Bound)(const void *options, const CourantParameter *); /* standard deviation, or half the width when uniform */
+  double (*Bound)(const void *options,
+                  const CourantParameter *); /* standard deviation, or half the width when uniform */
   PetscBool uniform, biases_zero;
 } Initialiser;
 
@@ -21,32 +23,27 @@ typedef struct {
   char file[PETSC_MAX_PATH_LEN];
 } Options;
 
-static double He(const void *options, const CourantParameter *p)
-{
+static double He(const void *options, const CourantParameter *p) {
   (void)options;
   return sqrt(2. / (double)p->fan_in);
 }
 
-static double Xavier(const void *options, const CourantParameter *p)
-{
+static double Xavier(const void *options, const CourantParameter *p) {
   (void)options;
   return sqrt(6. / (double)(p->fan_in + p->fan_out));
 }
 
-static double Normal(const void *options, const CourantParameter *p)
-{
+static double Normal(const void *options, const CourantParameter *p) {
   (void)p;
   return ((const Options *)options)->std;
 }
 
-static double UniformBound(const void *options, const CourantParameter *p)
-{
+static double UniformBound(const void *options, const CourantParameter *p) {
   (void)p;
   return ((const Options *)options)->bound;
 }
 
-static double Torch(const void *options, const CourantParameter *p)
-{
+static double Torch(const void *options, const CourantParameter *p) {
   (void)options;
   return 1 / sqrt((double)p->fan_in);
 }
@@ -57,11 +54,13 @@ static const CourantKey normal_keys[] = {
     {0},
 };
 static const CourantKey uniform_keys[] = {
-    {"bound", COURANT_KEY_REAL, offsetof(Options, bound), NULL, 0, INFINITY, .help = "numbers from -bound to bound"},
+    {"bound", COURANT_KEY_REAL, offsetof(Options, bound), NULL, 0, INFINITY,
+     .help = "numbers from -bound to bound"},
     {0},
 };
 static const CourantKey file_keys[] = {
-    {"file", COURANT_KEY_PATH, offsetof(Options, file), NULL, .help = "HDF5 file with a dataset per parameter name"},
+    {"file", COURANT_KEY_PATH, offsetof(Options, file), NULL,
+     .help = "HDF5 file with a dataset per parameter name"},
     {0},
 };
 
@@ -80,7 +79,8 @@ enum { INITIALISER_FILE = 6 };
 const CourantKey CourantWeightsKeys[] = {
     {"init", COURANT_KEY_NODE, offsetof(CourantWeights, node), "", .help = "how the weights are drawn"},
     {"seed", COURANT_KEY_SEED, offsetof(CourantWeights, seed), "0", 0, 9e15, .help = "of the random numbers"},
-    {"scale", COURANT_KEY_REAL, offsetof(CourantWeights, scale), "1", .help = "factor on all initial weights"},
+    {"scale", COURANT_KEY_REAL, offsetof(CourantWeights, scale), "1",
+     .help = "factor on all initial weights"},
     {"decay", COURANT_KEY_CHOICE, offsetof(CourantWeights, decay), "all", .choices = "all|kernels",
      .help = "what weight decay acts on"},
     {0},
@@ -89,33 +89,32 @@ const CourantKey CourantWeightsKeys[] = {
 const int CourantInitialiserCount = PETSC_STATIC_ARRAY_LENGTH(initialisers);
 
 /* CourantInitialiser - Name and keys of an initialiser. */
-const char *CourantInitialiser(int index, const CourantKey **keys)
-{
+const char *CourantInitialiser(int index, const CourantKey **keys) {
   *keys = initialisers[index].keys;
   return initialisers[index].name;
 }
 
 /* CourantWeightsRead - The `weights` mapping of a deck; absent, PyTorch's default initialisation. */
-PetscErrorCode CourantWeightsRead(CourantNode node, CourantWeights *weights)
-{
+PetscErrorCode CourantWeightsRead(CourantNode node, CourantWeights *weights) {
   PetscFunctionBeginUser;
   PetscCall(PetscNew((Options **)&weights->options));
-  PetscCall(CourantNodeSelect(node, "init", "pytorch", PETSC_STATIC_ARRAY_LENGTH(names), names, &weights->init));
-  PetscCall(CourantNodeRead(node, 2, (CourantTable[]){{CourantWeightsKeys, weights}, {initialisers[weights->init].keys, weights->options}}));
+  PetscCall(
+      CourantNodeSelect(node, "init", "pytorch", PETSC_STATIC_ARRAY_LENGTH(names), names, &weights->init));
+  PetscCall(CourantNodeRead(
+      node, 2,
+      (CourantTable[]){{CourantWeightsKeys, weights}, {initialisers[weights->init].keys, weights->options}}));
   weights->node = node;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantWeightsReset(CourantWeights *weights)
-{
+PetscErrorCode CourantWeightsReset(CourantWeights *weights) {
   PetscFunctionBeginUser;
   PetscCall(PetscFree(weights->options));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* CourantWeightsFill - The initial theta [size]. */
-PetscErrorCode CourantWeightsFill(const CourantWeights *weights, CourantNet net, double theta[])
-{
+PetscErrorCode CourantWeightsFill(const CourantWeights *weights, CourantNet net, double theta[]) {
   const Initialiser *init = &initialisers[weights->init];
   CourantRandom stream = {.seed = weights->seed, .purpose = COURANT_RANDOM_WEIGHTS};
 
@@ -126,10 +125,14 @@ PetscErrorCode CourantWeightsFill(const CourantWeights *weights, CourantNet net,
     double *values = theta + net->layers[l].offset;
     for (int i = 0; i < net->layers[l].nparameters; i++, stream.index++) {
       const CourantParameter *p = &net->layers[l].parameters[i];
-      const double bound = !init->Bound || (init->biases_zero && p->exempt) ? 0 : init->Bound(weights->options, p);
-      if (init->uniform) CourantRandomUniform(stream, p->size, values);
-      else CourantRandomNormal(stream, p->size, values);
-      for (PetscInt k = 0; k < p->size; k++) values[k] = bound * (init->uniform ? 2 * values[k] - 1 : values[k]);
+      const double bound =
+          !init->Bound || (init->biases_zero && p->exempt) ? 0 : init->Bound(weights->options, p);
+      if (init->uniform)
+        CourantRandomUniform(stream, p->size, values);
+      else
+        CourantRandomNormal(stream, p->size, values);
+      for (PetscInt k = 0; k < p->size; k++)
+        values[k] = bound * (init->uniform ? 2 * values[k] - 1 : values[k]);
       values += p->size;
     }
   }
@@ -137,15 +140,16 @@ PetscErrorCode CourantWeightsFill(const CourantWeights *weights, CourantNet net,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode LoadParameter(CourantNode node, hid_t file, const char *name, const CourantParameter *p, double *values)
-{
+static PetscErrorCode LoadParameter(CourantNode node, hid_t file, const char *name, const CourantParameter *p,
+                                    double *values) {
   hsize_t dims[4] = {0};
   char expected[96] = "";
   PetscBool fits;
 
   PetscFunctionBeginUser;
   for (int d = 0; d < p->ndims; d++)
-    snprintf(expected + strlen(expected), sizeof expected - strlen(expected), "%s%d", d ? ", " : "", (int)p->dims[d]);
+    snprintf(expected + strlen(expected), sizeof expected - strlen(expected), "%s%d", d ? ", " : "",
+             (int)p->dims[d]);
   const hid_t dataset = H5Lexists(file, name, H5P_DEFAULT) > 0 ? H5Dopen(file, name, H5P_DEFAULT) : -1;
   if (dataset < 0) CourantNodeError(node, "the weights file has no dataset '%s' [%s]", name, expected);
   const hid_t space = H5Dget_space(dataset), type = H5Dget_type(dataset);
@@ -157,15 +161,17 @@ static PetscErrorCode LoadParameter(CourantNode node, hid_t file, const char *na
   H5Tclose(type);
   const herr_t failed = fits ? H5Dread(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) : 0;
   H5Dclose(dataset);
-  if (!fits) CourantNodeError(node, "dataset '%s' of the weights file does not hold floating-point numbers [%s]", name, expected);
+  if (!fits)
+    CourantNodeError(node, "dataset '%s' of the weights file does not hold floating-point numbers [%s]", name,
+                     expected);
   if (failed < 0) CourantNodeError(node, "dataset '%s' of the weights file cannot be read", name);
   for (PetscInt k = 0; k < p->size; k++)
-    if (!isfinite(values[k])) CourantNodeError(node, "dataset '%s' of the weights file holds the value %g", name, values[k]);
+    if (!isfinite(values[k]))
+      CourantNodeError(node, "dataset '%s' of the weights file holds the value %g", name, values[k]);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode LoadAll(CourantNet net, CourantNode node, hid_t file, double theta[])
-{
+static PetscErrorCode LoadAll(CourantNet net, CourantNode node, hid_t file, double theta[]) {
   PetscFunctionBeginUser;
   for (PetscInt l = 0; l < net->nlayers; l++) {
     const CourantLayer *layer = &net->layers[l];
@@ -179,9 +185,9 @@ static PetscErrorCode LoadAll(CourantNet net, CourantNode node, hid_t file, doub
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantWeightsLoad - theta from an HDF5 file with one dataset per parameter name; node is what errors name. */
-PetscErrorCode CourantWeightsLoad(CourantNet net, CourantNode node, const char name[], double theta[])
-{
+/* CourantWeightsLoad - theta from an HDF5 file with one dataset per parameter name; node is what errors name.
+ */
+PetscErrorCode CourantWeightsLoad(CourantNet net, CourantNode node, const char name[], double theta[]) {
   PetscFunctionBeginUser;
   H5Eset_auto(H5E_DEFAULT, NULL, NULL);
   if (access(name, R_OK)) CourantNodeError(node, "%s: %s", name, strerror(errno));

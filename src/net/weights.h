@@ -3,11 +3,11 @@
 #include "net/net.h"
 
 typedef struct {
-  int init;                /* index of the initialiser */
-  void *options;           /* of the initialiser */
+  int init;      /* index of the initialiser */
+  void *options; /* of the initialiser */
   uint64_t seed;
   double scale;
-  int decay;               /* 0: on all parameters, 1: on kernels alone */
+  int decay; /* 0: on all parameters, 1: on kernels alone */
   CourantNode node;
 } CourantWeights;
 

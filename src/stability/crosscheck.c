@@ -16,8 +16,7 @@ typedef struct {
   double learning_rate, weight_decay;
 } DescentRun;
 
-static const char *StepDescent(void *ctx, int which, double theta[])
-{
+static const char *StepDescent(void *ctx, int which, double theta[]) {
   DescentRun *run = (DescentRun *)ctx;
   (void)which;
   return CourantTrainerStep(run->trainer, run->learning_rate, run->weight_decay, theta);
@@ -28,8 +27,7 @@ typedef struct {
   double learning_rate;
 } StepperRun;
 
-static PetscErrorCode StepFlow(StepperRun *run, int which, double theta[], PetscBool *converged)
-{
+static PetscErrorCode StepFlow(StepperRun *run, int which, double theta[], PetscBool *converged) {
   Vec v = run->map->theta;
 
   PetscFunctionBeginUser;
@@ -41,17 +39,15 @@ static PetscErrorCode StepFlow(StepperRun *run, int which, double theta[], Petsc
 
 static const char not_converged[] = "the time stepper's solver did not converge";
 
-static const char *StepByStepper(void *ctx, int which, double theta[])
-{
+static const char *StepByStepper(void *ctx, int which, double theta[]) {
   PetscBool converged = PETSC_FALSE;
   if (StepFlow((StepperRun *)ctx, which, theta, &converged)) return CourantErrorMessage();
   return converged ? NULL : not_converged;
 }
 
 /* Growth of a small difference at the row's state. */
-static const char *CheckLocal(CourantMap map, Worker *worker, const CourantMapRow *row, const double *state, double learning_rate,
-                              CourantMapCell *cell)
-{
+static const char *CheckLocal(CourantMap map, Worker *worker, const CourantMapRow *row, const double *state,
+                              double learning_rate, CourantMapCell *cell) {
   const char *problem;
 
   if (map->by_ts) {
@@ -63,14 +59,17 @@ static const char *CheckLocal(CourantMap map, Worker *worker, const CourantMapRo
       if (!code) code = CourantFlowRestart(map->flow[i]);
     }
     if (code) return CourantErrorMessage();
-    const CourantRunner runner = {.Step = StepByStepper, .ctx = &run, .remembers = one_step ? PETSC_FALSE : PETSC_TRUE};
+    const CourantRunner runner = {
+        .Step = StepByStepper, .ctx = &run, .remembers = one_step ? PETSC_FALSE : PETSC_TRUE};
     problem = CourantLocalGrowth(&runner, state, &worker->work, &cell->local_growth);
   } else if (map->at_rest) {
-    DescentRun run = {.trainer = &worker->trainer, .learning_rate = learning_rate, .weight_decay = row->alpha};
+    DescentRun run = {
+        .trainer = &worker->trainer, .learning_rate = learning_rate, .weight_decay = row->alpha};
     const CourantRunner runner = {.Step = StepDescent, .ctx = &run};
     problem = CourantLocalGrowth(&runner, state, &worker->work, &cell->local_growth);
   } else
-    problem = CourantLocalGrowthByDifferences(&worker->trainer, learning_rate, row->alpha, state, &worker->work, &cell->local_growth);
+    problem = CourantLocalGrowthByDifferences(&worker->trainer, learning_rate, row->alpha, state,
+                                              &worker->work, &cell->local_growth);
   if (problem == not_converged) { /* a flagged cell */
     cell->local_growth = NAN;
     problem = NULL;
@@ -79,15 +78,16 @@ static const char *CheckLocal(CourantMap map, Worker *worker, const CourantMapRo
   return problem;
 }
 
-static const char *CheckGlobal(CourantMap map, Worker *worker, const CourantMapRow *row, const double *state, double learning_rate,
-                               CourantMapCell *cell)
-{
+static const char *CheckGlobal(CourantMap map, Worker *worker, const CourantMapRow *row, const double *state,
+                               double learning_rate, CourantMapCell *cell) {
   CourantOutcome outcome;
-  const char *problem = CourantGlobalOutcome(&worker->trainer, learning_rate, row->alpha, map->start, &worker->work, &outcome);
+  const char *problem =
+      CourantGlobalOutcome(&worker->trainer, learning_rate, row->alpha, map->start, &worker->work, &outcome);
   double square = 0;
 
   if (problem) return problem;
-  for (PetscInt i = 0; i < map->p; i++) square += (outcome.state[i] - state[i]) * (outcome.state[i] - state[i]);
+  for (PetscInt i = 0; i < map->p; i++)
+    square += (outcome.state[i] - state[i]) * (outcome.state[i] - state[i]);
   cell->global_regime = (uint8_t)outcome.kind;
   cell->amplitude = outcome.amplitude;
   cell->period = outcome.period;
@@ -96,32 +96,31 @@ static const char *CheckGlobal(CourantMap map, Worker *worker, const CourantMapR
   return NULL;
 }
 
-/* Which checks a cell takes. A stepper other than Euler is checked locally alone: the trainer is gradient descent. */
-static PetscBool TakesLocal(CourantMap map, PetscInt index)
-{
+/* Which checks a cell takes. A stepper other than Euler is checked locally alone: the trainer is gradient
+ * descent. */
+static PetscBool TakesLocal(CourantMap map, PetscInt index) {
   return map->settings.local && map->rows[index / map->nl].has_state ? PETSC_TRUE : PETSC_FALSE;
 }
 
-static PetscBool TakesGlobal(CourantMap map)
-{
+static PetscBool TakesGlobal(CourantMap map) {
   return map->settings.global && !map->by_ts ? PETSC_TRUE : PETSC_FALSE;
 }
 
 /* CourantMapCellIsDone - Is there nothing left to check in a cell? */
-PetscBool CourantMapCellIsDone(CourantMap map, PetscInt index)
-{
+PetscBool CourantMapCellIsDone(CourantMap map, PetscInt index) {
   const CourantMapCell *cell = &map->cells[index];
-  return (!TakesLocal(map, index) || cell->local_verdict != COURANT_UNSET) && (!TakesGlobal(map) || cell->global_regime != COURANT_UNSET)
+  return (!TakesLocal(map, index) || cell->local_verdict != COURANT_UNSET) &&
+                 (!TakesGlobal(map) || cell->global_regime != COURANT_UNSET)
              ? PETSC_TRUE
              : PETSC_FALSE;
 }
 
 /* Both checks of a cell; an interruption leaves it as it was. */
-static const char *CheckCell(CourantMap map, Worker *worker, PetscInt index)
-{
+static const char *CheckCell(CourantMap map, Worker *worker, PetscInt index) {
   const PetscInt w = index / map->nl;
   const CourantMapRow *row = &map->rows[w];
-  const double *state = map->states + (size_t)w * (size_t)map->p, learning_rate = map->learning_rate[index % map->nl];
+  const double *state = map->states + (size_t)w * (size_t)map->p,
+               learning_rate = map->learning_rate[index % map->nl];
   CourantMapCell cell = map->cells[index];
   const char *problem = NULL;
 
@@ -137,8 +136,7 @@ typedef struct {
   PetscInt *index;
 } Queue;
 
-static PetscErrorCode FillQueue(CourantMap map, Queue *queue)
-{
+static PetscErrorCode FillQueue(CourantMap map, Queue *queue) {
   PetscInt left = 0;
 
   PetscFunctionBeginUser;
@@ -146,15 +144,16 @@ static PetscErrorCode FillQueue(CourantMap map, Queue *queue)
   PetscCall(PetscMalloc1(map->nw * map->nl, &queue->index));
   map->cells_done = 0;
   for (PetscInt i = 0; i < map->nw * map->nl; i++) {
-    if (CourantMapCellIsDone(map, i)) map->cells_done++;
-    else if (left++ % map->size == map->rank) queue->index[queue->n++] = i;
+    if (CourantMapCellIsDone(map, i))
+      map->cells_done++;
+    else if (left++ % map->size == map->rank)
+      queue->index[queue->n++] = i;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Works on the queue with all threads until the round is over. Returns what went wrong. */
-static const char *WorkOnQueue(CourantMap map, Queue *queue, int nworkers, Worker workers[])
-{
+static const char *WorkOnQueue(CourantMap map, Queue *queue, int nworkers, Worker workers[]) {
   const double start = omp_get_wtime();
   const char *problem = NULL;
   PetscInt next = queue->next;
@@ -174,7 +173,8 @@ static const char *WorkOnQueue(CourantMap map, Queue *queue, int nworkers, Worke
         problem = wrong;
       }
       if (omp_get_thread_num() == 0 && map->progress && map->rank == 0)
-        map->progress((double)map->cells_done + (double)(mine + 1 - queue->next) * map->size, map->monitor_ctx);
+        map->progress((double)map->cells_done + (double)(mine + 1 - queue->next) * map->size,
+                      map->monitor_ctx);
       if (wrong || CourantInterrupted() || omp_get_wtime() - start > map->round_seconds) break;
     }
   }
@@ -184,8 +184,7 @@ static const char *WorkOnQueue(CourantMap map, Queue *queue, int nworkers, Worke
 }
 
 /* The cells that this rank has done since the last round go to rank 0, which tells the monitor. */
-static PetscErrorCode GatherCells(CourantMap map, Queue *queue, PetscInt *left)
-{
+static PetscErrorCode GatherCells(CourantMap map, Queue *queue, PetscInt *left) {
   typedef struct {
     PetscInt index;
     CourantMapCell cell;
@@ -226,11 +225,10 @@ static PetscErrorCode GatherCells(CourantMap map, Queue *queue, PetscInt *left)
 /*
   CourantMapCrossCheck - Runs the trainer in every cell that has not been checked; collective.
 
-  Each rank takes every size-th cell and its threads take them in turn; a cell's numbers do not depend on who computes it. Every few seconds rank 0
-  gathers what is done.
+  Each rank takes every size-th cell and its threads take them in turn; a cell's numbers do not depend on who
+  computes it. Every few seconds rank 0 gathers what is done.
 */
-PetscErrorCode CourantMapCrossCheck(CourantMap map)
-{
+PetscErrorCode CourantMapCrossCheck(CourantMap map) {
   const int nworkers = map->by_ts ? 1 : (int)map->problem->threads;
   const char *problem = NULL;
   PetscInt left = 1;
@@ -265,15 +263,14 @@ PetscErrorCode CourantMapCrossCheck(CourantMap map)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static int Ascending(const void *a, const void *b)
-{
+static int Ascending(const void *a, const void *b) {
   const double x = *(const double *)a, y = *(const double *)b;
   return (x > y) - (x < y);
 }
 
-/* CourantMapGetAgreement - Counts of the local check's verdicts, and how far measured growth is from predicted. */
-PetscErrorCode CourantMapGetAgreement(CourantMap map, CourantAgreement *a)
-{
+/* CourantMapGetAgreement - Counts of the local check's verdicts, and how far measured growth is from
+ * predicted. */
+PetscErrorCode CourantMapGetAgreement(CourantMap map, CourantAgreement *a) {
   double *errors;
 
   PetscFunctionBeginUser;

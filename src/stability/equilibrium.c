@@ -1,8 +1,9 @@
 /*
   Equilibria of gradient descent with weight decay: F(theta) = -grad L - alpha D theta = 0.
 
-  They are reached by descent of L + alpha/2 theta . D theta only, by TAO's trust-region Newton method with the exact Hessian, which follows negative
-  curvature; a bare Newton method would find saddles. From one alpha to the next they are continued along d theta / d alpha.
+  They are reached by descent of L + alpha/2 theta . D theta only, by TAO's trust-region Newton method with
+  the exact Hessian, which follows negative curvature; a bare Newton method would find saddles. From one alpha
+  to the next they are continued along d theta / d alpha.
 */
 #include "core/interrupt.h"
 #include "courant.h"
@@ -19,8 +20,7 @@ struct _CourantEquilibrium {
   PetscReal alpha;
 };
 
-static PetscErrorCode AddDecay(CourantEquilibrium eq, Vec theta, PetscReal *objective, Vec gradient)
-{
+static PetscErrorCode AddDecay(CourantEquilibrium eq, Vec theta, PetscReal *objective, Vec gradient) {
   PetscScalar square;
 
   PetscFunctionBeginUser;
@@ -33,8 +33,7 @@ static PetscErrorCode AddDecay(CourantEquilibrium eq, Vec theta, PetscReal *obje
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Objective(Tao tao, Vec theta, PetscReal *objective, void *ctx)
-{
+static PetscErrorCode Objective(Tao tao, Vec theta, PetscReal *objective, void *ctx) {
   CourantEquilibrium eq = (CourantEquilibrium)ctx;
 
   PetscFunctionBeginUser;
@@ -45,8 +44,8 @@ static PetscErrorCode Objective(Tao tao, Vec theta, PetscReal *objective, void *
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ObjectiveAndGradient(Tao tao, Vec theta, PetscReal *objective, Vec gradient, void *ctx)
-{
+static PetscErrorCode ObjectiveAndGradient(Tao tao, Vec theta, PetscReal *objective, Vec gradient,
+                                           void *ctx) {
   CourantEquilibrium eq = (CourantEquilibrium)ctx;
 
   PetscFunctionBeginUser;
@@ -57,8 +56,7 @@ static PetscErrorCode ObjectiveAndGradient(Tao tao, Vec theta, PetscReal *object
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Gradient(Tao tao, Vec theta, Vec gradient, void *ctx)
-{
+static PetscErrorCode Gradient(Tao tao, Vec theta, Vec gradient, void *ctx) {
   PetscReal objective;
 
   PetscFunctionBeginUser;
@@ -66,8 +64,7 @@ static PetscErrorCode Gradient(Tao tao, Vec theta, Vec gradient, void *ctx)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode SetHessian(Tao tao, Vec theta, Mat H, Mat P, void *ctx)
-{
+static PetscErrorCode SetHessian(Tao tao, Vec theta, Mat H, Mat P, void *ctx) {
   CourantEquilibrium eq = (CourantEquilibrium)ctx;
 
   PetscFunctionBeginUser;
@@ -78,8 +75,7 @@ static PetscErrorCode SetHessian(Tao tao, Vec theta, Mat H, Mat P, void *ctx)
 }
 
 /* CourantEquilibriumCreate - Finder of equilibria of a problem, which is borrowed. */
-PetscErrorCode CourantEquilibriumCreate(CourantProblem problem, CourantEquilibrium *equilibrium)
-{
+PetscErrorCode CourantEquilibriumCreate(CourantProblem problem, CourantEquilibrium *equilibrium) {
   CourantEquilibrium eq;
   MPI_Comm comm;
   KSP ksp;
@@ -121,15 +117,16 @@ PetscErrorCode CourantEquilibriumCreate(CourantProblem problem, CourantEquilibri
 }
 
 /*
-  CourantEquilibriumSetFromOptions - Options: those of TAO and, for the predictor, of KSP, with the prefix equilibrium_.
+  CourantEquilibriumSetFromOptions - Options: those of TAO and, for the predictor, of KSP, with the prefix
+  equilibrium_.
 */
-PetscErrorCode CourantEquilibriumSetFromOptions(CourantEquilibrium eq)
-{
+PetscErrorCode CourantEquilibriumSetFromOptions(CourantEquilibrium eq) {
   static const char *const constant = "-equilibrium_tao_ntr_init_type";
   PetscBool set;
 
   PetscFunctionBeginUser;
-  /* The default first radius comes from trial steps along the gradient, which may leave the basin the start is in. */
+  /* The default first radius comes from trial steps along the gradient, which may leave the basin the start
+   * is in. */
   PetscCall(PetscOptionsHasName(NULL, NULL, constant, &set));
   if (!set) PetscCall(PetscOptionsSetValue(NULL, constant, "constant"));
   PetscCall(TaoSetFromOptions(eq->tao));
@@ -140,11 +137,12 @@ PetscErrorCode CourantEquilibriumSetFromOptions(CourantEquilibrium eq)
 /*
   CourantEquilibriumDescend - Goes down from theta to an equilibrium at alpha; collective.
 
-  converged: |F| <= 1e-10 (|grad L| + alpha |D theta|), or with alpha = 0, where that yardstick vanishes with F, <= 1e-10 of the gradient at the
-  start. Whether the state is a minimum and not a valley that leads to infinity is for its spectrum to say.
+  converged: |F| <= 1e-10 (|grad L| + alpha |D theta|), or with alpha = 0, where that yardstick vanishes with
+  F, <= 1e-10 of the gradient at the start. Whether the state is a minimum and not a valley that leads to
+  infinity is for its spectrum to say.
 */
-PetscErrorCode CourantEquilibriumDescend(CourantEquilibrium eq, PetscReal alpha, Vec theta, PetscBool *converged)
-{
+PetscErrorCode CourantEquilibriumDescend(CourantEquilibrium eq, PetscReal alpha, Vec theta,
+                                         PetscBool *converged) {
   PetscReal loss, scale, decay, F, norm;
 
   PetscFunctionBeginUser;
@@ -169,9 +167,9 @@ PetscErrorCode CourantEquilibriumDescend(CourantEquilibrium eq, PetscReal alpha,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The branch's tangent d theta / d alpha at an equilibrium: (H + alpha D) d theta / d alpha = -D theta; 0 where that has no solution. */
-static PetscErrorCode Tangent(CourantEquilibrium eq, PetscReal alpha, Vec theta, Vec tangent)
-{
+/* The branch's tangent d theta / d alpha at an equilibrium: (H + alpha D) d theta / d alpha = -D theta; 0
+ * where that has no solution. */
+static PetscErrorCode Tangent(CourantEquilibrium eq, PetscReal alpha, Vec theta, Vec tangent) {
   KSPConvergedReason reason;
 
   PetscFunctionBeginUser;
@@ -186,12 +184,13 @@ static PetscErrorCode Tangent(CourantEquilibrium eq, PetscReal alpha, Vec theta,
 }
 
 /*
-  Are two equilibria on one smooth branch? Along one, the step is the mean of the tangents at its ends up to third order in its length:
-  defect = |step - (to - from) (t_from + t_to) / 2| / |step|. It counts as at least 1 where either tangent points more than 60 degrees away from the step: that is a
-  jump which the mean happens to fit, or a step around a bend.
+  Are two equilibria on one smooth branch? Along one, the step is the mean of the tangents at its ends up to
+  third order in its length: defect = |step - (to - from) (t_from + t_to) / 2| / |step|. It counts as at least
+  1 where either tangent points more than 60 degrees away from the step: that is a jump which the mean happens
+  to fit, or a step around a bend.
 */
-static PetscErrorCode BranchDefect(CourantEquilibrium eq, PetscReal from, PetscReal to, Vec theta, Vec next, PetscReal *defect)
-{
+static PetscErrorCode BranchDefect(CourantEquilibrium eq, PetscReal from, PetscReal to, Vec theta, Vec next,
+                                   PetscReal *defect) {
   const Vec tangents[2] = {eq->tangent, eq->next_tangent}, step = eq->decay;
   PetscReal length, norm, size;
   PetscScalar along;
@@ -204,7 +203,8 @@ static PetscErrorCode BranchDefect(CourantEquilibrium eq, PetscReal from, PetscR
   for (int i = 0; i < 2; i++) {
     PetscCall(VecDot(step, tangents[i], &along));
     PetscCall(VecNorm(tangents[i], NORM_2, &size));
-    if (PetscRealPart(along) * (to - from) < 0.5 * fabs(to - from) * length * size && length > 1e-6 * norm) turned = PETSC_TRUE;
+    if (PetscRealPart(along) * (to - from) < 0.5 * fabs(to - from) * length * size && length > 1e-6 * norm)
+      turned = PETSC_TRUE;
   }
   for (int i = 0; i < 2; i++) PetscCall(VecAXPY(step, -0.5 * (to - from), tangents[i]));
   PetscCall(VecNorm(step, NORM_2, defect));
@@ -214,14 +214,16 @@ static PetscErrorCode BranchDefect(CourantEquilibrium eq, PetscReal from, PetscR
 }
 
 /*
-  CourantEquilibriumContinue - From the equilibrium theta at alpha = from to the one at alpha = to; collective.
+  CourantEquilibriumContinue - From the equilibrium theta at alpha = from to the one at alpha = to;
+  collective.
 
-  theta is predicted along the tangent of its branch and corrected by descent. Where the result is not on the same branch by the tangents at both ends
-  (a defect over 1/3), the step is shortened; when eight intermediate alphas, or steps eight times shortened, do not lead on, the branch has ended (a
-  fold): theta descends to wherever that leads, and jumps goes up by one. Without convergence theta is left at the last equilibrium.
+  theta is predicted along the tangent of its branch and corrected by descent. Where the result is not on the
+  same branch by the tangents at both ends (a defect over 1/3), the step is shortened; when eight intermediate
+  alphas, or steps eight times shortened, do not lead on, the branch has ended (a fold): theta descends to
+  wherever that leads, and jumps goes up by one. Without convergence theta is left at the last equilibrium.
 */
-PetscErrorCode CourantEquilibriumContinue(CourantEquilibrium eq, PetscReal from, PetscReal to, Vec theta, PetscInt *jumps, PetscBool *converged)
-{
+PetscErrorCode CourantEquilibriumContinue(CourantEquilibrium eq, PetscReal from, PetscReal to, Vec theta,
+                                          PetscInt *jumps, PetscBool *converged) {
   PetscReal target = to, defect = 0;
   PetscInt inserted = 0, shortened = 0;
 
@@ -237,7 +239,8 @@ PetscErrorCode CourantEquilibriumContinue(CourantEquilibrium eq, PetscReal from,
     }
     const PetscBool continued = *converged && defect <= 1. / 3 ? PETSC_TRUE : PETSC_FALSE;
     if (!continued && inserted < INSERTED && shortened < INSERTED) {
-      const PetscReal factor = *converged ? 0.9 * PetscSqrtReal(1 / (3 * defect)) : 0.5; /* the defect is of second order */
+      const PetscReal factor =
+          *converged ? 0.9 * PetscSqrtReal(1 / (3 * defect)) : 0.5; /* the defect is of second order */
       target = from + (target - from) * PetscMax(0.1, PetscMin(0.7, factor));
       shortened++;
       continue;
@@ -259,8 +262,7 @@ PetscErrorCode CourantEquilibriumContinue(CourantEquilibrium eq, PetscReal from,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantEquilibriumDestroy(CourantEquilibrium *equilibrium)
-{
+PetscErrorCode CourantEquilibriumDestroy(CourantEquilibrium *equilibrium) {
   CourantEquilibrium eq = *equilibrium;
 
   PetscFunctionBeginUser;

@@ -1,10 +1,12 @@
 /*
-  The flip (period doubling) of gradient descent at eta_c = 2 / m_max: which way the orbit goes when the learning rate passes the edge.
+  The flip (period doubling) of gradient descent at eta_c = 2 / m_max: which way the orbit goes when the
+  learning rate passes the edge.
 
-  Kuznetsov's coefficient for maps (Elements of Applied Bifurcation Theory, section 5.4), for theta' = theta - eta (grad L + alpha D theta) with v the unit top
-  eigenvector of H + alpha D:
-      c = (eta_c / 2) D3 . (H + alpha D)^-1 D3 - (eta_c / 6) D4,    D3 = D^3 L[v,v,.],  D4 = D^4 L[v,v,v,v].
-  c > 0: a stable 2-cycle of half-distance sqrt((eta m_max - 2) / c) is born past the edge. c < 0: before it, an unstable one bounds the basin.
+  Kuznetsov's coefficient for maps (Elements of Applied Bifurcation Theory, section 5.4), for theta' = theta -
+  eta (grad L + alpha D theta) with v the unit top eigenvector of H + alpha D: c = (eta_c / 2) D3 . (H + alpha
+  D)^-1 D3 - (eta_c / 6) D4,    D3 = D^3 L[v,v,.],  D4 = D^4 L[v,v,v,v]. c > 0: a stable 2-cycle of
+  half-distance sqrt((eta m_max - 2) / c) is born past the edge. c < 0: before it, an unstable one bounds the
+  basin.
 */
 #include "core/compat.h"
 #include "courant.h"
@@ -18,8 +20,7 @@ struct _CourantFlip {
   Vec solution;
 };
 
-PetscErrorCode CourantFlipCreate(CourantProblem problem, CourantFlip *result)
-{
+PetscErrorCode CourantFlipCreate(CourantProblem problem, CourantFlip *result) {
   CourantFlip flip;
   MPI_Comm comm;
   PC pc;
@@ -44,28 +45,30 @@ PetscErrorCode CourantFlipCreate(CourantProblem problem, CourantFlip *result)
 }
 
 /* CourantFlipSetFromOptions - Options: those of KSP with the prefix flip_. */
-PetscErrorCode CourantFlipSetFromOptions(CourantFlip flip)
-{
+PetscErrorCode CourantFlipSetFromOptions(CourantFlip flip) {
   PetscFunctionBeginUser;
   PetscCall(KSPSetFromOptions(flip->ksp));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /*
-  CourantFlipCompute - The normal form's coefficient at the equilibrium theta, which the problem's state is at; collective.
+  CourantFlipCompute - The normal form's coefficient at the equilibrium theta, which the problem's state is
+  at; collective.
 
-  v: unit top eigenvector of H + alpha D; largest, smallest: its extreme eigenvalues, m. The coefficient is NaN where the normal form does not
-  hold: the top eigenvalue is not simple (multiple), the state is not a minimum or c is not told from 0 (degenerate), a solve failed (not_converged).
+  v: unit top eigenvector of H + alpha D; largest, smallest: its extreme eigenvalues, m. The coefficient is
+  NaN where the normal form does not hold: the top eigenvalue is not simple (multiple), the state is not a
+  minimum or c is not told from 0 (degenerate), a solve failed (not_converged).
 */
-PetscErrorCode CourantFlipCompute(CourantFlip flip, PetscReal alpha, Vec theta, Vec v, const CourantExtreme *largest,
-                                  const CourantExtreme *smallest, CourantFlipResult *result)
-{
+PetscErrorCode CourantFlipCompute(CourantFlip flip, PetscReal alpha, Vec theta, Vec v,
+                                  const CourantExtreme *largest, const CourantExtreme *smallest,
+                                  CourantFlipResult *result) {
   PetscScalar cubic, quartic;
   PetscReal norm, residual;
   KSPConvergedReason reason;
 
   PetscFunctionBeginUser;
-  *result = (CourantFlipResult){.coefficient = NAN, .error = NAN, .limit = 2 / largest->value, .status = COURANT_NOT_CONVERGED};
+  *result = (CourantFlipResult){
+      .coefficient = NAN, .error = NAN, .limit = 2 / largest->value, .status = COURANT_NOT_CONVERGED};
   if (largest->status || smallest->status) PetscFunctionReturn(PETSC_SUCCESS);
   result->status = COURANT_DEGENERATE;
   if (smallest->value <= smallest->residual) PetscFunctionReturn(PETSC_SUCCESS);
@@ -86,8 +89,10 @@ PetscErrorCode CourantFlipCompute(CourantFlip flip, PetscReal alpha, Vec theta, 
   result->status = COURANT_NOT_CONVERGED;
   if (reason < 0) PetscFunctionReturn(PETSC_SUCCESS);
 
-  const PetscReal first = 0.5 * result->limit * PetscRealPart(cubic), second = result->limit / 6 * PetscRealPart(quartic);
-  result->error = 0.5 * result->limit * norm * residual / smallest->value + 1e-12 * (fabs(first) + fabs(second));
+  const PetscReal first = 0.5 * result->limit * PetscRealPart(cubic),
+                  second = result->limit / 6 * PetscRealPart(quartic);
+  result->error =
+      0.5 * result->limit * norm * residual / smallest->value + 1e-12 * (fabs(first) + fabs(second));
   result->status = COURANT_DEGENERATE;
   if (fabs(first - second) <= 10 * result->error) PetscFunctionReturn(PETSC_SUCCESS);
   result->coefficient = first - second;
@@ -95,8 +100,7 @@ PetscErrorCode CourantFlipCompute(CourantFlip flip, PetscReal alpha, Vec theta, 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantFlipDestroy(CourantFlip *flip)
-{
+PetscErrorCode CourantFlipDestroy(CourantFlip *flip) {
   PetscFunctionBeginUser;
   if (!*flip) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(KSPDestroy(&(*flip)->ksp));

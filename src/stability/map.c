@@ -16,7 +16,8 @@ const CourantKey CourantMapAxisKeys[] = {
     {"from", COURANT_KEY_REAL, offsetof(Axis, from), "", .help = "first value"},
     {"to", COURANT_KEY_REAL, offsetof(Axis, to), "", .help = "last value"},
     {"points", COURANT_KEY_INT, offsetof(Axis, points), "", 1, 1 << 20, .help = "number of values"},
-    {"scale", COURANT_KEY_CHOICE, offsetof(Axis, scale), "linear", .choices = "linear|log", .help = "how they are spaced"},
+    {"scale", COURANT_KEY_CHOICE, offsetof(Axis, scale), "linear", .choices = "linear|log",
+     .help = "how they are spaced"},
     {"values", COURANT_KEY_REALS, offsetof(Axis, values), "", .help = "the values themselves, instead"},
     {0},
 };
@@ -26,9 +27,12 @@ typedef struct {
 } MapNodes;
 
 const CourantKey CourantMapSectionKeys[] = {
-    {"learning_rate", COURANT_KEY_NODE, offsetof(MapNodes, learning_rate), "", .help = "the axis of learning rates"},
-    {"weight_decay", COURANT_KEY_NODE, offsetof(MapNodes, weight_decay), "", .help = "the axis of weight decays"},
-    {"cross_check", COURANT_KEY_NODE, offsetof(MapNodes, cross_check), "", .help = "what the trainer is to check"},
+    {"learning_rate", COURANT_KEY_NODE, offsetof(MapNodes, learning_rate), "",
+     .help = "the axis of learning rates"},
+    {"weight_decay", COURANT_KEY_NODE, offsetof(MapNodes, weight_decay), "",
+     .help = "the axis of weight decays"},
+    {"cross_check", COURANT_KEY_NODE, offsetof(MapNodes, cross_check), "",
+     .help = "what the trainer is to check"},
     {0},
 };
 
@@ -40,18 +44,21 @@ const CourantKey CourantMapKeys[] = {
 };
 
 const CourantKey CourantMapCheckKeys[] = {
-    {"local", COURANT_KEY_BOOL, offsetof(CourantMapSettings, local), "true", .help = "compare growth with two neighbouring runs"},
-    {"global", COURANT_KEY_BOOL, offsetof(CourantMapSettings, global), "true", .help = "train from the deck's weights"},
-    {"steps", COURANT_KEY_INT, offsetof(CourantMapSettings, steps), "2000", 100, 1e8, .help = "the longest run"},
+    {"local", COURANT_KEY_BOOL, offsetof(CourantMapSettings, local), "true",
+     .help = "compare growth with two neighbouring runs"},
+    {"global", COURANT_KEY_BOOL, offsetof(CourantMapSettings, global), "true",
+     .help = "train from the deck's weights"},
+    {"steps", COURANT_KEY_INT, offsetof(CourantMapSettings, steps), "2000", 100, 1e8,
+     .help = "the longest run"},
     {0},
 };
 
 /*
-  An axis of a map, with the lowest value it may have. A deck without it gives the one value of the train section; option holds values that go
-  before the deck's, points a number of points that does (0: the deck's).
+  An axis of a map, with the lowest value it may have. A deck without it gives the one value of the train
+  section; option holds values that go before the deck's, points a number of points that does (0: the deck's).
 */
-static PetscErrorCode ReadAxis(CourantNode node, const char option[], double lowest, double single, PetscInt points, CourantReals *values)
-{
+static PetscErrorCode ReadAxis(CourantNode node, const char option[], double lowest, double single,
+                               PetscInt points, CourantReals *values) {
   Axis axis = {.from = NAN, .to = NAN};
   PetscReal given[1024];
   PetscInt n = PETSC_STATIC_ARRAY_LENGTH(given);
@@ -67,17 +74,22 @@ static PetscErrorCode ReadAxis(CourantNode node, const char option[], double low
     for (PetscInt i = 0; i < values->n; i++) {
       values->values[i] = set ? given[i] : single;
       if (!(values->values[i] >= lowest) || !isfinite(values->values[i]))
-        CourantInputError(node.deck ? CourantDeckComm(node.deck) : PETSC_COMM_WORLD, "%s %g: expected numbers %s 0", option, values->values[i], lowest > 0 ? "above" : "of at least");
+        CourantInputError(node.deck ? CourantDeckComm(node.deck) : PETSC_COMM_WORLD,
+                          "%s %g: expected numbers %s 0", option, values->values[i],
+                          lowest > 0 ? "above" : "of at least");
     }
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   if (points && axis.values.n) CourantNodeError(node, "-points: this axis is given by its values");
   if (points) axis.points = points;
   const PetscBool range = isfinite(axis.from) || isfinite(axis.to) || axis.points ? PETSC_TRUE : PETSC_FALSE;
-  if (axis.values.n && range) CourantNodeError(node, "expected either values: [..] or from, to and points, not both");
+  if (axis.values.n && range)
+    CourantNodeError(node, "expected either values: [..] or from, to and points, not both");
   if (!axis.values.n) {
-    if (!isfinite(axis.from) || !isfinite(axis.to) || !axis.points) CourantNodeError(node, "expected from, to and points, or values: [..]");
-    if (axis.scale && !(axis.from > 0 && axis.to > 0)) CourantNodeError(node, "scale: log needs from and to above 0");
+    if (!isfinite(axis.from) || !isfinite(axis.to) || !axis.points)
+      CourantNodeError(node, "expected from, to and points, or values: [..]");
+    if (axis.scale && !(axis.from > 0 && axis.to > 0))
+      CourantNodeError(node, "scale: log needs from and to above 0");
     axis.values.n = axis.points;
     PetscCall(PetscMalloc1(axis.points, &axis.values.values));
     for (PetscInt i = 0; i < axis.points; i++) {
@@ -90,13 +102,14 @@ static PetscErrorCode ReadAxis(CourantNode node, const char option[], double low
   }
   *values = axis.values;
   for (PetscInt i = 0; i < values->n; i++)
-    if (!(values->values[i] >= lowest)) CourantNodeError(node, "%g is out of range: expected numbers %s 0", values->values[i], lowest > 0 ? "above" : "of at least");
+    if (!(values->values[i] >= lowest))
+      CourantNodeError(node, "%g is out of range: expected numbers %s 0", values->values[i],
+                       lowest > 0 ? "above" : "of at least");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* -points 64x32, learning rates by weight decays; 0: not given. */
-static PetscErrorCode ReadPoints(CourantMap map, PetscInt points[2])
-{
+static PetscErrorCode ReadPoints(CourantMap map, PetscInt points[2]) {
   char text[64], rest;
   int nl, nw;
   PetscBool set;
@@ -112,8 +125,7 @@ static PetscErrorCode ReadPoints(CourantMap map, PetscInt points[2])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ReadSettings(CourantMap map)
-{
+static PetscErrorCode ReadSettings(CourantMap map) {
   const CourantNode node = map->problem->top.map;
   CourantMapSettings *s = &map->settings;
   PetscInt points[2];
@@ -125,9 +137,12 @@ static PetscErrorCode ReadSettings(CourantMap map)
   PetscCall(CourantNodeRead(node, 2, (CourantTable[]){{CourantMapSectionKeys, &nodes}, {CourantMapKeys, s}}));
   PetscCall(CourantNodeRead(nodes.cross_check, 1, (CourantTable[]){{CourantMapCheckKeys, s}}));
   PetscCall(ReadPoints(map, points));
-  PetscCall(ReadAxis(nodes.learning_rate, "-learning_rate", 1e-300, map->train.learning_rate, points[0], &s->learning_rates));
-  PetscCall(ReadAxis(nodes.weight_decay, "-weight_decay", 0, map->train.weight_decay, points[1], &s->weight_decays));
-  if (s->linearise == COURANT_LINEARISE_FILE && !s->file[0]) CourantNodeError(node, "linearise: file needs the key 'file' beside it");
+  PetscCall(ReadAxis(nodes.learning_rate, "-learning_rate", 1e-300, map->train.learning_rate, points[0],
+                     &s->learning_rates));
+  PetscCall(ReadAxis(nodes.weight_decay, "-weight_decay", 0, map->train.weight_decay, points[1],
+                     &s->weight_decays));
+  if (s->linearise == COURANT_LINEARISE_FILE && !s->file[0])
+    CourantNodeError(node, "linearise: file needs the key 'file' beside it");
   map->nl = s->learning_rates.n;
   map->nw = s->weight_decays.n;
   map->learning_rate = s->learning_rates.values;
@@ -142,8 +157,7 @@ static PetscErrorCode ReadSettings(CourantMap map)
 
   Collective on comm, whose ranks share the cells of the cross-check; the deck is borrowed.
 */
-PetscErrorCode CourantMapCreate(MPI_Comm comm, CourantDeck deck, CourantMap *result)
-{
+PetscErrorCode CourantMapCreate(MPI_Comm comm, CourantDeck deck, CourantMap *result) {
   CourantMap map;
 
   PetscFunctionBeginUser;
@@ -159,16 +173,15 @@ PetscErrorCode CourantMapCreate(MPI_Comm comm, CourantDeck deck, CourantMap *res
 }
 
 /* CourantMapGetProblem - The problem the map is of; borrowed. */
-PetscErrorCode CourantMapGetProblem(CourantMap map, CourantProblem *problem)
-{
+PetscErrorCode CourantMapGetProblem(CourantMap map, CourantProblem *problem) {
   PetscFunctionBeginUser;
   *problem = map->problem;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* CourantMapSetMonitor - Who hears of each row and round of cells, on rank 0, and of cells at work. */
-PetscErrorCode CourantMapSetMonitor(CourantMap map, CourantMapMonitor monitor, CourantMapProgress progress, void *ctx)
-{
+PetscErrorCode CourantMapSetMonitor(CourantMap map, CourantMapMonitor monitor, CourantMapProgress progress,
+                                    void *ctx) {
   PetscFunctionBeginUser;
   map->monitor = monitor;
   map->progress = progress;
@@ -177,11 +190,11 @@ PetscErrorCode CourantMapSetMonitor(CourantMap map, CourantMapMonitor monitor, C
 }
 
 /*
-  CourantMapSetFromOptions - Reads the deck's map and train sections, and options: -learning_rate a,b,.. and -weight_decay a,b,.. (values of an axis), -points NxM,
-  and those of CourantProblemSetFromOptions(). Solvers read theirs in CourantMapSetUp().
+  CourantMapSetFromOptions - Reads the deck's map and train sections, and options: -learning_rate a,b,.. and
+  -weight_decay a,b,.. (values of an axis), -points NxM, and those of CourantProblemSetFromOptions(). Solvers
+  read theirs in CourantMapSetUp().
 */
-PetscErrorCode CourantMapSetFromOptions(CourantMap map)
-{
+PetscErrorCode CourantMapSetFromOptions(CourantMap map) {
   PetscFunctionBeginUser;
   PetscCall(ReadSettings(map));
   map->rule = CourantRule(map->train.rule);
@@ -189,16 +202,17 @@ PetscErrorCode CourantMapSetFromOptions(CourantMap map)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The state that every row is linearised at, where it does not move with alpha; the chain's start where it does. */
-static PetscErrorCode SetUpState(CourantMap map)
-{
+/* The state that every row is linearised at, where it does not move with alpha; the chain's start where it
+ * does. */
+static PetscErrorCode SetUpState(CourantMap map) {
   PetscScalar *theta;
 
   PetscFunctionBeginUser;
   PetscCall(CourantProblemGetInitialState(map->problem, map->theta));
   PetscCall(VecGetArray(map->theta, &theta));
   PetscCall(PetscArraycpy(map->start, theta, map->p));
-  if (map->settings.linearise == COURANT_LINEARISE_ZERO || map->settings.linearise == COURANT_LINEARISE_ZERO_FROZEN)
+  if (map->settings.linearise == COURANT_LINEARISE_ZERO ||
+      map->settings.linearise == COURANT_LINEARISE_ZERO_FROZEN)
     PetscCall(PetscArrayzero(theta, map->p));
   if (map->settings.linearise == COURANT_LINEARISE_FILE)
     PetscCall(CourantWeightsLoad(map->problem->net, map->settings.node, map->settings.file, theta));
@@ -218,8 +232,7 @@ static PetscErrorCode SetUpState(CourantMap map)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode DestroySolvers(CourantMap map)
-{
+static PetscErrorCode DestroySolvers(CourantMap map) {
   PetscFunctionBeginUser;
   PetscCall(CourantFlipDestroy(&map->flip));
   PetscCall(CourantEquilibriumDestroy(&map->equilibrium));
@@ -230,8 +243,7 @@ static PetscErrorCode DestroySolvers(CourantMap map)
 }
 
 /* The growth of the map is the probe's, its check the flow's: they have to be one stepper. */
-static PetscErrorCode CheckSteppers(CourantMap map)
-{
+static PetscErrorCode CheckSteppers(CourantMap map) {
   const char *type, *flow_type;
   TS ts;
 
@@ -239,17 +251,19 @@ static PetscErrorCode CheckSteppers(CourantMap map)
   PetscCall(CourantStepperGetType(map->stepper, &type, NULL));
   PetscCall(CourantFlowGetTS(map->flow[0], &ts));
   PetscCall(TSGetType(ts, &flow_type));
-  if (strcmp(type, flow_type)) CourantInputError(map->comm, "-probe_ts_type %s and -flow_ts_type %s differ; -ts_type sets both", type, flow_type);
+  if (strcmp(type, flow_type))
+    CourantInputError(map->comm, "-probe_ts_type %s and -flow_ts_type %s differ; -ts_type sets both", type,
+                      flow_type);
   map->by_ts = strcmp(type, TSEULER) ? PETSC_TRUE : PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /*
-  CourantMapCreateSolvers - Makes every solver anew and lets it read its options: prefixes probe_ and flow_ (TS), hessian_max_ and hessian_min_ (EPS),
-  equilibrium_ (TAO, KSP), flip_ (KSP). Called by CourantMapSetUp(), before any long computation.
+  CourantMapCreateSolvers - Makes every solver anew and lets it read its options: prefixes probe_ and flow_
+  (TS), hessian_max_ and hessian_min_ (EPS), equilibrium_ (TAO, KSP), flip_ (KSP). Called by
+  CourantMapSetUp(), before any long computation.
 */
-PetscErrorCode CourantMapCreateSolvers(CourantMap map)
-{
+PetscErrorCode CourantMapCreateSolvers(CourantMap map) {
   PetscFunctionBeginUser;
   PetscCall(DestroySolvers(map));
   PetscCall(CourantStepperCreate(PETSC_COMM_SELF, "probe_", &map->stepper));
@@ -269,18 +283,34 @@ PetscErrorCode CourantMapCreateSolvers(CourantMap map)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static CourantMapRow EmptyRow(double alpha)
-{
-  return (CourantMapRow){.alpha = alpha, .m_max = NAN, .m_min = NAN, .lambda_max = NAN, .lambda_min = NAN, .residual_max = NAN,
-                         .residual_min = NAN, .gradient_norm = NAN, .parameter_norm = NAN, .limit = NAN, .limit_von_neumann = NAN,
-                         .limit_far_field = NAN, .flip_coefficient = NAN, .basin_radius = NAN, .norm = NAN, .low = NAN,
-                         .high = NAN, .multiplicity = -1, .neutral_modes = -1, .branch = COURANT_UNSET, .status = COURANT_UNSET,
+static CourantMapRow EmptyRow(double alpha) {
+  return (CourantMapRow){.alpha = alpha,
+                         .m_max = NAN,
+                         .m_min = NAN,
+                         .lambda_max = NAN,
+                         .lambda_min = NAN,
+                         .residual_max = NAN,
+                         .residual_min = NAN,
+                         .gradient_norm = NAN,
+                         .parameter_norm = NAN,
+                         .limit = NAN,
+                         .limit_von_neumann = NAN,
+                         .limit_far_field = NAN,
+                         .flip_coefficient = NAN,
+                         .basin_radius = NAN,
+                         .norm = NAN,
+                         .low = NAN,
+                         .high = NAN,
+                         .multiplicity = -1,
+                         .neutral_modes = -1,
+                         .branch = COURANT_UNSET,
+                         .status = COURANT_UNSET,
                          .flip_status = COURANT_UNSET};
 }
 
-/* CourantMapSetUp - Reads data and weights, makes the solvers, and leaves every row and cell "not computed". Collective. */
-PetscErrorCode CourantMapSetUp(CourantMap map)
-{
+/* CourantMapSetUp - Reads data and weights, makes the solvers, and leaves every row and cell "not computed".
+ * Collective. */
+PetscErrorCode CourantMapSetUp(CourantMap map) {
   const PetscScalar *mask;
   Vec D;
 
@@ -289,12 +319,20 @@ PetscErrorCode CourantMapSetUp(CourantMap map)
   PetscCall(CourantProblemSetUp(map->problem));
   PetscCall(CourantProblemGetSize(map->problem, &map->p));
   PetscCall(CourantProblemCreateVec(map->problem, &map->theta));
-  PetscCall(PetscMalloc5(map->nw, &map->rows, map->nw * map->nl, &map->cells, (size_t)map->nw * (size_t)map->p, &map->states, map->p, &map->start,
-                         map->p, &map->mask));
+  PetscCall(PetscMalloc5(map->nw, &map->rows, map->nw * map->nl, &map->cells,
+                         (size_t)map->nw * (size_t)map->p, &map->states, map->p, &map->start, map->p,
+                         &map->mask));
   for (PetscInt w = 0; w < map->nw; w++) map->rows[w] = EmptyRow(map->weight_decay[w]);
   for (PetscInt i = 0; i < map->nw * map->nl; i++)
-    map->cells[i] = (CourantMapCell){.growth = NAN, .local_growth = NAN, .amplitude = NAN, .final_loss = NAN, .distance = NAN, .period = -1,
-                                     .regime = COURANT_UNSET, .local_verdict = COURANT_UNSET, .global_regime = COURANT_UNSET};
+    map->cells[i] = (CourantMapCell){.growth = NAN,
+                                     .local_growth = NAN,
+                                     .amplitude = NAN,
+                                     .final_loss = NAN,
+                                     .distance = NAN,
+                                     .period = -1,
+                                     .regime = COURANT_UNSET,
+                                     .local_verdict = COURANT_UNSET,
+                                     .global_regime = COURANT_UNSET};
   for (size_t i = 0; i < (size_t)map->nw * (size_t)map->p; i++) map->states[i] = NAN;
   PetscCall(CourantProblemGetDecayMask(map->problem, &D));
   PetscCall(VecGetArrayRead(D, &mask));
@@ -309,8 +347,7 @@ PetscErrorCode CourantMapSetUp(CourantMap map)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantMapDestroy(CourantMap *result)
-{
+PetscErrorCode CourantMapDestroy(CourantMap *result) {
   CourantMap map = *result;
 
   PetscFunctionBeginUser;
@@ -327,19 +364,20 @@ PetscErrorCode CourantMapDestroy(CourantMap *result)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantMapRestore - Rows, cells and states hold what an interrupted run has done: fills what follows from them. */
-PetscErrorCode CourantMapRestore(CourantMap map)
-{
+/* CourantMapRestore - Rows, cells and states hold what an interrupted run has done: fills what follows from
+ * them. */
+PetscErrorCode CourantMapRestore(CourantMap map) {
   PetscFunctionBeginUser;
-  for (PetscInt w = 0; w < map->nw; w++) map->rows[w].has_state = isfinite(map->states[(size_t)w * (size_t)map->p]) ? 1 : 0;
+  for (PetscInt w = 0; w < map->nw; w++)
+    map->rows[w].has_state = isfinite(map->states[(size_t)w * (size_t)map->p]) ? 1 : 0;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* ---- rows ---- */
 
-/* The next row of the chain: the largest weight decay that is not done; -1 when all are. previous: the one done last, -1 at the start. */
-static PetscInt NextRow(CourantMap map, PetscInt *previous)
-{
+/* The next row of the chain: the largest weight decay that is not done; -1 when all are. previous: the one
+ * done last, -1 at the start. */
+static PetscInt NextRow(CourantMap map, PetscInt *previous) {
   PetscInt next = -1;
 
   *previous = -1;
@@ -347,14 +385,14 @@ static PetscInt NextRow(CourantMap map, PetscInt *previous)
     const CourantMapRow *row = &map->rows[w];
     if (row->status == COURANT_UNSET) {
       if (next < 0 || row->alpha > map->rows[next].alpha) next = w;
-    } else if (row->has_state && (*previous < 0 || row->alpha < map->rows[*previous].alpha)) *previous = w;
+    } else if (row->has_state && (*previous < 0 || row->alpha < map->rows[*previous].alpha))
+      *previous = w;
   }
   return next;
 }
 
 /* theta*(alpha) of a row, from that of the row before it. */
-static PetscErrorCode FindState(CourantMap map, PetscInt w, PetscInt previous, PetscBool *found)
-{
+static PetscErrorCode FindState(CourantMap map, PetscInt w, PetscInt previous, PetscBool *found) {
   CourantMapRow *row = &map->rows[w];
   PetscInt jumps = 0;
   PetscScalar *theta;
@@ -363,19 +401,23 @@ static PetscErrorCode FindState(CourantMap map, PetscInt w, PetscInt previous, P
   *found = PETSC_TRUE;
   if (!map->at_rest) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(VecGetArrayWrite(map->theta, &theta));
-  PetscCall(PetscArraycpy(theta, previous < 0 ? map->start : map->states + (size_t)previous * (size_t)map->p, map->p));
+  PetscCall(PetscArraycpy(theta, previous < 0 ? map->start : map->states + (size_t)previous * (size_t)map->p,
+                          map->p));
   PetscCall(VecRestoreArrayWrite(map->theta, &theta));
   PetscCall(PetscLogStagePush(CourantLogging.equilibrium));
-  if (previous < 0) PetscCall(CourantEquilibriumDescend(map->equilibrium, row->alpha, map->theta, found));
-  else PetscCall(CourantEquilibriumContinue(map->equilibrium, map->rows[previous].alpha, row->alpha, map->theta, &jumps, found));
+  if (previous < 0)
+    PetscCall(CourantEquilibriumDescend(map->equilibrium, row->alpha, map->theta, found));
+  else
+    PetscCall(CourantEquilibriumContinue(map->equilibrium, map->rows[previous].alpha, row->alpha, map->theta,
+                                         &jumps, found));
   PetscCall(PetscLogStagePop());
   row->branch = (uint8_t)((previous < 0 ? 0 : map->rows[previous].branch) + jumps);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Extreme eigenvalues m, their residuals and multiplicities, and the modes that are neutral. */
-static PetscErrorCode FillSpectrum(CourantMap map, CourantMapRow *row, CourantExtreme *largest, CourantExtreme *smallest)
-{
+static PetscErrorCode FillSpectrum(CourantMap map, CourantMapRow *row, CourantExtreme *largest,
+                                   CourantExtreme *smallest) {
   const PetscBool shift = map->problem->decays_all; /* then H + alpha D has the eigenvalues lambda + alpha */
   const PetscReal alpha = shift ? row->alpha : 0, *all;
   PetscInt n;
@@ -408,7 +450,8 @@ static PetscErrorCode FillSpectrum(CourantMap map, CourantMapRow *row, CourantEx
   if (n) row->low = row->high = NAN;
   for (PetscInt i = 0; i < n; i++) {
     const PetscReal m = all[i] + alpha;
-    if (fabs(m) <= neutral) row->neutral_modes++;
+    if (fabs(m) <= neutral)
+      row->neutral_modes++;
     else {
       row->low = fmin(row->low, m);
       row->high = fmax(row->high, m);
@@ -417,17 +460,19 @@ static PetscErrorCode FillSpectrum(CourantMap map, CourantMapRow *row, CourantEx
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Is theta* an equilibrium, or a state on the way down a valley that never ends? The Newton correction it still lacks tells. */
-static PetscBool IsEquilibrium(const CourantMapRow *row)
-{
+/* Is theta* an equilibrium, or a state on the way down a valley that never ends? The Newton correction it
+ * still lacks tells. */
+static PetscBool IsEquilibrium(const CourantMapRow *row) {
   const double scale = (row->norm + row->alpha) * row->parameter_norm;
   const PetscBool minimum = row->m_min >= -1e-8 * row->norm ? PETSC_TRUE : PETSC_FALSE;
-  return minimum && (row->gradient_norm <= 1e-8 * scale || row->gradient_norm <= 1e-6 * row->m_min * row->parameter_norm) ? PETSC_TRUE : PETSC_FALSE;
+  return minimum && (row->gradient_norm <= 1e-8 * scale ||
+                     row->gradient_norm <= 1e-6 * row->m_min * row->parameter_norm)
+             ? PETSC_TRUE
+             : PETSC_FALSE;
 }
 
 /* Learning-rate limits of a row. */
-static PetscErrorCode FillLimits(CourantMap map, CourantMapRow *row)
-{
+static PetscErrorCode FillLimits(CourantMap map, CourantMapRow *row) {
   PetscReal reach = map->rule->limit;
 
   PetscFunctionBeginUser;
@@ -436,14 +481,16 @@ static PetscErrorCode FillLimits(CourantMap map, CourantMapRow *row)
   if (row->low > 0 && row->high > 0) row->limit = reach / row->high;
   if (map->at_rest || !map->bound_known) PetscCall(CourantSymbolBound(map->problem, map->theta, &map->bound));
   map->bound_known = PETSC_TRUE;
-  if (isfinite(map->bound) && map->problem->decays_all && row->alpha + map->bound > 0) row->limit_von_neumann = reach / (row->alpha + map->bound);
+  if (isfinite(map->bound) && map->problem->decays_all && row->alpha + map->bound > 0)
+    row->limit_von_neumann = reach / (row->alpha + map->bound);
   if (map->bounded && row->alpha > 0) row->limit_far_field = reach / row->alpha;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Flip coefficient, and the radius of the basin just before the edge. Of gradient descent alone: the normal form is Euler's. */
-static PetscErrorCode FillFlip(CourantMap map, CourantMapRow *row, const CourantExtreme *largest, const CourantExtreme *smallest)
-{
+/* Flip coefficient, and the radius of the basin just before the edge. Of gradient descent alone: the normal
+ * form is Euler's. */
+static PetscErrorCode FillFlip(CourantMap map, CourantMapRow *row, const CourantExtreme *largest,
+                               const CourantExtreme *smallest) {
   CourantFlipResult flip;
   Vec v;
 
@@ -459,11 +506,14 @@ static PetscErrorCode FillFlip(CourantMap map, CourantMapRow *row, const Courant
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-enum { INNER = 62 }; /* points between the extremes where a stepper is probed when there are too many eigenvalues */
+enum {
+  INNER = 62
+}; /* points between the extremes where a stepper is probed when there are too many eigenvalues */
 
-/* The eigenvalues m that a stepper is probed at: the distinct ones, or the extremes and a grid between them. */
-static PetscErrorCode ProbePoints(CourantMap map, const CourantMapRow *row, PetscInt *n, PetscReal m[INNER + 2])
-{
+/* The eigenvalues m that a stepper is probed at: the distinct ones, or the extremes and a grid between them.
+ */
+static PetscErrorCode ProbePoints(CourantMap map, const CourantMapRow *row, PetscInt *n,
+                                  PetscReal m[INNER + 2]) {
   const PetscReal alpha = map->problem->decays_all ? row->alpha : 0, *all;
   PetscInt total;
 
@@ -486,8 +536,8 @@ static PetscErrorCode ProbePoints(CourantMap map, const CourantMapRow *row, Pets
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode GrowthByStepper(CourantMap map, const CourantMapRow *row, double growth[], double far_field[])
-{
+static PetscErrorCode GrowthByStepper(CourantMap map, const CourantMapRow *row, double growth[],
+                                      double far_field[]) {
   PetscReal m[INNER + 2], *z, *factor;
   PetscInt n;
 
@@ -509,8 +559,7 @@ static PetscErrorCode GrowthByStepper(CourantMap map, const CourantMapRow *row, 
 }
 
 /* For gradient descent the whole row follows from its two extreme eigenvalues. */
-static PetscErrorCode FillCells(CourantMap map, PetscInt w)
-{
+static PetscErrorCode FillCells(CourantMap map, PetscInt w) {
   const CourantMapRow *row = &map->rows[w];
   const PetscBool linear = map->affine ? PETSC_TRUE : PETSC_FALSE;
   double *growth, *far_field;
@@ -518,7 +567,8 @@ static PetscErrorCode FillCells(CourantMap map, PetscInt w)
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc2(map->nl, &growth, map->nl, &far_field));
   for (PetscInt l = 0; l < map->nl; l++) {
-    growth[l] = fmax(map->rule->Growth(map->learning_rate[l], row->high), map->rule->Growth(map->learning_rate[l], row->low));
+    growth[l] = fmax(map->rule->Growth(map->learning_rate[l], row->high),
+                     map->rule->Growth(map->learning_rate[l], row->low));
     far_field[l] = map->rule->Growth(map->learning_rate[l], row->alpha);
   }
   if (map->by_ts) PetscCall(GrowthByStepper(map, row, growth, far_field));
@@ -527,15 +577,15 @@ static PetscErrorCode FillCells(CourantMap map, PetscInt w)
     const double rounding = 1e-13 * (1 + map->learning_rate[l] * fabs(row->high));
     const double slack = map->learning_rate[l] * fmax(row->residual_max, row->residual_min) + rounding;
     cell->growth = growth[l];
-    cell->regime = (uint8_t)CourantRegimePredict(row, growth[l], slack, map->learning_rate[l], map->bounded, linear, far_field[l]);
+    cell->regime = (uint8_t)CourantRegimePredict(row, growth[l], slack, map->learning_rate[l], map->bounded,
+                                                 linear, far_field[l]);
   }
   PetscCall(PetscFree2(growth, far_field));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* State, spectrum, limits and predictions of one weight decay, on this rank alone. */
-static PetscErrorCode SolveRow(CourantMap map, PetscInt w)
-{
+static PetscErrorCode SolveRow(CourantMap map, PetscInt w) {
   CourantMapRow *row = &map->rows[w];
   CourantExtreme largest, smallest;
   const PetscScalar *theta;
@@ -573,8 +623,7 @@ static PetscErrorCode SolveRow(CourantMap map, PetscInt w)
 }
 
 /* All rows that are not done yet, one after another: each state is continued from the one before. */
-static PetscErrorCode SolveRows(CourantMap map)
-{
+static PetscErrorCode SolveRows(CourantMap map) {
   PetscInt previous;
 
   PetscFunctionBeginUser;
@@ -589,18 +638,20 @@ static PetscErrorCode SolveRows(CourantMap map)
 /*
   CourantMapSolve - Every row, then every cell's cross-check; collective.
 
-  Rows and cells that are done already (a resumed map) are left as they are. Rank 0 computes the rows, all ranks the checks. After an interruption what
-  is done stays done, on rank 0, and the error is PETSC_ERR_SIG.
+  Rows and cells that are done already (a resumed map) are left as they are. Rank 0 computes the rows, all
+  ranks the checks. After an interruption what is done stays done, on rank 0, and the error is PETSC_ERR_SIG.
 */
-PetscErrorCode CourantMapSolve(CourantMap map)
-{
+PetscErrorCode CourantMapSolve(CourantMap map) {
   PetscFunctionBeginUser;
   PetscCall(CourantMapSetUp(map));
   CourantCallOnRankZero(map->comm, map->rank, SolveRows(map));
-  PetscCallMPI(MPI_Bcast(map->rows, (PetscMPIInt)((size_t)map->nw * sizeof *map->rows), MPI_BYTE, 0, map->comm));
-  PetscCallMPI(MPI_Bcast(map->cells, (PetscMPIInt)((size_t)(map->nw * map->nl) * sizeof *map->cells), MPI_BYTE, 0, map->comm));
+  PetscCallMPI(
+      MPI_Bcast(map->rows, (PetscMPIInt)((size_t)map->nw * sizeof *map->rows), MPI_BYTE, 0, map->comm));
+  PetscCallMPI(MPI_Bcast(map->cells, (PetscMPIInt)((size_t)(map->nw * map->nl) * sizeof *map->cells),
+                         MPI_BYTE, 0, map->comm));
   for (PetscInt w = 0; map->size > 1 && w < map->nw; w++)
-    PetscCallMPI(MPI_Bcast(map->states + (size_t)w * (size_t)map->p, (PetscMPIInt)map->p, MPI_DOUBLE, 0, map->comm));
+    PetscCallMPI(
+        MPI_Bcast(map->states + (size_t)w * (size_t)map->p, (PetscMPIInt)map->p, MPI_DOUBLE, 0, map->comm));
   PetscCall(PetscLogStagePush(CourantLogging.cross_check));
   PetscCall(CourantMapCrossCheck(map));
   PetscCall(PetscLogStagePop());

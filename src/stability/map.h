@@ -28,11 +28,11 @@ typedef struct {
   double gradient_norm, parameter_norm; /* |F(theta*)|, |theta*| */
   double limit, limit_von_neumann, limit_far_field;
   double flip_coefficient, basin_radius;
-  double norm;                          /* of the operator */
-  double low, high;                     /* the extreme m that are not neutral */
+  double norm;      /* of the operator */
+  double low, high; /* the extreme m that are not neutral */
   int multiplicity, neutral_modes;
   uint8_t branch, status, flip_status;
-  uint8_t has_state;                    /* theta* is there for the checks */
+  uint8_t has_state; /* theta* is there for the checks */
 } CourantMapRow;
 
 /* What one cell gives. */
@@ -52,7 +52,8 @@ typedef struct {
   PetscInt steps;
 } CourantMapSettings;
 
-/* Called on rank 0 after each row and each round of cells, and, without anything of PETSC, while cells are at work. */
+/* Called on rank 0 after each row and each round of cells, and, without anything of PETSC, while cells are at
+ * work. */
 typedef PetscErrorCode (*CourantMapMonitor)(CourantMap, void *ctx);
 typedef void (*CourantMapProgress)(double cells_done, void *ctx);
 
@@ -65,16 +66,16 @@ struct _CourantMap {
   CourantMapSettings settings;
   PetscInt nl, nw, p;
   PetscReal *learning_rate, *weight_decay; /* [nl], [nw] */
-  CourantMapRow *rows;    /* [nw] */
-  CourantMapCell *cells;  /* [nw,nl] */
-  double *states;         /* [nw,p]: theta* of each row */
-  double *start;          /* [p]: the deck's weights */
-  double *mask;           /* [p]: D */
-  double *affine;         /* [p+1]: grad L(0), L(0), for zero_frozen */
+  CourantMapRow *rows;                     /* [nw] */
+  CourantMapCell *cells;                   /* [nw,nl] */
+  double *states;                          /* [nw,p]: theta* of each row */
+  double *start;                           /* [p]: the deck's weights */
+  double *mask;                            /* [p]: D */
+  double *affine;                          /* [p+1]: grad L(0), L(0), for zero_frozen */
   const CourantRuleOps *rule;
-  PetscBool by_ts;        /* growth from a time stepper other than Euler */
-  PetscBool at_rest;      /* states are equilibria: two runs can be compared */
-  PetscBool bounded;      /* |grad L| is bounded */
+  PetscBool by_ts;   /* growth from a time stepper other than Euler */
+  PetscBool at_rest; /* states are equilibria: two runs can be compared */
+  PetscBool bounded; /* |grad L| is bounded */
   CourantStepper stepper;
   CourantFlow flow[2];
   CourantSpectrum spectrum;
@@ -85,23 +86,24 @@ struct _CourantMap {
   PetscBool spectrum_known; /* at a state that does not move with alpha */
   PetscBool bound_known;    /* the same for the symbol's bound */
   PetscReal bound;          /* of lambda_max by the symbol, NaN where there is none */
-  double missed;            /* the largest probability of any row that an eigenvalue beyond m_max was missed */
+  double missed; /* the largest probability of any row that an eigenvalue beyond m_max was missed */
   PetscInt cells_done;
-  double round_seconds;     /* between two gatherings of what the ranks have checked */
+  double round_seconds; /* between two gatherings of what the ranks have checked */
   CourantMapMonitor monitor;
   CourantMapProgress progress;
   void *monitor_ctx;
 };
 
-extern const CourantKey CourantMapKeys[], CourantMapSectionKeys[], CourantMapAxisKeys[], CourantMapCheckKeys[];
+extern const CourantKey CourantMapKeys[], CourantMapSectionKeys[], CourantMapAxisKeys[],
+    CourantMapCheckKeys[];
 
 PetscErrorCode CourantMapSetMonitor(CourantMap, CourantMapMonitor, CourantMapProgress, void *ctx);
 PetscErrorCode CourantMapCreateSolvers(CourantMap);
 PetscErrorCode CourantMapRestore(CourantMap);
 PetscBool CourantMapCellIsDone(CourantMap, PetscInt cell);
 PetscErrorCode CourantMapCrossCheck(CourantMap);
-CourantRegime CourantRegimePredict(const CourantMapRow *, double growth, double slack, double learning_rate, PetscBool bounded,
-                                   PetscBool linear, double far_field);
+CourantRegime CourantRegimePredict(const CourantMapRow *, double growth, double slack, double learning_rate,
+                                   PetscBool bounded, PetscBool linear, double far_field);
 
 /* Agreement of the local check with the prediction. */
 typedef struct {

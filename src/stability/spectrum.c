@@ -1,9 +1,10 @@
 /*
   Both ends of the spectrum of a symmetric operator, with what is known about their error.
 
-  SLEPc finds each end; its residual is evaluated afresh. A residual says that some eigenvalue is near, not that none lies beyond: that
-  is supported by the random start of the Krylov space and by a second solve, from another start and deflated against what was found.
-  Operators of up to 2048 unknowns are also assembled and given to LAPACK, which has to agree.
+  SLEPc finds each end; its residual is evaluated afresh. A residual says that some eigenvalue is near, not
+  that none lies beyond: that is supported by the random start of the Krylov space and by a second solve, from
+  another start and deflated against what was found. Operators of up to 2048 unknowns are also assembled and
+  given to LAPACK, which has to agree.
 */
 #include "core/random.h"
 #include "courant.h"
@@ -27,17 +28,17 @@ typedef struct {
 struct _CourantSpectrum {
   MPI_Comm comm;
   Mat A;
-  End ends[2];      /* largest, smallest */
+  End ends[2]; /* largest, smallest */
   EPS norm_eps;
-  PetscReal norm;   /* estimate of the largest |eigenvalue| */
-  PetscInt n_all;   /* eigenvalues from LAPACK, ascending; 0: not computed */
+  PetscReal norm; /* estimate of the largest |eigenvalue| */
+  PetscInt n_all; /* eigenvalues from LAPACK, ascending; 0: not computed */
   PetscReal *all;
   Vec r;
 };
 
 /* Residuals are measured against the norm of the operator: a test relative to the eigenvalue fails near 0. */
-static PetscErrorCode AbsoluteTest(EPS eps, PetscScalar re, PetscScalar im, PetscReal residual, PetscReal *error, void *ctx)
-{
+static PetscErrorCode AbsoluteTest(EPS eps, PetscScalar re, PetscScalar im, PetscReal residual,
+                                   PetscReal *error, void *ctx) {
   CourantSpectrum spectrum = (CourantSpectrum)ctx;
 
   PetscFunctionBeginUser;
@@ -47,8 +48,8 @@ static PetscErrorCode AbsoluteTest(EPS eps, PetscScalar re, PetscScalar im, Pets
 }
 
 /* For the first look at the norm: every Ritz value will do. */
-static PetscErrorCode AnyTest(EPS eps, PetscScalar re, PetscScalar im, PetscReal residual, PetscReal *error, void *ctx)
-{
+static PetscErrorCode AnyTest(EPS eps, PetscScalar re, PetscScalar im, PetscReal residual, PetscReal *error,
+                              void *ctx) {
   PetscFunctionBeginUser;
   (void)eps, (void)re, (void)im, (void)residual, (void)ctx;
   *error = 0;
@@ -58,8 +59,7 @@ static PetscErrorCode AnyTest(EPS eps, PetscScalar re, PetscScalar im, PetscReal
 /*
   CourantSpectrumCreate - Solver for the largest and the smallest eigenvalue of a symmetric operator.
 */
-PetscErrorCode CourantSpectrumCreate(MPI_Comm comm, CourantSpectrum *spectrum)
-{
+PetscErrorCode CourantSpectrumCreate(MPI_Comm comm, CourantSpectrum *spectrum) {
   static const char *const prefixes[] = {"hessian_max_", "hessian_min_"};
 
   PetscFunctionBeginUser;
@@ -83,8 +83,7 @@ PetscErrorCode CourantSpectrumCreate(MPI_Comm comm, CourantSpectrum *spectrum)
 }
 
 /* CourantSpectrumSetOperator - The symmetric operator; it may change between solves. Takes a reference. */
-PetscErrorCode CourantSpectrumSetOperator(CourantSpectrum spectrum, Mat A)
-{
+PetscErrorCode CourantSpectrumSetOperator(CourantSpectrum spectrum, Mat A) {
   PetscInt n;
 
   PetscFunctionBeginUser;
@@ -106,16 +105,14 @@ PetscErrorCode CourantSpectrumSetOperator(CourantSpectrum spectrum, Mat A)
 }
 
 /* CourantSpectrumSetFromOptions - Options: those of EPS with the prefixes hessian_max_ and hessian_min_. */
-PetscErrorCode CourantSpectrumSetFromOptions(CourantSpectrum spectrum)
-{
+PetscErrorCode CourantSpectrumSetFromOptions(CourantSpectrum spectrum) {
   PetscFunctionBeginUser;
   for (int e = 0; e < 2; e++) PetscCall(EPSSetFromOptions(spectrum->ends[e].eps));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* A start that depends on nothing but its index, so that a solve repeats whatever came before it. */
-static PetscErrorCode SetStart(EPS eps, Vec start, uint32_t index)
-{
+static PetscErrorCode SetStart(EPS eps, Vec start, uint32_t index) {
   const CourantRandom stream = {.seed = 1, .purpose = COURANT_RANDOM_KRYLOV, .index = index};
   PetscInt first, last, n;
   PetscScalar *array;
@@ -141,8 +138,7 @@ static PetscErrorCode SetStart(EPS eps, Vec start, uint32_t index)
 }
 
 /* A few Lanczos steps give the norm to some percent, which is all that a convergence test needs. */
-static PetscErrorCode EstimateNorm(CourantSpectrum spectrum)
-{
+static PetscErrorCode EstimateNorm(CourantSpectrum spectrum) {
   PetscInt converged;
   PetscScalar value;
 
@@ -160,8 +156,7 @@ static PetscErrorCode EstimateNorm(CourantSpectrum spectrum)
 }
 
 /* Rayleigh quotient and residual of a vector, which is normalised. */
-static PetscErrorCode Measure(CourantSpectrum spectrum, Vec x, PetscReal *value, PetscReal *residual)
-{
+static PetscErrorCode Measure(CourantSpectrum spectrum, Vec x, PetscReal *value, PetscReal *residual) {
   PetscScalar quotient;
 
   PetscFunctionBeginUser;
@@ -175,17 +170,19 @@ static PetscErrorCode Measure(CourantSpectrum spectrum, Vec x, PetscReal *value,
 }
 
 /*
-  Kuczynski and Wozniakowski (1992), theorem 4: after k Lanczos steps from a random start the largest Ritz value is below
-  (1 - e) of the way from the bottom to the top of the spectrum with probability at most 1.648 sqrt(n) exp(-sqrt(e) (2k - 1)). Here e = 1 %.
+  Kuczynski and Wozniakowski (1992), theorem 4: after k Lanczos steps from a random start the largest Ritz
+  value is below (1 - e) of the way from the bottom to the top of the spectrum with probability at most 1.648
+  sqrt(n) exp(-sqrt(e) (2k - 1)). Here e = 1 %.
 */
-static PetscReal MissedProbability(PetscInt n, PetscInt steps)
-{
-  return steps >= n ? 0 : PetscMin(1, 1.648 * PetscSqrtReal((PetscReal)n) * PetscExpReal(-0.1 * (2. * (PetscReal)steps - 1)));
+static PetscReal MissedProbability(PetscInt n, PetscInt steps) {
+  return steps >= n ? 0
+                    : PetscMin(1, 1.648 * PetscSqrtReal((PetscReal)n) *
+                                      PetscExpReal(-0.1 * (2. * (PetscReal)steps - 1)));
 }
 
 /* One solve from a random start, away from the vectors found so far; adds a converged vector to them. */
-static PetscErrorCode SolveOnce(CourantSpectrum spectrum, End *end, uint32_t index, PetscReal *value, PetscReal *residual, PetscBool *converged)
-{
+static PetscErrorCode SolveOnce(CourantSpectrum spectrum, End *end, uint32_t index, PetscReal *value,
+                                PetscReal *residual, PetscBool *converged) {
   PetscInt n, found, iterations, ncv;
   Vec x;
 
@@ -210,9 +207,9 @@ static PetscErrorCode SolveOnce(CourantSpectrum spectrum, End *end, uint32_t ind
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The largest (sign 1) or smallest (sign -1) eigenvalue, and one solve more to see whether there is another like it or beyond it. */
-static PetscErrorCode SolveEnd(CourantSpectrum spectrum, End *end, PetscReal sign)
-{
+/* The largest (sign 1) or smallest (sign -1) eigenvalue, and one solve more to see whether there is another
+ * like it or beyond it. */
+static PetscErrorCode SolveEnd(CourantSpectrum spectrum, End *end, PetscReal sign) {
   PetscReal value = NAN, residual = NAN;
   PetscBool converged;
   PetscInt n, best = 0;
@@ -229,7 +226,8 @@ static PetscErrorCode SolveEnd(CourantSpectrum spectrum, End *end, PetscReal sig
       break;
     }
     const PetscReal near = residual + end->result.residual + tolerance * spectrum->norm;
-    if (attempt == 0 || sign * (value - end->result.value) > near) { /* the first, or one that the first had missed */
+    if (attempt == 0 ||
+        sign * (value - end->result.value) > near) { /* the first, or one that the first had missed */
       best = end->nfound - 1;
       end->result.value = value;
       end->result.residual = residual;
@@ -246,8 +244,7 @@ static PetscErrorCode SolveEnd(CourantSpectrum spectrum, End *end, PetscReal sig
 }
 
 /* The assembled operator, column by column, and all its eigenvalues. */
-static PetscErrorCode SolveDense(CourantSpectrum spectrum, PetscInt n)
-{
+static PetscErrorCode SolveDense(CourantSpectrum spectrum, PetscInt n) {
   PetscScalar *matrix, *work, query;
   const PetscScalar *column;
   PetscBLASInt size, lwork = -1, info;
@@ -275,26 +272,29 @@ static PetscErrorCode SolveDense(CourantSpectrum spectrum, PetscInt n)
   }
   spectrum->n_all = n;
   PetscCall(PetscBLASIntCast(n, &size));
-  PetscCallBLAS("LAPACKsyev", LAPACKsyev_("N", "U", &size, matrix, &size, spectrum->all, &query, &lwork, &info));
+  PetscCallBLAS("LAPACKsyev",
+                LAPACKsyev_("N", "U", &size, matrix, &size, spectrum->all, &query, &lwork, &info));
   lwork = (PetscBLASInt)PetscRealPart(query);
   PetscCall(PetscMalloc1(lwork, &work));
-  PetscCallBLAS("LAPACKsyev", LAPACKsyev_("N", "U", &size, matrix, &size, spectrum->all, work, &lwork, &info));
+  PetscCallBLAS("LAPACKsyev",
+                LAPACKsyev_("N", "U", &size, matrix, &size, spectrum->all, work, &lwork, &info));
   PetscCall(PetscFree(work));
   PetscCall(PetscFree(matrix));
   PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK syev failed with info %d", (int)info);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* What LAPACK knows better: multiplicities, and that nothing was missed. Where the two disagree, the end did not converge. */
-static PetscErrorCode Compare(CourantSpectrum spectrum)
-{
+/* What LAPACK knows better: multiplicities, and that nothing was missed. Where the two disagree, the end did
+ * not converge. */
+static PetscErrorCode Compare(CourantSpectrum spectrum) {
   const PetscInt n = spectrum->n_all;
   const PetscReal rounding = 1e-14 * (PetscReal)n * spectrum->norm;
 
   PetscFunctionBeginUser;
   for (int e = 0; e < 2; e++) {
     CourantExtreme *extreme = &spectrum->ends[e].result;
-    const PetscReal value = spectrum->all[e == 0 ? n - 1 : 0], near = 10 * extreme->residual + tolerance * spectrum->norm + rounding;
+    const PetscReal value = spectrum->all[e == 0 ? n - 1 : 0],
+                    near = 10 * extreme->residual + tolerance * spectrum->norm + rounding;
     if (extreme->status != COURANT_CONVERGED) continue;
     if (fabs(value - extreme->value) > near) extreme->status = COURANT_NOT_CONVERGED;
     extreme->missed = 0;
@@ -309,8 +309,7 @@ static PetscErrorCode Compare(CourantSpectrum spectrum)
 
   A solver that does not converge leaves the status not_converged, not an error.
 */
-PetscErrorCode CourantSpectrumSolve(CourantSpectrum spectrum)
-{
+PetscErrorCode CourantSpectrumSolve(CourantSpectrum spectrum) {
   PetscMPIInt ranks;
   PetscInt n;
 
@@ -320,7 +319,8 @@ PetscErrorCode CourantSpectrumSolve(CourantSpectrum spectrum)
   PetscCall(SolveEnd(spectrum, &spectrum->ends[1], -1));
   PetscCall(MatGetSize(spectrum->A, &n, NULL));
   PetscCallMPI(MPI_Comm_size(spectrum->comm, &ranks));
-  spectrum->norm = PetscMax(spectrum->norm, PetscMax(fabs(spectrum->ends[0].result.value), fabs(spectrum->ends[1].result.value)));
+  spectrum->norm = PetscMax(
+      spectrum->norm, PetscMax(fabs(spectrum->ends[0].result.value), fabs(spectrum->ends[1].result.value)));
   if (n <= DENSE_LIMIT && ranks == 1) {
     PetscCall(SolveDense(spectrum, n));
     PetscCall(Compare(spectrum));
@@ -329,8 +329,8 @@ PetscErrorCode CourantSpectrumSolve(CourantSpectrum spectrum)
 }
 
 /* CourantSpectrumGetExtremes - What CourantSpectrumSolve() found; either may be NULL. */
-PetscErrorCode CourantSpectrumGetExtremes(CourantSpectrum spectrum, CourantExtreme *largest, CourantExtreme *smallest)
-{
+PetscErrorCode CourantSpectrumGetExtremes(CourantSpectrum spectrum, CourantExtreme *largest,
+                                          CourantExtreme *smallest) {
   PetscFunctionBeginUser;
   if (largest) *largest = spectrum->ends[0].result;
   if (smallest) *smallest = spectrum->ends[1].result;
@@ -338,32 +338,29 @@ PetscErrorCode CourantSpectrumGetExtremes(CourantSpectrum spectrum, CourantExtre
 }
 
 /* CourantSpectrumGetTopVector - Unit eigenvector of the largest eigenvalue; borrowed. */
-PetscErrorCode CourantSpectrumGetTopVector(CourantSpectrum spectrum, Vec *v)
-{
+PetscErrorCode CourantSpectrumGetTopVector(CourantSpectrum spectrum, Vec *v) {
   PetscFunctionBeginUser;
   *v = spectrum->ends[0].vector;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* CourantSpectrumGetNorm - The largest |eigenvalue|, the yardstick of residuals. */
-PetscErrorCode CourantSpectrumGetNorm(CourantSpectrum spectrum, PetscReal *norm)
-{
+PetscErrorCode CourantSpectrumGetNorm(CourantSpectrum spectrum, PetscReal *norm) {
   PetscFunctionBeginUser;
   *norm = spectrum->norm;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantSpectrumGetAll - All eigenvalues, ascending, of operators of up to 2048 unknowns on one rank; else n is 0. Borrowed. */
-PetscErrorCode CourantSpectrumGetAll(CourantSpectrum spectrum, PetscInt *n, const PetscReal **values)
-{
+/* CourantSpectrumGetAll - All eigenvalues, ascending, of operators of up to 2048 unknowns on one rank; else n
+ * is 0. Borrowed. */
+PetscErrorCode CourantSpectrumGetAll(CourantSpectrum spectrum, PetscInt *n, const PetscReal **values) {
   PetscFunctionBeginUser;
   *n = spectrum->n_all;
   *values = spectrum->all;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantSpectrumDestroy(CourantSpectrum *spectrum)
-{
+PetscErrorCode CourantSpectrumDestroy(CourantSpectrum *spectrum) {
   PetscFunctionBeginUser;
   if (!*spectrum) PetscFunctionReturn(PETSC_SUCCESS);
   for (int e = 0; e < 2; e++) {

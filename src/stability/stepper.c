@@ -1,8 +1,8 @@
 /*
   The amplification factor of a PETSc time stepper, by letting it step.
 
-  TSComputeLinearStability() knows a few types only. Here any TS type steps u' = z u, a complex z as the real 2 x 2 system, with step 1: then
-  u_1 = R(z) u_0. Many z are probed at once, as blocks of one system.
+  TSComputeLinearStability() knows a few types only. Here any TS type steps u' = z u, a complex z as the real
+  2 x 2 system, with step 1: then u_1 = R(z) u_0. Many z are probed at once, as blocks of one system.
 */
 #include "core/error.h"
 #include "courant.h"
@@ -18,8 +18,7 @@ struct _CourantStepper {
   PetscReal limit;    /* |R(-x)| <= 1 for 0 <= x <= limit; infinite where there is none */
 };
 
-static PetscErrorCode IFunction(TS ts, PetscReal t, Vec u, Vec udot, Vec f, void *J)
-{
+static PetscErrorCode IFunction(TS ts, PetscReal t, Vec u, Vec udot, Vec f, void *J) {
   PetscFunctionBeginUser;
   (void)ts, (void)t;
   PetscCall(MatMult((Mat)J, u, f));
@@ -27,8 +26,7 @@ static PetscErrorCode IFunction(TS ts, PetscReal t, Vec u, Vec udot, Vec f, void
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode IJacobian(TS ts, PetscReal t, Vec u, Vec udot, PetscReal shift, Mat A, Mat B, void *J)
-{
+static PetscErrorCode IJacobian(TS ts, PetscReal t, Vec u, Vec udot, PetscReal shift, Mat A, Mat B, void *J) {
   PetscFunctionBeginUser;
   (void)ts, (void)t, (void)u, (void)udot, (void)A;
   PetscCall(MatCopy((Mat)J, B, SAME_NONZERO_PATTERN));
@@ -38,8 +36,7 @@ static PetscErrorCode IJacobian(TS ts, PetscReal t, Vec u, Vec udot, PetscReal s
 }
 
 /* The block-diagonal matrix of n complex numbers, [[re, -im], [im, re]] each. */
-static PetscErrorCode CreateBlocks(PetscInt n, const PetscReal re[], const PetscReal im[], Mat *J)
-{
+static PetscErrorCode CreateBlocks(PetscInt n, const PetscReal re[], const PetscReal im[], Mat *J) {
   PetscFunctionBeginUser;
   PetscCall(MatCreateSeqAIJ(PETSC_COMM_SELF, 2 * n, 2 * n, 2, NULL, J));
   for (PetscInt i = 0; i < n; i++) {
@@ -54,8 +51,7 @@ static PetscErrorCode CreateBlocks(PetscInt n, const PetscReal re[], const Petsc
 }
 
 /* A stepper for u' = J u. */
-static PetscErrorCode CreateProbe(CourantStepper stepper, Mat J, TS *ts, Mat *B)
-{
+static PetscErrorCode CreateProbe(CourantStepper stepper, Mat J, TS *ts, Mat *B) {
   SNES snes;
   KSP ksp;
   PC pc;
@@ -75,7 +71,8 @@ static PetscErrorCode CreateProbe(CourantStepper stepper, Mat J, TS *ts, Mat *B)
   PetscCall(TSGetType(*ts, &type));
   PetscCall(PetscStrncpy(stepper->type, type, sizeof stepper->type));
   if (CourantStepperIsRefused(type))
-    CourantInputError(stepper->comm, "-ts_type %s: this stepper cannot be probed, it does not step a plain u' = f(u)", type);
+    CourantInputError(stepper->comm,
+                      "-ts_type %s: this stepper cannot be probed, it does not step a plain u' = f(u)", type);
   if (CourantStepperIsExplicit(type)) {
     PetscCall(TSSetRHSFunction(*ts, NULL, TSComputeRHSFunctionLinear, NULL));
     PetscCall(TSSetRHSJacobian(*ts, J, J, TSComputeRHSJacobianConstant, NULL));
@@ -87,9 +84,9 @@ static PetscErrorCode CreateProbe(CourantStepper stepper, Mat J, TS *ts, Mat *B)
 }
 
 /* Starts from u = 1 in every block and takes steps, handing each state [2n] to Look(). */
-static PetscErrorCode Step(CourantStepper stepper, PetscInt n, const PetscReal re[], const PetscReal im[], PetscInt steps,
-                           PetscBool (*Look)(void *, PetscInt step, const PetscScalar u[]), void *ctx)
-{
+static PetscErrorCode Step(CourantStepper stepper, PetscInt n, const PetscReal re[], const PetscReal im[],
+                           PetscInt steps, PetscBool (*Look)(void *, PetscInt step, const PetscScalar u[]),
+                           void *ctx) {
   Mat J, B;
   TS ts;
   Vec u;
@@ -123,8 +120,7 @@ typedef struct {
   PetscReal *re[2], *im[2]; /* after one and after two steps */
 } States;
 
-static PetscBool Record(void *ctx, PetscInt step, const PetscScalar u[])
-{
+static PetscBool Record(void *ctx, PetscInt step, const PetscScalar u[]) {
   States *s = (States *)ctx;
   for (PetscInt i = 0; i < s->n && s->re[step - 1]; i++) {
     s->re[step - 1][i] = PetscRealPart(u[2 * i]);
@@ -138,8 +134,7 @@ static PetscBool Record(void *ctx, PetscInt step, const PetscScalar u[])
 
   prefix is that of its options, "probe_".
 */
-PetscErrorCode CourantStepperCreate(MPI_Comm comm, const char prefix[], CourantStepper *stepper)
-{
+PetscErrorCode CourantStepperCreate(MPI_Comm comm, const char prefix[], CourantStepper *stepper) {
   PetscFunctionBeginUser;
   PetscCall(PetscNew(stepper));
   (*stepper)->comm = comm;
@@ -147,16 +142,14 @@ PetscErrorCode CourantStepperCreate(MPI_Comm comm, const char prefix[], CourantS
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantStepperDestroy(CourantStepper *stepper)
-{
+PetscErrorCode CourantStepperDestroy(CourantStepper *stepper) {
   PetscFunctionBeginUser;
   PetscCall(PetscFree(*stepper));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* The first x at which growth passes 1, by sections of 64 points; looked for up to 1e6. */
-static PetscErrorCode FindLimit(CourantStepper stepper)
-{
+static PetscErrorCode FindLimit(CourantStepper stepper) {
   enum { POINTS = 64 };
   PetscReal x[POINTS], z[POINTS], growth[POINTS], low = 0, high = 0;
 
@@ -169,8 +162,10 @@ static PetscErrorCode FindLimit(CourantStepper stepper)
     }
     PetscCall(CourantStepperComputeGrowth(stepper, POINTS, z, NULL, growth));
     for (int i = 0; i < POINTS && high == 0; i++) {
-      if (!(growth[i] <= 1 + 1e-10)) high = x[i];
-      else low = x[i];
+      if (!(growth[i] <= 1 + 1e-10))
+        high = x[i];
+      else
+        low = x[i];
     }
   }
   if (high == 0) PetscFunctionReturn(PETSC_SUCCESS);
@@ -187,7 +182,8 @@ static PetscErrorCode FindLimit(CourantStepper stepper)
       if (!(growth[i] <= 1)) {
         high = x[i];
         found = PETSC_TRUE;
-      } else low = x[i];
+      } else
+        low = x[i];
     }
     if (high - low >= b - a) break;
   }
@@ -198,11 +194,10 @@ static PetscErrorCode FindLimit(CourantStepper stepper)
 /*
   CourantStepperSetUp - Makes sure that the stepper can be probed and finds out what it is.
 
-  Requires |R(z) - 1 - z| <= |z|^2 at z = -1e-3, which any consistent method meets; then R(z)^2 after two steps decides "one-step". Options: those of TS,
-  with the prefix.
+  Requires |R(z) - 1 - z| <= |z|^2 at z = -1e-3, which any consistent method meets; then R(z)^2 after two
+  steps decides "one-step". Options: those of TS, with the prefix.
 */
-PetscErrorCode CourantStepperSetUp(CourantStepper stepper)
-{
+PetscErrorCode CourantStepperSetUp(CourantStepper stepper) {
   const PetscReal z[3] = {-1e-3, -0.7, -0.3}, y[3] = {0, 0, 0.4};
   PetscReal re[2][3], im[2][3];
   States states = {.n = 3, .re = {re[0], re[1]}, .im = {im[0], im[1]}};
@@ -212,10 +207,14 @@ PetscErrorCode CourantStepperSetUp(CourantStepper stepper)
   PetscCall(Step(stepper, 3, z, y, 2, Record, &states));
   const PetscReal defect = hypot(re[0][0] - 1 - z[0], im[0][0]);
   if (!(defect <= z[0] * z[0] * (1 + 1e-6)))
-    CourantInputError(stepper->comm, "-ts_type %s: this stepper cannot be probed, it is not consistent with u' = z u at z = %g", stepper->type, z[0]);
+    CourantInputError(
+        stepper->comm,
+        "-ts_type %s: this stepper cannot be probed, it is not consistent with u' = z u at z = %g",
+        stepper->type, z[0]);
   stepper->one_step = PETSC_TRUE;
   for (int i = 0; i < 3; i++) {
-    const PetscReal square_re = re[0][i] * re[0][i] - im[0][i] * im[0][i], square_im = 2 * re[0][i] * im[0][i];
+    const PetscReal square_re = re[0][i] * re[0][i] - im[0][i] * im[0][i],
+                    square_im = 2 * re[0][i] * im[0][i];
     if (!(hypot(re[1][i] - square_re, im[1][i] - square_im) <= 1e-8)) stepper->one_step = PETSC_FALSE;
   }
   stepper->set_up = PETSC_TRUE;
@@ -223,33 +222,34 @@ PetscErrorCode CourantStepperSetUp(CourantStepper stepper)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantStepperGetType - TS type, and whether it is a one-step method; either may be NULL. After CourantStepperSetUp(). */
-PetscErrorCode CourantStepperGetType(CourantStepper stepper, const char **type, PetscBool *one_step)
-{
+/* CourantStepperGetType - TS type, and whether it is a one-step method; either may be NULL. After
+ * CourantStepperSetUp(). */
+PetscErrorCode CourantStepperGetType(CourantStepper stepper, const char **type, PetscBool *one_step) {
   PetscFunctionBeginUser;
   if (type) *type = stepper->type;
   if (one_step) *one_step = stepper->one_step;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantStepperGetRealLimit - The largest x such that growth is at most 1 on [-x, 0]; infinite for steppers without a limit. */
-PetscErrorCode CourantStepperGetRealLimit(CourantStepper stepper, PetscReal *limit)
-{
+/* CourantStepperGetRealLimit - The largest x such that growth is at most 1 on [-x, 0]; infinite for steppers
+ * without a limit. */
+PetscErrorCode CourantStepperGetRealLimit(CourantStepper stepper, PetscReal *limit) {
   PetscFunctionBeginUser;
   *limit = stepper->limit;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /*
-  CourantStepperComputeFactor - R(z) of a one-step method at n points z = z_re + i z_im; z_im NULL: real points.
+  CourantStepperComputeFactor - R(z) of a one-step method at n points z = z_re + i z_im; z_im NULL: real
+  points.
 */
-PetscErrorCode CourantStepperComputeFactor(CourantStepper stepper, PetscInt n, const PetscReal z_re[], const PetscReal z_im[], PetscReal R_re[],
-                                           PetscReal R_im[])
-{
+PetscErrorCode CourantStepperComputeFactor(CourantStepper stepper, PetscInt n, const PetscReal z_re[],
+                                           const PetscReal z_im[], PetscReal R_re[], PetscReal R_im[]) {
   States states = {.n = n, .re = {R_re}, .im = {R_im}};
 
   PetscFunctionBeginUser;
-  PetscCheck(stepper->one_step, stepper->comm, PETSC_ERR_ARG_WRONGSTATE, "-ts_type %s is a multistep method: it has no R(z)", stepper->type);
+  PetscCheck(stepper->one_step, stepper->comm, PETSC_ERR_ARG_WRONGSTATE,
+             "-ts_type %s is a multistep method: it has no R(z)", stepper->type);
   PetscCall(Step(stepper, n, z_re, z_im, 1, Record, &states));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -261,9 +261,9 @@ typedef struct {
   PetscReal log_norm[LAST + 1];
 } Orbit;
 
-/* The size of the state as long as it is a number to reckon with. Nothing is rescaled: a multistep method remembers. */
-static PetscBool Follow(void *ctx, PetscInt step, const PetscScalar u[])
-{
+/* The size of the state as long as it is a number to reckon with. Nothing is rescaled: a multistep method
+ * remembers. */
+static PetscBool Follow(void *ctx, PetscInt step, const PetscScalar u[]) {
   Orbit *orbit = (Orbit *)ctx;
   const PetscReal norm = hypot(PetscRealPart(u[0]), PetscRealPart(u[1]));
 
@@ -274,11 +274,11 @@ static PetscBool Follow(void *ctx, PetscInt step, const PetscScalar u[])
 }
 
 /*
-  CourantStepperComputeGrowth - |R(z)| of a one-step method; of others the geometric mean of the growth over steps 100 to 200 (or
-  the second half of the steps, where the state leaves the range of numbers before).
+  CourantStepperComputeGrowth - |R(z)| of a one-step method; of others the geometric mean of the growth over
+  steps 100 to 200 (or the second half of the steps, where the state leaves the range of numbers before).
 */
-PetscErrorCode CourantStepperComputeGrowth(CourantStepper stepper, PetscInt n, const PetscReal z_re[], const PetscReal z_im[], PetscReal growth[])
-{
+PetscErrorCode CourantStepperComputeGrowth(CourantStepper stepper, PetscInt n, const PetscReal z_re[],
+                                           const PetscReal z_im[], PetscReal growth[]) {
   PetscReal *im;
 
   PetscFunctionBeginUser;
@@ -293,7 +293,10 @@ PetscErrorCode CourantStepperComputeGrowth(CourantStepper stepper, PetscInt n, c
     Orbit orbit = {0};
     PetscCall(Step(stepper, 1, &z_re[i], z_im ? &z_im[i] : NULL, LAST, Follow, &orbit));
     const PetscInt first = orbit.steps == LAST ? FIRST : orbit.steps / 2;
-    growth[i] = orbit.steps > first ? exp((orbit.log_norm[orbit.steps] - orbit.log_norm[first]) / (double)(orbit.steps - first)) : 0;
+    growth[i] =
+        orbit.steps > first
+            ? exp((orbit.log_norm[orbit.steps] - orbit.log_norm[first]) / (double)(orbit.steps - first))
+            : 0;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -5,68 +5,69 @@
 #include <math.h>
 #include <string.h>
 
-static double Norm(size_t n, const double a[])
-{
+static double Norm(size_t n, const double a[]) {
   double sum = 0;
   for (size_t i = 0; i < n; i++) sum += a[i] * a[i];
   return sqrt(sum);
 }
 
-static double Distance(size_t n, const double a[], const double b[])
-{
+static double Distance(size_t n, const double a[], const double b[]) {
   double sum = 0;
   for (size_t i = 0; i < n; i++) sum += (a[i] - b[i]) * (a[i] - b[i]);
   return sqrt(sum);
 }
 
 /* CourantOutcomeWorkCreate - Arrays for runs of at most `steps` steps with n weights. */
-PetscErrorCode CourantOutcomeWorkCreate(size_t n, PetscInt steps, CourantOutcomeWork *work)
-{
+PetscErrorCode CourantOutcomeWorkCreate(size_t n, PetscInt steps, CourantOutcomeWork *work) {
   const size_t length = (size_t)steps + 1;
 
   PetscFunctionBeginUser;
   *work = (CourantOutcomeWork){.n = n, .steps = steps};
-  PetscCall(PetscMalloc6(n, &work->base, n, &work->other, length, &work->sums, COURANT_RING * n, &work->ring, length, &work->moves, length, &work->objective));
+  PetscCall(PetscMalloc6(n, &work->base, n, &work->other, length, &work->sums, COURANT_RING * n, &work->ring,
+                         length, &work->moves, length, &work->objective));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantOutcomeWorkDestroy(CourantOutcomeWork *work)
-{
+PetscErrorCode CourantOutcomeWorkDestroy(CourantOutcomeWork *work) {
   PetscFunctionBeginUser;
   PetscCall(PetscFree6(work->base, work->other, work->sums, work->ring, work->moves, work->objective));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Geometric mean of the growth over the last quarter of `count` steps; sums[t] is the logarithm of the growth over the first t. */
-static double LastQuarter(const double sums[], PetscInt count)
-{
+/* Geometric mean of the growth over the last quarter of `count` steps; sums[t] is the logarithm of the growth
+ * over the first t. */
+static double LastQuarter(const double sums[], PetscInt count) {
   const PetscInt quarter = PetscMax(count / 4, 1);
   return exp((sums[count] - sums[count - quarter]) / (double)quarter);
 }
 
 /* A growth that has moved by less than 1e-4 over 50 steps is taken as it is. */
-static PetscBool Settled(const double sums[], PetscInt count)
-{
-  return count >= 100 && count % 10 == 0 && fabs(LastQuarter(sums, count) - LastQuarter(sums, count - 50)) < 1e-4 ? PETSC_TRUE : PETSC_FALSE;
+static PetscBool Settled(const double sums[], PetscInt count) {
+  return count >= 100 && count % 10 == 0 &&
+                 fabs(LastQuarter(sums, count) - LastQuarter(sums, count - 50)) < 1e-4
+             ? PETSC_TRUE
+             : PETSC_FALSE;
 }
 
 /* A direction that is the same in every cell of a map. */
-static void RandomDirection(size_t n, double direction[])
-{
-  CourantRandomNormal((CourantRandom){.seed = 1, .purpose = COURANT_RANDOM_PERTURBATION}, (int64_t)n, direction);
+static void RandomDirection(size_t n, double direction[]) {
+  CourantRandomNormal((CourantRandom){.seed = 1, .purpose = COURANT_RANDOM_PERTURBATION}, (int64_t)n,
+                      direction);
   const double norm = Norm(n, direction);
   for (size_t i = 0; i < n; i++) direction[i] /= norm;
 }
 
 /*
-  CourantLocalGrowth - Growth per step of a small difference between two runs, one from the equilibrium `state`, one 1e-6 |state| beside it.
+  CourantLocalGrowth - Growth per step of a small difference between two runs, one from the equilibrium
+  `state`, one 1e-6 |state| beside it.
 
-  Whenever the difference leaves [1e-9, 1e-4] |state|, the base goes back to the equilibrium, which its rounding errors would leave in time
-  where it is unstable, and the other run to 1e-6 from it in the direction reached. growth: geometric mean over the last quarter of the run,
-  which ends when that has settled. Runs with a memory cannot be moved: they end when the difference is out of the range that is linear and resolved.
+  Whenever the difference leaves [1e-9, 1e-4] |state|, the base goes back to the equilibrium, which its
+  rounding errors would leave in time where it is unstable, and the other run to 1e-6 from it in the direction
+  reached. growth: geometric mean over the last quarter of the run, which ends when that has settled. Runs
+  with a memory cannot be moved: they end when the difference is out of the range that is linear and resolved.
 */
-const char *CourantLocalGrowth(const CourantRunner *runner, const double state[], CourantOutcomeWork *work, double *growth)
-{
+const char *CourantLocalGrowth(const CourantRunner *runner, const double state[], CourantOutcomeWork *work,
+                               double *growth) {
   const size_t n = work->n;
   const double norm = Norm(n, state), unit = norm > 0 ? norm : 1, start = 1e-6 * unit;
   double *base = work->base, *other = work->other, *sums = work->sums, before = start;
@@ -104,13 +105,14 @@ const char *CourantLocalGrowth(const CourantRunner *runner, const double state[]
 }
 
 /*
-  CourantLocalGrowthByDifferences - The same where `state` is no equilibrium, so that no run stays there: steps delta' = delta + eta J delta.
+  CourantLocalGrowthByDifferences - The same where `state` is no equilibrium, so that no run stays there:
+  steps delta' = delta + eta J delta.
 
   J delta is the central difference of the trainer's own gradients, 1e-5 of the state to either side.
 */
-const char *CourantLocalGrowthByDifferences(CourantTrainer *trainer, double learning_rate, double weight_decay, const double state[],
-                                            CourantOutcomeWork *work, double *growth)
-{
+const char *CourantLocalGrowthByDifferences(CourantTrainer *trainer, double learning_rate,
+                                            double weight_decay, const double state[],
+                                            CourantOutcomeWork *work, double *growth) {
   const size_t n = work->n;
   const double norm = Norm(n, state), h = 1e-5 * (norm > 0 ? norm : 1);
   double *delta = work->base, *at = work->other, *sums = work->sums, *forward = work->ring;
@@ -127,7 +129,8 @@ const char *CourantLocalGrowthByDifferences(CourantTrainer *trainer, double lear
       if (side > 0) memcpy(forward, trainer->gradient, n * sizeof(double));
     }
     for (size_t i = 0; i < n; i++)
-      delta[i] -= learning_rate * ((forward[i] - trainer->gradient[i]) / (2 * h) + weight_decay * trainer->mask[i] * delta[i]);
+      delta[i] -= learning_rate * ((forward[i] - trainer->gradient[i]) / (2 * h) +
+                                   weight_decay * trainer->mask[i] * delta[i]);
     const double length = Norm(n, delta);
     if (length == 0) return NULL;
     for (size_t i = 0; i < n; i++) delta[i] /= length;
@@ -138,53 +141,49 @@ const char *CourantLocalGrowthByDifferences(CourantTrainer *trainer, double lear
   return NULL;
 }
 
-/* CourantLocalVerdict - Are measured and predicted growth on the same side of 1? Undecided where `steps` steps could not tell. */
-CourantVerdict CourantLocalVerdict(double measured, double predicted, PetscInt steps)
-{
+/* CourantLocalVerdict - Are measured and predicted growth on the same side of 1? Undecided where `steps`
+ * steps could not tell. */
+CourantVerdict CourantLocalVerdict(double measured, double predicted, PetscInt steps) {
   if (!(fabs(log(measured)) >= log(10) / (double)steps)) return COURANT_VERDICT_UNDECIDED;
   return (measured > 1) == (predicted > 1) ? COURANT_AGREE : COURANT_DISAGREE;
 }
 
 /* The ring's state `back` steps before step t. */
-static const double *State(const CourantOutcomeWork *work, PetscInt t, PetscInt back)
-{
+static const double *State(const CourantOutcomeWork *work, PetscInt t, PetscInt back) {
   return work->ring + (size_t)((t - back) % COURANT_RING) * work->n;
 }
 
 /* Half the largest distance between two of the states from..to-1 steps before step t. */
-static double Amplitude(const CourantOutcomeWork *work, PetscInt t, PetscInt from, PetscInt to)
-{
+static double Amplitude(const CourantOutcomeWork *work, PetscInt t, PetscInt from, PetscInt to) {
   double largest = 0;
   for (PetscInt a = from; a < to; a++)
-    for (PetscInt b = a + 1; b < to; b++) largest = fmax(largest, Distance(work->n, State(work, t, a), State(work, t, b)));
+    for (PetscInt b = a + 1; b < to; b++)
+      largest = fmax(largest, Distance(work->n, State(work, t, a), State(work, t, b)));
   return largest / 2;
 }
 
-static int Period(const CourantOutcomeWork *work, PetscInt t, double amplitude)
-{
+static int Period(const CourantOutcomeWork *work, PetscInt t, double amplitude) {
   for (int q = 1; q <= COURANT_RING / 2; q++)
     if (Distance(work->n, State(work, t, 0), State(work, t, q)) < 1e-6 * amplitude) return q;
   return 0;
 }
 
-static double Largest(const double values[], PetscInt from, PetscInt to)
-{
+static double Largest(const double values[], PetscInt from, PetscInt to) {
   double largest = 0;
   for (PetscInt t = from; t <= to; t++) largest = fmax(largest, values[t]);
   return largest;
 }
 
 /* Has the objective fallen at every step of the last quarter? */
-static PetscBool Falls(const CourantOutcomeWork *work, PetscInt t)
-{
+static PetscBool Falls(const CourantOutcomeWork *work, PetscInt t) {
   for (PetscInt s = t - t / 4 + 1; s <= t; s++)
     if (work->objective[s] > work->objective[s - 1]) return PETSC_FALSE;
   return PETSC_TRUE;
 }
 
-/* Did the objective fall, and the steps shrink, all through the last quarter? Then it is a slow approach and not an oscillation. */
-static PetscBool Drifts(const CourantOutcomeWork *work, PetscInt t)
-{
+/* Did the objective fall, and the steps shrink, all through the last quarter? Then it is a slow approach and
+ * not an oscillation. */
+static PetscBool Drifts(const CourantOutcomeWork *work, PetscInt t) {
   const PetscInt from = t - t / 4;
   for (PetscInt s = from + 1; s <= t; s++)
     if (work->moves[s] > work->moves[s - 1] * (1 + 1e-9)) return PETSC_FALSE;
@@ -192,14 +191,15 @@ static PetscBool Drifts(const CourantOutcomeWork *work, PetscInt t)
 }
 
 /*
-  What a bounded run of t steps is, judged from its last states; undecided means: go on, or at the end, cannot tell.
+  What a bounded run of t steps is, judged from its last states; undecided means: go on, or at the end, cannot
+  tell.
 
-  Rest: all of the last 64 steps are below 1e-9 of the state. A cycle: the state comes back within 1e-6 of the amplitude, which has not shrunk among the last 64
-  states. After half of the longest run, an oscillation whose steps are as long as a quarter of the run ago is restrained; at its end, shrinking steps or a slow
+  Rest: all of the last 64 steps are below 1e-9 of the state. A cycle: the state comes back within 1e-6 of the
+  amplitude, which has not shrunk among the last 64 states. After half of the longest run, an oscillation
+  whose steps are as long as a quarter of the run ago is restrained; at its end, shrinking steps or a slow
   drift downhill are stable.
 */
-static void Judge(const CourantOutcomeWork *work, PetscInt t, double norm, CourantOutcome *outcome)
-{
+static void Judge(const CourantOutcomeWork *work, PetscInt t, double norm, CourantOutcome *outcome) {
   const double recent = Largest(work->moves, t - COURANT_RING + 1, t);
   const double earlier = Largest(work->moves, t - t / 4 - COURANT_RING + 1, t - t / 4);
 
@@ -211,30 +211,35 @@ static void Judge(const CourantOutcomeWork *work, PetscInt t, double norm, Coura
     outcome->period = 1;
     return;
   }
-  const PetscBool lasting = Amplitude(work, t, 0, COURANT_RING / 2 + 1) > 0.9 * outcome->amplitude ? PETSC_TRUE : PETSC_FALSE;
+  const PetscBool lasting =
+      Amplitude(work, t, 0, COURANT_RING / 2 + 1) > 0.9 * outcome->amplitude ? PETSC_TRUE : PETSC_FALSE;
   if (outcome->period > 1 && lasting && outcome->amplitude > 1e-6 * norm) {
     outcome->kind = COURANT_OUTCOME_RESTRAINED;
     return;
   }
   if (t < work->steps / 2 || t < 4 * COURANT_RING) return;
-  if (recent > 0.9 * earlier && recent < 1.1 * earlier && recent > 1e-6 * norm && !Falls(work, t)) outcome->kind = COURANT_OUTCOME_RESTRAINED;
-  else if (t == work->steps && (recent < 0.9 * earlier || Drifts(work, t))) outcome->kind = COURANT_OUTCOME_STABLE;
+  if (recent > 0.9 * earlier && recent < 1.1 * earlier && recent > 1e-6 * norm && !Falls(work, t))
+    outcome->kind = COURANT_OUTCOME_RESTRAINED;
+  else if (t == work->steps && (recent < 0.9 * earlier || Drifts(work, t)))
+    outcome->kind = COURANT_OUTCOME_STABLE;
 }
 
 /*
-  CourantGlobalOutcome - Trains from `start` and says what became of it: stable, restrained, divergent, or undecided after all steps.
+  CourantGlobalOutcome - Trains from `start` and says what became of it: stable, restrained, divergent, or
+  undecided after all steps.
 
-  Divergent: |theta| has grown to 1e6 of its start and goes on growing, or is not finite. The run stops once it is decided.
+  Divergent: |theta| has grown to 1e6 of its start and goes on growing, or is not finite. The run stops once
+  it is decided.
 */
-const char *CourantGlobalOutcome(CourantTrainer *trainer, double learning_rate, double weight_decay, const double start[],
-                                 CourantOutcomeWork *work, CourantOutcome *outcome)
-{
+const char *CourantGlobalOutcome(CourantTrainer *trainer, double learning_rate, double weight_decay,
+                                 const double start[], CourantOutcomeWork *work, CourantOutcome *outcome) {
   const size_t n = work->n;
   const double first = Norm(n, start);
   double *theta = work->base, before = first, unit = first;
   PetscInt t = 0;
 
-  *outcome = (CourantOutcome){.kind = COURANT_OUTCOME_UNDECIDED, .amplitude = NAN, .loss = NAN, .state = theta};
+  *outcome =
+      (CourantOutcome){.kind = COURANT_OUTCOME_UNDECIDED, .amplitude = NAN, .loss = NAN, .state = theta};
   memcpy(theta, start, n * sizeof(double));
   memcpy(work->ring, start, n * sizeof(double));
   work->moves[0] = 0;
@@ -247,12 +252,15 @@ const char *CourantGlobalOutcome(CourantTrainer *trainer, double learning_rate, 
     for (size_t i = 0; i < n; i++) decay += trainer->mask[i] * previous[i] * previous[i];
     t++;
     const double norm = Norm(n, theta);
-    work->objective[t] = CourantTrainerLoss(trainer) + 0.5 * weight_decay * decay; /* of the state before the step */
+    work->objective[t] =
+        CourantTrainerLoss(trainer) + 0.5 * weight_decay * decay; /* of the state before the step */
     work->moves[t] = Distance(n, theta, previous);
     memcpy(work->ring + (size_t)(t % COURANT_RING) * n, theta, n * sizeof(double));
     if (unit == 0) unit = norm; /* from zero weights: the first step sets the scale */
-    if (!isfinite(norm) || (norm > 1e6 * unit && norm > before)) outcome->kind = COURANT_OUTCOME_DIVERGENT;
-    else if (t >= COURANT_RING && (t % COURANT_RING == 0 || t == work->steps)) Judge(work, t, fmax(norm, 1e-6 * unit), outcome);
+    if (!isfinite(norm) || (norm > 1e6 * unit && norm > before))
+      outcome->kind = COURANT_OUTCOME_DIVERGENT;
+    else if (t >= COURANT_RING && (t % COURANT_RING == 0 || t == work->steps))
+      Judge(work, t, fmax(norm, 1e-6 * unit), outcome);
     before = norm;
   }
   outcome->steps = t;

@@ -4,9 +4,15 @@
 
 typedef enum { COURANT_AGREE, COURANT_DISAGREE, COURANT_VERDICT_UNDECIDED } CourantVerdict;
 
-typedef enum { COURANT_OUTCOME_STABLE, COURANT_OUTCOME_RESTRAINED, COURANT_OUTCOME_DIVERGENT, COURANT_OUTCOME_UNDECIDED } CourantOutcomeKind;
+typedef enum {
+  COURANT_OUTCOME_STABLE,
+  COURANT_OUTCOME_RESTRAINED,
+  COURANT_OUTCOME_DIVERGENT,
+  COURANT_OUTCOME_UNDECIDED
+} CourantOutcomeKind;
 
-/* Steps a state in place; which is 0 for the base run, 1 for its neighbour. Returns NULL or what went wrong. */
+/* Steps a state in place; which is 0 for the base run, 1 for its neighbour. Returns NULL or what went wrong.
+ */
 typedef const char *(*CourantStepFunction)(void *ctx, int which, double theta[]);
 
 typedef struct {
@@ -17,10 +23,10 @@ typedef struct {
 
 typedef struct {
   CourantOutcomeKind kind;
-  double amplitude; /* half the largest distance between two of the last 64 states */
-  int period;       /* smallest q <= 32 with |theta(t+q) - theta(t)| < 1e-6 amplitude; 1 at rest, 0 none */
-  double loss;      /* of the last state, without decay */
-  PetscInt steps;   /* taken */
+  double amplitude;    /* half the largest distance between two of the last 64 states */
+  int period;          /* smallest q <= 32 with |theta(t+q) - theta(t)| < 1e-6 amplitude; 1 at rest, 0 none */
+  double loss;         /* of the last state, without decay */
+  PetscInt steps;      /* taken */
   const double *state; /* the last state [n], in the work arrays */
 } CourantOutcome;
 
@@ -28,18 +34,19 @@ typedef struct {
 
 /* Arrays of one thread for these checks. */
 typedef struct {
-  size_t n;       /* weights */
-  PetscInt steps; /* of the longest run */
+  size_t n;                    /* weights */
+  PetscInt steps;              /* of the longest run */
   double *base, *other, *sums; /* [n], [n], [steps+1] */
-  double *ring;   /* [COURANT_RING,n] */
-  double *moves, *objective; /* [steps+1] */
+  double *ring;                /* [COURANT_RING,n] */
+  double *moves, *objective;   /* [steps+1] */
 } CourantOutcomeWork;
 
 PetscErrorCode CourantOutcomeWorkCreate(size_t n, PetscInt steps, CourantOutcomeWork *);
 PetscErrorCode CourantOutcomeWorkDestroy(CourantOutcomeWork *);
-const char *CourantLocalGrowth(const CourantRunner *, const double state[], CourantOutcomeWork *, double *growth);
-const char *CourantLocalGrowthByDifferences(CourantTrainer *, double learning_rate, double weight_decay, const double state[],
-                                            CourantOutcomeWork *, double *growth);
+const char *CourantLocalGrowth(const CourantRunner *, const double state[], CourantOutcomeWork *,
+                               double *growth);
+const char *CourantLocalGrowthByDifferences(CourantTrainer *, double learning_rate, double weight_decay,
+                                            const double state[], CourantOutcomeWork *, double *growth);
 CourantVerdict CourantLocalVerdict(double measured, double predicted, PetscInt steps);
-const char *CourantGlobalOutcome(CourantTrainer *, double learning_rate, double weight_decay, const double start[], CourantOutcomeWork *,
-                                 CourantOutcome *);
+const char *CourantGlobalOutcome(CourantTrainer *, double learning_rate, double weight_decay,
+                                 const double start[], CourantOutcomeWork *, CourantOutcome *);

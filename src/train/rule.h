@@ -6,7 +6,8 @@
 typedef struct {
   const char *name, *help;
   /* One step in place, theta [n] and the gradient of L there. Called from threads. */
-  void (*Step)(size_t n, double theta[], const double gradient[], const double mask[], double learning_rate, double weight_decay);
+  void (*Step)(size_t n, double theta[], const double gradient[], const double mask[], double learning_rate,
+               double weight_decay);
   /* Growth per step of a mode with eigenvalue m of H + alpha D. */
   double (*Growth)(double learning_rate, double m);
   /* Stable for 0 < learning_rate m < limit. */

@@ -6,12 +6,11 @@
 /*
   CourantTrainerCreate - A trainer of a problem with all its data, for one thread.
 
-  mask: D [n]. affine NULL trains L; else the gradient is grad L(0) + H(0) theta, the linear iteration of the paper's analysis, and affine is grad L(0)
-  [n] and L(0).
+  mask: D [n]. affine NULL trains L; else the gradient is grad L(0) + H(0) theta, the linear iteration of the
+  paper's analysis, and affine is grad L(0) [n] and L(0).
 */
-PetscErrorCode CourantTrainerCreate(CourantProblem problem, const CourantRuleOps *rule, const double mask[], const double affine[],
-                                    CourantTrainer *trainer)
-{
+PetscErrorCode CourantTrainerCreate(CourantProblem problem, const CourantRuleOps *rule, const double mask[],
+                                    const double affine[], CourantTrainer *trainer) {
   double *zero, *ignored;
 
   PetscFunctionBeginUser;
@@ -26,17 +25,16 @@ PetscErrorCode CourantTrainerCreate(CourantProblem problem, const CourantRuleOps
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantTrainerDestroy(CourantTrainer *trainer)
-{
+PetscErrorCode CourantTrainerDestroy(CourantTrainer *trainer) {
   PetscFunctionBeginUser;
   PetscCall(CourantEvaluatorDestroy(&trainer->evaluator));
   CourantFree(&trainer->gradient);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantTrainerGradient - Gradient and loss at theta, left in trainer->gradient. Returns NULL or what went wrong. */
-const char *CourantTrainerGradient(CourantTrainer *trainer, const double theta[])
-{
+/* CourantTrainerGradient - Gradient and loss at theta, left in trainer->gradient. Returns NULL or what went
+ * wrong. */
+const char *CourantTrainerGradient(CourantTrainer *trainer, const double theta[]) {
   const size_t n = trainer->n;
   double *g = trainer->gradient;
 
@@ -52,31 +50,35 @@ const char *CourantTrainerGradient(CourantTrainer *trainer, const double theta[]
 }
 
 /* CourantTrainerLoss - L at the theta of the last gradient. */
-double CourantTrainerLoss(const CourantTrainer *trainer)
-{
+double CourantTrainerLoss(const CourantTrainer *trainer) {
   return trainer->gradient[trainer->n];
 }
 
 /* CourantTrainerStep - One step of the rule in place. Returns NULL or what went wrong. */
-const char *CourantTrainerStep(CourantTrainer *trainer, double learning_rate, double weight_decay, double theta[])
-{
+const char *CourantTrainerStep(CourantTrainer *trainer, double learning_rate, double weight_decay,
+                               double theta[]) {
   const char *problem = CourantTrainerGradient(trainer, theta);
-  if (!problem) trainer->rule->Step(trainer->n, theta, trainer->gradient, trainer->mask, learning_rate, weight_decay);
+  if (!problem)
+    trainer->rule->Step(trainer->n, theta, trainer->gradient, trainer->mask, learning_rate, weight_decay);
   return problem;
 }
 
 const CourantKey CourantTrainKeys[] = {
-    {"rule", COURANT_KEY_NODE, offsetof(CourantTrainSettings, node), "", .help = "how a step is made from a gradient"},
-    {"batch", COURANT_KEY_CHOICE, offsetof(CourantTrainSettings, batch), "full", .choices = "full", .help = "samples of a step"},
-    {"learning_rate", COURANT_KEY_REAL, offsetof(CourantTrainSettings, learning_rate), "0.1", 0, INFINITY, .help = "time step of the gradient flow"},
-    {"weight_decay", COURANT_KEY_REAL, offsetof(CourantTrainSettings, weight_decay), "0", 0, INFINITY, .help = "factor of |theta|^2 / 2 in the objective"},
-    {"steps", COURANT_KEY_INT, offsetof(CourantTrainSettings, steps), "1000", 1, INFINITY, .help = "steps of a run"},
+    {"rule", COURANT_KEY_NODE, offsetof(CourantTrainSettings, node), "",
+     .help = "how a step is made from a gradient"},
+    {"batch", COURANT_KEY_CHOICE, offsetof(CourantTrainSettings, batch), "full", .choices = "full",
+     .help = "samples of a step"},
+    {"learning_rate", COURANT_KEY_REAL, offsetof(CourantTrainSettings, learning_rate), "0.1", 0, INFINITY,
+     .help = "time step of the gradient flow"},
+    {"weight_decay", COURANT_KEY_REAL, offsetof(CourantTrainSettings, weight_decay), "0", 0, INFINITY,
+     .help = "factor of |theta|^2 / 2 in the objective"},
+    {"steps", COURANT_KEY_INT, offsetof(CourantTrainSettings, steps), "1000", 1, INFINITY,
+     .help = "steps of a run"},
     {0},
 };
 
 /* CourantTrainRead - The `train` section of a deck; absent, the defaults. */
-PetscErrorCode CourantTrainRead(CourantNode train, CourantTrainSettings *settings)
-{
+PetscErrorCode CourantTrainRead(CourantNode train, CourantTrainSettings *settings) {
   PetscFunctionBeginUser;
   PetscCall(CourantNodeSelect(train, "rule", "gd", CourantRuleCount, CourantRuleNames(), &settings->rule));
   PetscCall(CourantNodeRead(train, 1, (CourantTable[]){{CourantTrainKeys, settings}}));

@@ -1,5 +1,6 @@
 #pragma once
-/* The training loop: the independent check of what the analysis predicts. It shares gradients with it and nothing else. */
+/* The training loop: the independent check of what the analysis predicts. It shares gradients with it and
+ * nothing else. */
 #include "dynamics/problem.h"
 #include "train/rule.h"
 
@@ -7,13 +8,15 @@
 typedef struct {
   CourantEvaluator evaluator;
   const CourantRuleOps *rule;
-  const double *mask;    /* D [n]; borrowed */
-  size_t n;              /* weights */
-  double *gradient;      /* [n+1]: of L, and L */
-  const double *affine;  /* grad L(0) [n] and L(0): train the gradient linearised at 0; NULL: train L. Borrowed */
+  const double *mask; /* D [n]; borrowed */
+  size_t n;           /* weights */
+  double *gradient;   /* [n+1]: of L, and L */
+  const double
+      *affine; /* grad L(0) [n] and L(0): train the gradient linearised at 0; NULL: train L. Borrowed */
 } CourantTrainer;
 
-PetscErrorCode CourantTrainerCreate(CourantProblem, const CourantRuleOps *, const double mask[], const double affine[], CourantTrainer *);
+PetscErrorCode CourantTrainerCreate(CourantProblem, const CourantRuleOps *, const double mask[],
+                                    const double affine[], CourantTrainer *);
 PetscErrorCode CourantTrainerDestroy(CourantTrainer *);
 const char *CourantTrainerGradient(CourantTrainer *, const double theta[]);
 double CourantTrainerLoss(const CourantTrainer *);

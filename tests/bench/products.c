@@ -1,22 +1,22 @@
 /*
-  Time of a gradient and of a Hessian-vector product of a deck's problem: products DECK [-threads n] [-isa ..] [-memory ..]
+  Time of a gradient and of a Hessian-vector product of a deck's problem: products DECK [-threads n] [-isa ..]
+  [-memory ..]
 
-  Prints the median of repeated calls in milliseconds with the quartiles. Not a test: nothing passes or fails by time.
+  Prints the median of repeated calls in milliseconds with the quartiles. Not a test: nothing passes or fails
+  by time.
 */
 #include "courant.h"
 #include "core/error.h"
 #include <stdlib.h>
 #include <time.h>
 
-static double Now(void)
-{
+static double Now(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static int Ascending(const void *a, const void *b)
-{
+static int Ascending(const void *a, const void *b) {
   const double x = *(const double *)a, y = *(const double *)b;
   return (x > y) - (x < y);
 }
@@ -29,18 +29,15 @@ typedef struct {
   Vec theta, v, out;
 } Bench;
 
-static PetscErrorCode Gradient(Bench *b)
-{
+static PetscErrorCode Gradient(Bench *b) {
   return CourantProblemComputeLoss(b->problem, b->theta, NULL, b->out);
 }
 
-static PetscErrorCode Product(Bench *b)
-{
+static PetscErrorCode Product(Bench *b) {
   return MatMult(b->H, b->v, b->out);
 }
 
-static PetscErrorCode Time(Bench *b, const char *name, PetscErrorCode (*Work)(Bench *))
-{
+static PetscErrorCode Time(Bench *b, const char *name, PetscErrorCode (*Work)(Bench *)) {
   double seconds[REPETITIONS];
 
   PetscFunctionBeginUser;
@@ -51,13 +48,12 @@ static PetscErrorCode Time(Bench *b, const char *name, PetscErrorCode (*Work)(Be
     seconds[i] = Now() - start;
   }
   qsort(seconds, REPETITIONS, sizeof *seconds, Ascending);
-  printf("%-10s %10.4f ms   (quartiles %.4f, %.4f)\n", name, 1e3 * seconds[REPETITIONS / 2], 1e3 * seconds[REPETITIONS / 4],
-         1e3 * seconds[3 * REPETITIONS / 4]);
+  printf("%-10s %10.4f ms   (quartiles %.4f, %.4f)\n", name, 1e3 * seconds[REPETITIONS / 2],
+         1e3 * seconds[REPETITIONS / 4], 1e3 * seconds[3 * REPETITIONS / 4]);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Run(const char *file)
-{
+static PetscErrorCode Run(const char *file) {
   char overrides[1024] = "";
   CourantDeck deck;
   Bench b;
@@ -86,13 +82,14 @@ static PetscErrorCode Run(const char *file)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
   PetscErrorCode code = SlepcInitialize(&argc, &argv, NULL, NULL);
 
   if (!code) code = PetscPushErrorHandler(CourantErrorHandler, NULL);
-  if (!code && argc < 2) fprintf(stderr, "usage: products DECK [options]\n");
-  else if (!code) code = Run(argv[1]);
+  if (!code && argc < 2)
+    fprintf(stderr, "usage: products DECK [options]\n");
+  else if (!code)
+    code = Run(argv[1]);
   if (code) CourantErrorExit(code);
   (void)SlepcFinalize();
   return CourantExitStatus(code);

@@ -1,5 +1,6 @@
 /*
-  bits DECK [-threads n] [-memory amount] - Loss, gradient and Hessian product of a deck's problem over all ranks, as hexadecimal bits.
+  bits DECK [-threads n] [-memory amount] - Loss, gradient and Hessian product of a deck's problem over all
+  ranks, as hexadecimal bits.
 
   The output is the same whatever the number of ranks, threads and the memory budget.
 */
@@ -8,8 +9,7 @@
 #include <string.h>
 
 /* FNV-1a over the bytes of a vector's local part, folded over the ranks in order. */
-static PetscErrorCode Hash(Vec v, uint64_t *hash)
-{
+static PetscErrorCode Hash(Vec v, uint64_t *hash) {
   const PetscScalar *array;
   PetscInt n;
   PetscMPIInt rank, size;
@@ -25,15 +25,15 @@ static PetscErrorCode Hash(Vec v, uint64_t *hash)
   PetscCall(VecGetLocalSize(all, &n));
   PetscCall(VecGetArrayRead(all, &array));
   *hash = 0xcbf29ce484222325ull;
-  for (size_t i = 0; i < (size_t)n * sizeof *array; i++) *hash = (*hash ^ ((const unsigned char *)array)[i]) * 0x100000001b3ull;
+  for (size_t i = 0; i < (size_t)n * sizeof *array; i++)
+    *hash = (*hash ^ ((const unsigned char *)array)[i]) * 0x100000001b3ull;
   PetscCall(VecRestoreArrayRead(all, &array));
   PetscCall(VecScatterDestroy(&scatter));
   PetscCall(VecDestroy(&all));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Run(const char *file)
-{
+static PetscErrorCode Run(const char *file) {
   CourantDeck deck;
   CourantProblem problem;
   Vec theta, gradient, product;
@@ -57,8 +57,8 @@ static PetscErrorCode Run(const char *file)
   PetscCall(Hash(gradient, &hashes[0]));
   PetscCall(Hash(product, &hashes[1]));
   memcpy(&bits, &loss, sizeof bits);
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%016llx %016llx %016llx\n", (unsigned long long)bits, (unsigned long long)hashes[0],
-                        (unsigned long long)hashes[1]));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%016llx %016llx %016llx\n", (unsigned long long)bits,
+                        (unsigned long long)hashes[0], (unsigned long long)hashes[1]));
   PetscCall(MatDestroy(&H));
   PetscCall(VecDestroy(&theta));
   PetscCall(VecDestroy(&gradient));
@@ -68,8 +68,7 @@ static PetscErrorCode Run(const char *file)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
   PetscErrorCode code = SlepcInitialize(&argc, &argv, NULL, NULL);
   if (!code) code = PetscPushErrorHandler(CourantErrorHandler, NULL);
   if (!code && argc > 1) code = Run(argv[1]);

@@ -1,5 +1,6 @@
 /*
-  compare A.h5 B.h5 - Do two result files hold the same? Every dataset bit for bit, every attribute but ranks, wall_time_s and command_line.
+  compare A.h5 B.h5 - Do two result files hold the same? Every dataset bit for bit, every attribute but ranks,
+  wall_time_s and command_line.
 
   Prints what differs; exit status 1 when something does.
 */
@@ -16,32 +17,34 @@ typedef struct {
   int differences;
 } Comparison;
 
-static void Differ(Comparison *c, const char *what)
-{
+static void Differ(Comparison *c, const char *what) {
   printf("%s differs: %s\n", c->object, what);
   c->differences++;
 }
 
 /* Reads both as they are stored and compares the bytes. */
-static int SameBytes(hid_t a, hid_t b, hid_t type_a, hid_t type_b, hid_t space_a, hid_t space_b, int attribute)
-{
+static int SameBytes(hid_t a, hid_t b, hid_t type_a, hid_t type_b, hid_t space_a, hid_t space_b,
+                     int attribute) {
   const hssize_t n = H5Sget_simple_extent_npoints(space_a);
   const size_t size = H5Tget_size(type_a);
   int same = H5Tequal(type_a, type_b) > 0 && H5Sextent_equal(space_a, space_b) > 0;
   char *x = calloc((size_t)n + 1, size), *y = calloc((size_t)n + 1, size);
 
   if (same) {
-    if (attribute) H5Aread(a, type_a, x), H5Aread(b, type_b, y);
-    else H5Dread(a, type_a, H5S_ALL, H5S_ALL, H5P_DEFAULT, x), H5Dread(b, type_b, H5S_ALL, H5S_ALL, H5P_DEFAULT, y);
+    if (attribute)
+      H5Aread(a, type_a, x), H5Aread(b, type_b, y);
+    else
+      H5Dread(a, type_a, H5S_ALL, H5S_ALL, H5P_DEFAULT, x),
+          H5Dread(b, type_b, H5S_ALL, H5S_ALL, H5P_DEFAULT, y);
     same = !memcmp(x, y, (size_t)n * size);
   }
   free(x), free(y);
   return same;
 }
 
-static herr_t VisitAttribute(hid_t object, const char *name, const H5A_info_t *info, void *ctx)
-{
-  static const char *const apart[] = {"ranks", "wall_time_s", "command_line", "DIMENSION_LIST", "REFERENCE_LIST"};
+static herr_t VisitAttribute(hid_t object, const char *name, const H5A_info_t *info, void *ctx) {
+  static const char *const apart[] = {"ranks", "wall_time_s", "command_line", "DIMENSION_LIST",
+                                      "REFERENCE_LIST"};
   Comparison *c = (Comparison *)ctx;
 
   (void)info;
@@ -51,14 +54,14 @@ static herr_t VisitAttribute(hid_t object, const char *name, const H5A_info_t *i
     Differ(c, name);
     return 0;
   }
-  const hid_t a = H5Aopen(object, name, H5P_DEFAULT), b = H5Aopen_by_name(c->other, c->object, name, H5P_DEFAULT, H5P_DEFAULT);
+  const hid_t a = H5Aopen(object, name, H5P_DEFAULT),
+              b = H5Aopen_by_name(c->other, c->object, name, H5P_DEFAULT, H5P_DEFAULT);
   if (!SameBytes(a, b, H5Aget_type(a), H5Aget_type(b), H5Aget_space(a), H5Aget_space(b), 1)) Differ(c, name);
   H5Aclose(a), H5Aclose(b);
   return 0;
 }
 
-static herr_t VisitObject(hid_t file, const char *name, const H5O_info_t *info, void *ctx)
-{
+static herr_t VisitObject(hid_t file, const char *name, const H5O_info_t *info, void *ctx) {
   Comparison *c = (Comparison *)ctx;
 
   c->object = name;
@@ -70,15 +73,15 @@ static herr_t VisitObject(hid_t file, const char *name, const H5O_info_t *info, 
   H5Aiterate(a, H5_INDEX_NAME, H5_ITER_INC, NULL, VisitAttribute, c);
   if (info->type == H5O_TYPE_DATASET) {
     const hid_t b = H5Dopen(c->other, name, H5P_DEFAULT);
-    if (!SameBytes(a, b, H5Dget_type(a), H5Dget_type(b), H5Dget_space(a), H5Dget_space(b), 0)) Differ(c, "values");
+    if (!SameBytes(a, b, H5Dget_type(a), H5Dget_type(b), H5Dget_space(a), H5Dget_space(b), 0))
+      Differ(c, "values");
     H5Dclose(b);
   }
   H5Oclose(a);
   return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
   if (argc != 3) return 2;
   hid_t files[2];
   int differences = 0;

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The program as people use it: messages, exit codes, files, signals, ranks. Prints TAP.
-# run.sh COURANT BITS COMPARE SOURCE PYTHON
-courant=$1 bits=$2 compare=$3 source=$4 python=$5
+# run.sh COURANT BITS COMPARE EXAMPLE SOURCE PYTHON
+courant=$1 bits=$2 compare=$3 example=$4 source=$5 python=$6
 deck=$source/models/one-layer.yaml
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -155,6 +155,10 @@ for way in "1 2 1GB" "1 1 2MB" "2 1 1GB" "2 2 2MB" "3 1 1GB" "3 2 1MB"; do
   ok $? "loss, gradient and product of 100 samples: $1 ranks, $2 threads, $3"
 done
 rm reference
+
+# ---- the library ----
+"$example" "$deck" >out 2>err && grep -q "^lambda in \[.*\]" out
+ok $? "a program on the public header and the shared library"
 
 # ---- other programs read it ----
 if "$python" -c 'import h5py' 2>/dev/null; then

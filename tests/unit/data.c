@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static PetscErrorCode Open(const char *data, double budget, CourantDeck *deck, CourantDataset *set)
-{
+static PetscErrorCode Open(const char *data, double budget, CourantDeck *deck, CourantDataset *set) {
   char text[512];
 
   PetscFunctionBeginUser;
@@ -18,14 +17,12 @@ static PetscErrorCode Open(const char *data, double budget, CourantDeck *deck, C
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static void Close(CourantDeck deck, CourantDataset set)
-{
+static void Close(CourantDeck deck, CourantDataset set) {
   OK(CourantDatasetDestroy(&set));
   OK(CourantDeckDestroy(&deck));
 }
 
-static void Checkerboard(void **state)
-{
+static void Checkerboard(void **state) {
   CourantDeck deck;
   CourantDataset set;
   double x[35];
@@ -33,12 +30,12 @@ static void Checkerboard(void **state)
   (void)state;
   OK(Open("{source: checkerboard, height: 5, width: 7, period: 2, label: 0}", 1e9, &deck, &set));
   assert_null(CourantDatasetRead(set, 0, 1, x));
-  assert_true(x[0] == -1 && x[1] == -1 && x[2] == 1 && x[7] == -1 && x[14] == 1 && x[16] == -1 && set->labels[0] == 0);
+  assert_true(x[0] == -1 && x[1] == -1 && x[2] == 1 && x[7] == -1 && x[14] == 1 && x[16] == -1 &&
+              set->labels[0] == 0);
   Close(deck, set);
 }
 
-static void Stripes(void **state)
-{
+static void Stripes(void **state) {
   CourantDeck deck;
   CourantDataset set;
   const double wave[4] = {1, 0, -1, 0};
@@ -52,12 +49,12 @@ static void Stripes(void **state)
 }
 
 /* Unit variance about the mean, and a power spectrum that falls with the exponent. */
-static void Noise(void **state)
-{
+static void Noise(void **state) {
   enum { N = 64, SAMPLES = 40 };
   CourantDeck deck;
   CourantDataset set;
-  double *x = fftw_malloc(sizeof(double) * N * N), *spectrum = fftw_malloc(sizeof(double) * 2 * N * (N / 2 + 1)), low = 0, high = 0;
+  double *x = fftw_malloc(sizeof(double) * N * N),
+         *spectrum = fftw_malloc(sizeof(double) * 2 * N * (N / 2 + 1)), low = 0, high = 0;
   int ones = 0;
   fftw_plan plan = fftw_plan_dft_r2c_2d(N, N, x, (fftw_complex *)spectrum, FFTW_ESTIMATE);
 
@@ -71,12 +68,15 @@ static void Noise(void **state)
     NEAR(mean, 0.7, 1e-12);
     NEAR(variance, 1, 1e-12);
     fftw_execute(plan);
-    for (int kx = 4; kx < 8; kx++) low += spectrum[2 * kx] * spectrum[2 * kx] + spectrum[2 * kx + 1] * spectrum[2 * kx + 1];
-    for (int kx = 16; kx < 32; kx++) high += (spectrum[2 * kx] * spectrum[2 * kx] + spectrum[2 * kx + 1] * spectrum[2 * kx + 1]) / 4;
+    for (int kx = 4; kx < 8; kx++)
+      low += spectrum[2 * kx] * spectrum[2 * kx] + spectrum[2 * kx + 1] * spectrum[2 * kx + 1];
+    for (int kx = 16; kx < 32; kx++)
+      high += (spectrum[2 * kx] * spectrum[2 * kx] + spectrum[2 * kx + 1] * spectrum[2 * kx + 1]) / 4;
     ones += set->labels[i] == 1;
     assert_true(set->labels[i] == 0 || set->labels[i] == 1);
   }
-  /* sums of k^-2 over both bands: 0.1307 and 0.0317/4; each power has a chi-square of 320 or 1280 degrees of freedom */
+  /* sums of k^-2 over both bands: 0.1307 and 0.0317/4; each power has a chi-square of 320 or 1280 degrees of
+   * freedom */
   NEAR(high / low, 0.0317 / 4 / 0.1307, 0.25 * 0.0317 / 4 / 0.1307);
   assert_true(ones > 5 && ones < 35);
   Close(deck, set);
@@ -85,8 +85,7 @@ static void Noise(void **state)
 }
 
 /* A budget too small for the images streams them, with the same values. */
-static void Streaming(void **state)
-{
+static void Streaming(void **state) {
   CourantDeck decks[2];
   CourantDataset sets[2];
   double x[2][3 * 64];
@@ -104,15 +103,15 @@ static void Streaming(void **state)
 
 static char file[] = "/tmp/courant-data-XXXXXX";
 
-static void Put(hid_t h5, const char *name, int rank, const hsize_t dims[], hid_t type, const double *values)
-{
-  const hid_t space = H5Screate_simple(rank, dims, NULL), set = H5Dcreate(h5, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+static void Put(hid_t h5, const char *name, int rank, const hsize_t dims[], hid_t type,
+                const double *values) {
+  const hid_t space = H5Screate_simple(rank, dims, NULL),
+              set = H5Dcreate(h5, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
   if (values) H5Dwrite(set, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values);
   H5Dclose(set), H5Sclose(space);
 }
 
-static void Hdf5(void **state)
-{
+static void Hdf5(void **state) {
   double planes[2 * 3 * 2 * 2], bad[8] = {0, 1, 2, 3, 4, 5, NAN, 7}, x[24];
   const double labels[3] = {0, 1, 1};
   CourantDeck deck;
@@ -160,7 +159,8 @@ static void Hdf5(void **state)
     CourantErrorClear();
     snprintf(text, sizeof text, "{source: hdf5, file: %s, %s}", file, wrong[i].keys);
     assert_int_equal(Open(text, 1e9, &deck, &set), COURANT_ERR_INPUT);
-    if (!strstr(CourantErrorMessage(), wrong[i].message)) fail_msg("'%s', expected '%s'", CourantErrorMessage(), wrong[i].message);
+    if (!strstr(CourantErrorMessage(), wrong[i].message))
+      fail_msg("'%s', expected '%s'", CourantErrorMessage(), wrong[i].message);
     Close(deck, set);
   }
   assert_int_equal(truncate(file, 1500), 0);
@@ -171,14 +171,15 @@ static void Hdf5(void **state)
   Close(deck, set);
   CourantErrorClear();
   assert_int_equal(Open("{source: hdf5, file: /nowhere/x.h5}", 1e9, &deck, &set), COURANT_ERR_INPUT);
-  assert_non_null(strstr(CourantErrorMessage(), "deck:1: data.file: /nowhere/x.h5: No such file or directory"));
+  assert_non_null(
+      strstr(CourantErrorMessage(), "deck:1: data.file: /nowhere/x.h5: No such file or directory"));
   Close(deck, set);
   CourantErrorClear();
   unlink(file);
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(Checkerboard), cmocka_unit_test(Stripes),   cmocka_unit_test(Noise),
+    cmocka_unit_test(Checkerboard), cmocka_unit_test(Stripes), cmocka_unit_test(Noise),
     cmocka_unit_test(Streaming),    cmocka_unit_test(Hdf5),
 };
 

@@ -3,23 +3,23 @@
 #include "dynamics/problem.h"
 #include "stability/map.h"
 
-static const char good[] = "model: test\n"
-                           "data: {source: checkerboard, size: 16, label: 1}\n"
-                           "network:\n"
-                           "  - conv: {channels: 1, kernel: 4, bias: false}\n"
-                           "  - swish: {beta: 1}\n"
-                           "  - global_mean: {}\n"
-                           "loss: logistic\n"
-                           "weights: {init: normal, std: 1, seed: 7}\n"
-                           "train: {rule: gd, learning_rate: 0.5, weight_decay: 1.25, batch: full, steps: 10}\n"
-                           "map:\n"
-                           "  learning_rate: {from: 0.1, to: 1, points: 3, scale: log}\n"
-                           "  weight_decay: {values: [1, 2]}\n"
-                           "  cross_check: {steps: 200}\n";
+static const char good[] =
+    "model: test\n"
+    "data: {source: checkerboard, size: 16, label: 1}\n"
+    "network:\n"
+    "  - conv: {channels: 1, kernel: 4, bias: false}\n"
+    "  - swish: {beta: 1}\n"
+    "  - global_mean: {}\n"
+    "loss: logistic\n"
+    "weights: {init: normal, std: 1, seed: 7}\n"
+    "train: {rule: gd, learning_rate: 0.5, weight_decay: 1.25, batch: full, steps: 10}\n"
+    "map:\n"
+    "  learning_rate: {from: 0.1, to: 1, points: 3, scale: log}\n"
+    "  weight_decay: {values: [1, 2]}\n"
+    "  cross_check: {steps: 200}\n";
 
 /* All that reads a deck, up to the first computation. */
-static PetscErrorCode ReadAll(const char *text, const char *overrides)
-{
+static PetscErrorCode ReadAll(const char *text, const char *overrides) {
   CourantDeck deck;
   CourantMap map;
 
@@ -41,52 +41,73 @@ typedef struct {
 static const Case cases[] = {
     {"network.0.conv.kernle=3", "-set network.0.conv.kernle=3: unknown key; did you mean 'kernel'?"},
     {"datta.size=3", "-set datta.size=3: unknown key; did you mean 'data'?"},
-    {"train.zzzz=3", "-set train.zzzz=3: unknown key; expected rule, batch, learning_rate, weight_decay, steps"},
+    {"train.zzzz=3",
+     "-set train.zzzz=3: unknown key; expected rule, batch, learning_rate, weight_decay, steps"},
     {"network.2.global_mean.size=3", "-set network.2.global_mean.size=3: unknown key; it takes no keys"},
-    {"network.0.conv.channels=two", "-set network.0.conv.channels=two: expected an integer from 1 to 1048576, not two"},
-    {"network.0.conv.channels=1.5", "-set network.0.conv.channels=1.5: expected an integer from 1 to 1048576, not 1.5"},
-    {"network.0.conv.channels=0", "-set network.0.conv.channels=0: 0 is out of range: expected an integer from 1 to 1048576"},
-    {"network.0.conv.channels=99999999999", "-set network.0.conv.channels=99999999999: 99999999999 is out of range: expected an integer from 1 to 1048576"},
+    {"network.0.conv.channels=two",
+     "-set network.0.conv.channels=two: expected an integer from 1 to 1048576, not two"},
+    {"network.0.conv.channels=1.5",
+     "-set network.0.conv.channels=1.5: expected an integer from 1 to 1048576, not 1.5"},
+    {"network.0.conv.channels=0",
+     "-set network.0.conv.channels=0: 0 is out of range: expected an integer from 1 to 1048576"},
+    {"network.0.conv.channels=99999999999", "-set network.0.conv.channels=99999999999: 99999999999 is out of "
+                                            "range: expected an integer from 1 to 1048576"},
     {"network.0.conv.bias=maybe", "-set network.0.conv.bias=maybe: expected true | false, not maybe"},
-    {"network.0.conv.padding=vaild", "-set network.0.conv.padding=vaild: expected valid | same | circular or an integer, not vaild; did you mean 'valid'?"},
+    {"network.0.conv.padding=vaild", "-set network.0.conv.padding=vaild: expected valid | same | circular or "
+                                     "an integer, not vaild; did you mean 'valid'?"},
     {"network.0.conv.padding=same", "deck:4: network.0.conv: padding: same needs an odd kernel, not 4x4"},
-    {"network.0.conv.kernel=[3,4,5]", "-set network.0.conv.kernel=[3,4,5]: expected an integer or [height, width]"},
-    {"network.0.conv.kernel=17", "deck:4: network.0.conv: a 17x17 kernel is larger than the 16x16 input with padding 0"},
-    {"network.0.conv.kernel=17,network.0.conv.padding=circular", "deck:4: network.0.conv: a 17x17 kernel wraps more than once around the 16x16 input"},
-    {"network.7.conv.kernel=3", "-set network.7.conv.kernel=3: '7' is no index of network, which has 3 entries (0 to 2)"},
-    {"network.0=con", "-set network.0=con: unknown layer 'con'; expected one of conv, swish, global_mean, global_sum; did you mean 'conv'?"},
-    {"network.1.swish.beta=nan", "-set network.1.swish.beta=nan: expected a number from -1000000 to 1000000, not nan"},
-    {"loss=logistics", "-set loss=logistics: unknown loss 'logistics'; expected one of logistic; did you mean 'logistic'?"},
+    {"network.0.conv.kernel=[3,4,5]",
+     "-set network.0.conv.kernel=[3,4,5]: expected an integer or [height, width]"},
+    {"network.0.conv.kernel=17",
+     "deck:4: network.0.conv: a 17x17 kernel is larger than the 16x16 input with padding 0"},
+    {"network.0.conv.kernel=17,network.0.conv.padding=circular",
+     "deck:4: network.0.conv: a 17x17 kernel wraps more than once around the 16x16 input"},
+    {"network.7.conv.kernel=3",
+     "-set network.7.conv.kernel=3: '7' is no index of network, which has 3 entries (0 to 2)"},
+    {"network.0=con", "-set network.0=con: unknown layer 'con'; expected one of conv, swish, global_mean, "
+                      "global_sum; did you mean 'conv'?"},
+    {"network.1.swish.beta=nan",
+     "-set network.1.swish.beta=nan: expected a number from -1000000 to 1000000, not nan"},
+    {"loss=logistics",
+     "-set loss=logistics: unknown loss 'logistics'; expected one of logistic; did you mean 'logistic'?"},
     {"network=[swish]", "-set network=[swish]: the network has no parameters to train"},
-    {"data.source=noize", "-set data.source=noize: unknown source 'noize'; expected one of checkerboard, stripes, noise, hdf5; did you mean 'noise'?"},
+    {"data.source=noize", "-set data.source=noize: unknown source 'noize'; expected one of checkerboard, "
+                          "stripes, noise, hdf5; did you mean 'noise'?"},
     {"data.height=4", "deck:2: data: expected either the key 'size' or both 'height' and 'width'"},
     {"data.label=2", "deck:7: loss: the logistic loss needs labels 0 and 1"},
     {"network.0.conv.channels=2", "deck:7: loss: the logistic loss needs a network with one output"},
-    {"weights.init=norma", "-set weights.init=norma: unknown init 'norma'; expected one of he, xavier, normal, uniform, pytorch, zero, file; did you mean 'normal'?"},
+    {"weights.init=norma", "-set weights.init=norma: unknown init 'norma'; expected one of he, xavier, "
+                           "normal, uniform, pytorch, zero, file; did you mean 'normal'?"},
     {"weights.init=uniform", "deck:8: weights.std: unknown key; expected init, seed, scale, decay, bound"},
     {"train.rule=dg", "-set train.rule=dg: unknown rule 'dg'; expected one of gd; did you mean 'gd'?"},
     {"train.batch=half", "-set train.batch=half: expected full, not half"},
-    {"map.linearise=zerofrozen", "-set map.linearise=zerofrozen: expected equilibrium | init | zero | zero_frozen | file, not zerofrozen; did you mean 'zero_frozen'?"},
+    {"map.linearise=zerofrozen", "-set map.linearise=zerofrozen: expected equilibrium | init | zero | "
+                                 "zero_frozen | file, not zerofrozen; did you mean 'zero_frozen'?"},
     {"map.linearise=file", "deck:11: map: linearise: file needs the key 'file' beside it"},
-    {"map.weight_decay.points=3", "deck:12: map.weight_decay: expected either values: [..] or from, to and points, not both"},
-    {"map.weight_decay.values=[1,-2]", "deck:12: map.weight_decay: -2 is out of range: expected numbers of at least 0"},
+    {"map.weight_decay.points=3",
+     "deck:12: map.weight_decay: expected either values: [..] or from, to and points, not both"},
+    {"map.weight_decay.values=[1,-2]",
+     "deck:12: map.weight_decay: -2 is out of range: expected numbers of at least 0"},
     {"map.learning_rate.from=0", "deck:11: map.learning_rate: scale: log needs from and to above 0"},
-    {"map.learning_rate.scale=logg", "-set map.learning_rate.scale=logg: expected linear | log, not logg; did you mean 'log'?"},
-    {"map.cross_check.steps=7", "-set map.cross_check.steps=7: 7 is out of range: expected an integer from 100 to 100000000"},
+    {"map.learning_rate.scale=logg",
+     "-set map.learning_rate.scale=logg: expected linear | log, not logg; did you mean 'log'?"},
+    {"map.cross_check.steps=7",
+     "-set map.cross_check.steps=7: 7 is out of range: expected an integer from 100 to 100000000"},
     {"map.cross_check.glo=true", "-set map.cross_check.glo=true: unknown key; expected local, global, steps"},
     {"model.name=x", "-set model.name=x: model is a single value and has no key 'name'"},
     {"kernel", "-set kernel: expected key=value, such as train.steps=50"},
 };
 
-static void Overrides(void **state)
-{
+static void Overrides(void **state) {
   (void)state;
   OK(ReadAll(good, NULL));
-  OK(ReadAll(good, "map.weight_decay.values=[0, 1e-4, 5e-4],network.0.conv.kernel=[3,5],train.steps=50,weights.decay=kernels"));
+  OK(ReadAll(good, "map.weight_decay.values=[0, 1e-4, "
+                   "5e-4],network.0.conv.kernel=[3,5],train.steps=50,weights.decay=kernels"));
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     CourantErrorClear();
     const PetscErrorCode code = ReadAll(good, cases[i].overrides);
-    if (code != COURANT_ERR_INPUT) fail_msg("%s: error %d, %s", cases[i].overrides, (int)code, CourantErrorMessage());
+    if (code != COURANT_ERR_INPUT)
+      fail_msg("%s: error %d, %s", cases[i].overrides, (int)code, CourantErrorMessage());
     assert_string_equal(CourantErrorMessage(), cases[i].message);
   }
   CourantErrorClear();
@@ -104,21 +125,25 @@ static const Case texts[] = {
     {"model: a\n", "the key 'data' is missing (where the samples come from)"},
     {"model: [a]\n", "deck:1: model: expected a text"},
     {"data: {source: noise, size: 4}\nnetwork: 3\nloss: logistic\n", "deck:2: network: expected a list"},
-    {"data: {source: noise, size: 4}\nnetwork: []\nloss: logistic\n", "deck:2: network: the network has no layers"},
-    {"data: {source: noise, size: 4}\nnetwork: [{conv: {channels: 1}}]\nloss: logistic\n", "network.0.conv: the key 'kernel' is missing (size, or [height, width])"},
-    {"data: {source: noise, size: 4}\nnetwork: [{conv: 3}]\nloss: logistic\n", "network.0.conv: expected a mapping, key: value"},
-    {"data: {source: noise, size: 4}\nnetwork: [{conv: {}, swish: {}}]\nloss: logistic\n", "network.0: expected a layer as a mapping with one key"},
+    {"data: {source: noise, size: 4}\nnetwork: []\nloss: logistic\n",
+     "deck:2: network: the network has no layers"},
+    {"data: {source: noise, size: 4}\nnetwork: [{conv: {channels: 1}}]\nloss: logistic\n",
+     "network.0.conv: the key 'kernel' is missing (size, or [height, width])"},
+    {"data: {source: noise, size: 4}\nnetwork: [{conv: 3}]\nloss: logistic\n",
+     "network.0.conv: expected a mapping, key: value"},
+    {"data: {source: noise, size: 4}\nnetwork: [{conv: {}, swish: {}}]\nloss: logistic\n",
+     "network.0: expected a layer as a mapping with one key"},
     {"data: {size: 4}\nnetwork: [{conv: {}}]\nloss: logistic\n", "deck:1: data: the key 'source' is missing"},
 };
 
-static void Texts(void **state)
-{
+static void Texts(void **state) {
   (void)state;
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
     CourantErrorClear();
     const PetscErrorCode code = ReadAll(texts[i].overrides, NULL);
     if (code != COURANT_ERR_INPUT || !strstr(CourantErrorMessage(), texts[i].message))
-      fail_msg("case %zu: error %d, '%s', expected '%s'", i, (int)code, CourantErrorMessage(), texts[i].message);
+      fail_msg("case %zu: error %d, '%s', expected '%s'", i, (int)code, CourantErrorMessage(),
+               texts[i].message);
   }
   CourantErrorClear();
 }

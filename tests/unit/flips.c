@@ -3,8 +3,7 @@
 #include <petscblaslapack.h>
 #include <stdlib.h>
 
-static double *State(Fixture *f, Vec v)
-{
+static double *State(Fixture *f, Vec v) {
   const PetscScalar *array;
   double *values = malloc(sizeof(double) * (size_t)f->p);
   OK(VecGetArrayRead(v, &array));
@@ -14,8 +13,7 @@ static double *State(Fixture *f, Vec v)
 }
 
 /* One step of gradient descent. */
-static void Step(Fixture *f, double eta, double alpha, double *w)
-{
+static void Step(Fixture *f, double eta, double alpha, double *w) {
   PetscScalar *array;
   const PetscScalar *F;
   Vec v, flow;
@@ -34,8 +32,7 @@ static void Step(Fixture *f, double eta, double alpha, double *w)
 }
 
 /* w -> what two steps make of it, less w. */
-static void Residual(Fixture *f, double eta, double alpha, const double *w, double *r)
-{
+static void Residual(Fixture *f, double eta, double alpha, const double *w, double *r) {
   memcpy(r, w, sizeof(double) * (size_t)f->p);
   Step(f, eta, alpha, r);
   Step(f, eta, alpha, r);
@@ -43,8 +40,7 @@ static void Residual(Fixture *f, double eta, double alpha, const double *w, doub
 }
 
 /* Half the distance of the two points of the 2-cycle near guess, by Newton's method with differences. */
-static double HalfDistance(Fixture *f, double eta, double alpha, double *w)
-{
+static double HalfDistance(Fixture *f, double eta, double alpha, double *w) {
   const PetscInt p = f->p;
   double *r = malloc(sizeof(double) * (size_t)p), *r2 = malloc(sizeof(double) * (size_t)p);
   double *J = malloc(sizeof(double) * (size_t)(p * p)), distance = 0;
@@ -74,8 +70,7 @@ static double HalfDistance(Fixture *f, double eta, double alpha, double *w)
   return sqrt(distance) / 2;
 }
 
-static void Compute(Fixture *f, double alpha, CourantFlipResult *result, CourantExtreme *largest, Vec *v)
-{
+static void Compute(Fixture *f, double alpha, CourantFlipResult *result, CourantExtreme *largest, Vec *v) {
   CourantEquilibrium equilibrium;
   CourantExtreme smallest;
   CourantFlip flip;
@@ -93,11 +88,10 @@ static void Compute(Fixture *f, double alpha, CourantFlipResult *result, Courant
 }
 
 /*
-  (eta m - 2) / h^2 of the cycle's half-distance h tends to c as eta m tends to 2, linearly: two learning rates give the limit.
-  c < 0 has its cycle on the other side of the edge.
+  (eta m - 2) / h^2 of the cycle's half-distance h tends to c as eta m tends to 2, linearly: two learning
+  rates give the limit. c < 0 has its cycle on the other side of the edge.
 */
-static void CycleTest(const char *deck, double alpha)
-{
+static void CycleTest(const char *deck, double alpha) {
   CourantFlipResult flip;
   CourantExtreme largest;
   double estimate[2];
@@ -121,30 +115,27 @@ static void CycleTest(const char *deck, double alpha)
   Close(&f);
 }
 
-static void NoiseImage(void **state)
-{
+static void NoiseImage(void **state) {
   (void)state;
   CycleTest(NOISE, 0.5);
 }
 
-static void TwoLayers(void **state)
-{
+static void TwoLayers(void **state) {
   (void)state;
   CycleTest(TWO_LAYERS, 0.02);
 }
 
-static void BiasesDoNotDecay(void **state)
-{
+static void BiasesDoNotDecay(void **state) {
   (void)state;
   CycleTest(TWO_LAYERS_KERNEL_DECAY, 0.05);
 }
 
 /* By 30-digit arithmetic on the one-dimensional problem. */
-static void Checkerboard(void **state)
-{
+static void Checkerboard(void **state) {
   const struct {
     double alpha, m, limit, c;
-  } cases[] = {{1.25, 3.87542408398, 0.516072552748, 5.62899813287}, {2, 5.54568344857, 0.360640851312, 6.19460431536}};
+  } cases[] = {{1.25, 3.87542408398, 0.516072552748, 5.62899813287},
+               {2, 5.54568344857, 0.360640851312, 6.19460431536}};
 
   (void)state;
   for (int i = 0; i < 2; i++) {
@@ -167,10 +158,11 @@ static void Checkerboard(void **state)
 }
 
 /* Nothing is invented where the normal form does not hold. */
-static void Refuses(void **state)
-{
-  const CourantExtreme simple = {.value = 4, .residual = 1e-12, .multiplicity = 1}, twice = {.value = 4, .residual = 1e-12, .multiplicity = 2};
-  const CourantExtreme negative = {.value = -1, .residual = 1e-12, .multiplicity = 1}, open = {.status = COURANT_NOT_CONVERGED};
+static void Refuses(void **state) {
+  const CourantExtreme simple = {.value = 4, .residual = 1e-12, .multiplicity = 1},
+                       twice = {.value = 4, .residual = 1e-12, .multiplicity = 2};
+  const CourantExtreme negative = {.value = -1, .residual = 1e-12, .multiplicity = 1},
+                       open = {.status = COURANT_NOT_CONVERGED};
   CourantFlipResult result;
   CourantFlip flip;
   Fixture f;
@@ -192,7 +184,7 @@ static void Refuses(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(NoiseImage), cmocka_unit_test(TwoLayers), cmocka_unit_test(BiasesDoNotDecay),
+    cmocka_unit_test(NoiseImage),   cmocka_unit_test(TwoLayers), cmocka_unit_test(BiasesDoNotDecay),
     cmocka_unit_test(Checkerboard), cmocka_unit_test(Refuses),
 };
 

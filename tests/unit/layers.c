@@ -1,4 +1,5 @@
-/* Every layer of the registry, without naming any: derivatives, adjoints, symmetry, in each precision and instruction set. */
+/* Every layer of the registry, without naming any: derivatives, adjoints, symmetry, in each precision and
+ * instruction set. */
 #include "numerics.h"
 
 enum { SAMPLES = 3 };
@@ -10,14 +11,15 @@ typedef struct {
   double *theta, *v, *u, *result;
 } Fixture;
 
-/* A layer between two convolutions, so that gradients by its input, its parameters and its output all count. */
-static void Open(Fixture *f, const CourantBackend *backend, const char *layer, const char *example)
-{
+/* A layer between two convolutions, so that gradients by its input, its parameters and its output all count.
+ */
+static void Open(Fixture *f, const CourantBackend *backend, const char *layer, const char *example) {
   char text[1024];
 
   snprintf(text, sizeof text,
            "data: {source: noise, height: 9, width: 11, samples: %d, exponent: 1, mean: 0.2, seed: 3}\n"
-           "network:\n- conv: {channels: 2, kernel: 3, padding: 1}\n- %s: %s\n- swish: {}\n- conv: {channels: 1, kernel: 1}\n"
+           "network:\n- conv: {channels: 2, kernel: 3, padding: 1}\n- %s: %s\n- swish: {}\n- conv: "
+           "{channels: 1, kernel: 1}\n"
            "- global_mean: {}\nloss: logistic\n",
            SAMPLES, layer, example);
   NumericsOpen(&f->n, backend, text, 1, 1e9);
@@ -31,16 +33,14 @@ static void Open(Fixture *f, const CourantBackend *backend, const char *layer, c
   f->result = malloc(sizeof(double) * CourantEvaluatorLength(f->evaluator, 4));
 }
 
-static void Close(Fixture *f)
-{
+static void Close(Fixture *f) {
   NumericsClose(&f->n);
   free(f->theta), free(f->v), free(f->u), free(f->result);
 }
 
 static void (*test)(Fixture *);
 
-static void EveryExample(const CourantBackend *backend)
-{
+static void EveryExample(const CourantBackend *backend) {
   for (int type = 0; type < CourantLayerTypeCount; type++)
     for (const char *const *example = CourantLayerType(type)->examples; *example; example++) {
       Fixture f;
@@ -50,15 +50,13 @@ static void EveryExample(const CourantBackend *backend)
     }
 }
 
-static void ForEveryLayer(int bits, void (*Test)(Fixture *))
-{
+static void ForEveryLayer(int bits, void (*Test)(Fixture *)) {
   test = Test;
   ForEveryBackend(bits, EveryExample);
 }
 
 /* Gradient against central differences of the loss, second order in the step. */
-static void GradientTest(Fixture *f)
-{
+static void GradientTest(Fixture *f) {
   double *at = malloc(sizeof(double) * (size_t)f->p), *gradient = malloc(sizeof(double) * (size_t)f->p);
   double loss[2], slope, error[2];
 
@@ -80,12 +78,13 @@ static void GradientTest(Fixture *f)
 }
 
 /*
-  The gradient along the line theta + e v, less its jet of order 3, falls as e^4: one wrong coefficient and it falls more slowly.
+  The gradient along the line theta + e v, less its jet of order 3, falls as e^4: one wrong coefficient and it
+  falls more slowly.
 */
-static void TaylorTest(Fixture *f)
-{
+static void TaylorTest(Fixture *f) {
   const PetscInt p = f->p;
-  double *at = malloc(sizeof(double) * (size_t)p), *gradient = malloc(sizeof(double) * (size_t)(p + 1)), error[2];
+  double *at = malloc(sizeof(double) * (size_t)p), *gradient = malloc(sizeof(double) * (size_t)(p + 1)),
+         error[2];
 
   OK(CourantEvaluatorRun(f->evaluator, 3, f->theta, f->v, PETSC_COMM_SELF, f->result));
   for (int halving = 0; halving < 2; halving++) {
@@ -93,7 +92,8 @@ static void TaylorTest(Fixture *f)
     for (PetscInt i = 0; i < p; i++) at[i] = f->theta[i] + e * f->v[i];
     double *series = malloc(sizeof(double) * (size_t)p);
     for (PetscInt i = 0; i < p; i++)
-      series[i] = f->result[i] + e * (f->result[p + i] + e * (f->result[2 * p + i] + e * f->result[3 * p + i]));
+      series[i] =
+          f->result[i] + e * (f->result[p + i] + e * (f->result[2 * p + i] + e * f->result[3 * p + i]));
     CourantEvaluatorGradient(f->evaluator, at, gradient);
     error[halving] = Distance(p, series, gradient);
     free(series);
@@ -103,8 +103,7 @@ static void TaylorTest(Fixture *f)
 }
 
 /* Forward and backward are adjoint at every order: (k+1) L_(k+1) = g_k . v. */
-static void AdjointTest(Fixture *f)
-{
+static void AdjointTest(Fixture *f) {
   const PetscInt p = f->p;
 
   OK(CourantEvaluatorRun(f->evaluator, 3, f->theta, f->v, PETSC_COMM_SELF, f->result));
@@ -115,8 +114,7 @@ static void AdjointTest(Fixture *f)
 }
 
 /* u . H v = v . H u, by products at the kept primal, which are those of a jet to the bit. */
-static void SymmetryTest(Fixture *f)
-{
+static void SymmetryTest(Fixture *f) {
   const PetscInt p = f->p;
   double *hv = malloc(sizeof(double) * (size_t)(p + 1)), *hu = malloc(sizeof(double) * (size_t)(p + 1));
 
@@ -130,10 +128,10 @@ static void SymmetryTest(Fixture *f)
 }
 
 /* Single precision gives the double result within its rounding. */
-static void SingleTest(Fixture *f)
-{
+static void SingleTest(Fixture *f) {
   const CourantBackend *backend;
-  const CourantEvaluatorSettings settings = {.order = 3, .threads = 1, .memory = 1e9, .last = CourantLeafCount(f->n.data)};
+  const CourantEvaluatorSettings settings = {
+      .order = 3, .threads = 1, .memory = 1e9, .last = CourantLeafCount(f->n.data)};
   const size_t length = CourantEvaluatorLength(f->evaluator, 4);
   double *expected = malloc(sizeof(double) * length);
   CourantEvaluator reference;
@@ -150,32 +148,27 @@ static void SingleTest(Fixture *f)
   free(expected);
 }
 
-static void Gradient(void **state)
-{
+static void Gradient(void **state) {
   (void)state;
   ForEveryLayer(64, GradientTest);
 }
 
-static void Taylor(void **state)
-{
+static void Taylor(void **state) {
   (void)state;
   ForEveryLayer(64, TaylorTest);
 }
 
-static void Adjoint(void **state)
-{
+static void Adjoint(void **state) {
   (void)state;
   ForEveryLayer(64, AdjointTest);
 }
 
-static void Symmetry(void **state)
-{
+static void Symmetry(void **state) {
   (void)state;
   ForEveryLayer(64, SymmetryTest);
 }
 
-static void Single(void **state)
-{
+static void Single(void **state) {
   (void)state;
   ForEveryLayer(32, SingleTest);
 }

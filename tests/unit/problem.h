@@ -11,8 +11,7 @@ typedef struct {
   PetscInt p;
 } Fixture;
 
-static inline void Open(Fixture *f, const char *text)
-{
+static inline void Open(Fixture *f, const char *text) {
   OK(CourantDeckParse(PETSC_COMM_SELF, text, NULL, &f->deck));
   OK(CourantProblemCreate(PETSC_COMM_SELF, f->deck, &f->problem));
   OK(CourantProblemSetUp(f->problem));
@@ -21,16 +20,15 @@ static inline void Open(Fixture *f, const char *text)
   OK(CourantProblemGetSize(f->problem, &f->p));
 }
 
-static inline void Close(Fixture *f)
-{
+static inline void Close(Fixture *f) {
   OK(VecDestroy(&f->theta));
   OK(CourantProblemDestroy(&f->problem));
   OK(CourantDeckDestroy(&f->deck));
 }
 
 /* Both ends of H + alpha D at theta, with the top vector, which the caller destroys (v NULL: not wanted). */
-static inline void Extremes(Fixture *f, double alpha, CourantExtreme *largest, CourantExtreme *smallest, Vec *v)
-{
+static inline void Extremes(Fixture *f, double alpha, CourantExtreme *largest, CourantExtreme *smallest,
+                            Vec *v) {
   CourantSpectrum spectrum;
   Mat H;
   Vec top;
@@ -53,17 +51,20 @@ static inline void Extremes(Fixture *f, double alpha, CourantExtreme *largest, C
 
 #define CHECKERBOARD                                                                                         \
   "data: {source: checkerboard, size: 64, label: 1}\n"                                                       \
-  "network:\n- conv: {channels: 1, kernel: 8, bias: false}\n- swish: {}\n- global_mean: {}\nloss: logistic\n" \
+  "network:\n- conv: {channels: 1, kernel: 8, bias: false}\n- swish: {}\n- global_mean: {}\nloss: "          \
+  "logistic\n"                                                                                               \
   "weights: {init: normal, std: 1, seed: 7}\n"
 
 #define NOISE                                                                                                \
   "data: {source: noise, size: 20, exponent: 2, mean: 0.5, seed: 4}\n"                                       \
-  "network:\n- conv: {channels: 1, kernel: 4, bias: false}\n- swish: {}\n- global_mean: {}\nloss: logistic\n" \
+  "network:\n- conv: {channels: 1, kernel: 4, bias: false}\n- swish: {}\n- global_mean: {}\nloss: "          \
+  "logistic\n"                                                                                               \
   "weights: {init: normal, std: 1, seed: 7}\n"
 
-#define TWO_LAYERS TWO_LAYER_NETWORK "weights: {init: he, seed: 5}\n"
+#define TWO_LAYERS              TWO_LAYER_NETWORK "weights: {init: he, seed: 5}\n"
 #define TWO_LAYERS_KERNEL_DECAY TWO_LAYER_NETWORK "weights: {init: he, seed: 5, decay: kernels}\n"
 #define TWO_LAYER_NETWORK                                                                                    \
   "data: {source: noise, size: 8, samples: 6, exponent: 1, mean: 0.5, seed: 5}\n"                            \
-  "network:\n- conv: {channels: 2, kernel: 3}\n- swish: {}\n- conv: {channels: 1, kernel: 2}\n- swish: {}\n- global_mean: {}\n" \
+  "network:\n- conv: {channels: 2, kernel: 3}\n- swish: {}\n- conv: {channels: 1, kernel: 2}\n- swish: "     \
+  "{}\n- global_mean: {}\n"                                                                                  \
   "loss: logistic\n"

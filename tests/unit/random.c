@@ -3,15 +3,18 @@
 #include "core/random.h"
 #include <stdlib.h>
 
-static void KnownAnswers(void **state)
-{
+static void KnownAnswers(void **state) {
   static const struct {
     CourantRandom stream;
     uint32_t draw, bits[4];
   } cases[] = {
       {{0, 0, 0, 0}, 0, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
-      {{UINT64_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX}, UINT32_MAX, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
-      {{0x299f31d0a4093822ull, 0x243f6a88, 0x85a308d3, 0x13198a2e}, 0x03707344, {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+      {{UINT64_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX},
+       UINT32_MAX,
+       {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
+      {{0x299f31d0a4093822ull, 0x243f6a88, 0x85a308d3, 0x13198a2e},
+       0x03707344,
+       {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
   };
 
   (void)state;
@@ -24,8 +27,7 @@ static void KnownAnswers(void **state)
 
 enum { N = 200000 };
 
-static void Distributions(void **state)
-{
+static void Distributions(void **state) {
   const CourantRandom stream = {.seed = 5, .purpose = 1};
   double *x = malloc(sizeof(double) * N), mean = 0, square = 0, fourth = 0;
 
@@ -50,8 +52,7 @@ static void Distributions(void **state)
   free(x);
 }
 
-static void PrefixesAgree(void **state)
-{
+static void PrefixesAgree(void **state) {
   const CourantRandom stream = {.seed = 9, .purpose = 2, .index = 7};
   double all[101], some[50];
 

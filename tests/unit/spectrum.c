@@ -18,12 +18,12 @@ static const Case cases[] = {
     {"one unknown", 1, {4, 0, 0, 0, 0}, 0, 0, 1},
 };
 
-static Mat Diagonal(const Case *c)
-{
+static Mat Diagonal(const Case *c) {
   Mat A;
   OK(MatCreateSeqAIJ(PETSC_COMM_SELF, c->n, c->n, 1, NULL, &A));
   for (PetscInt i = 0; i < c->n; i++) {
-    const double value = i < 5 ? c->top[i] : c->low + (c->high - c->low) * (double)(i - 5) / (double)(c->n - 5);
+    const double value =
+        i < 5 ? c->top[i] : c->low + (c->high - c->low) * (double)(i - 5) / (double)(c->n - 5);
     OK(MatSetValue(A, i, i, value, INSERT_VALUES));
   }
   OK(MatAssemblyBegin(A, MAT_FINAL_ASSEMBLY));
@@ -31,8 +31,7 @@ static Mat Diagonal(const Case *c)
   return A;
 }
 
-static void Ends(void **state)
-{
+static void Ends(void **state) {
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     const Case *c = &cases[i];
@@ -52,7 +51,8 @@ static void Ends(void **state)
     NEAR(norm, fmax(fabs(c->top[0]), fabs(c->low)), 1e-9 * norm);
     BELOW(largest.residual, 1e-9 * norm + 1e-300);
     BELOW(smallest.residual, 1e-9 * norm + 1e-300);
-    if (largest.multiplicity != c->multiplicity) fail_msg("%s: multiplicity %d", c->name, (int)largest.multiplicity);
+    if (largest.multiplicity != c->multiplicity)
+      fail_msg("%s: multiplicity %d", c->name, (int)largest.multiplicity);
     BELOW(largest.missed, 0.1);
     OK(CourantSpectrumDestroy(&spectrum));
     OK(MatDestroy(&A));
@@ -60,8 +60,7 @@ static void Ends(void **state)
 }
 
 /* The same numbers to the bit, whatever was solved before. */
-static void Repeats(void **state)
-{
+static void Repeats(void **state) {
   CourantSpectrum spectrum;
   CourantExtreme first, again;
   Mat A = Diagonal(&cases[0]), B = Diagonal(&cases[2]);
@@ -80,8 +79,7 @@ static void Repeats(void **state)
   OK(MatDestroy(&B));
 }
 
-static void NotConverged(void **state)
-{
+static void NotConverged(void **state) {
   CourantSpectrum spectrum;
   CourantExtreme largest;
   Mat A = Diagonal(&cases[0]);

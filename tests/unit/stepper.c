@@ -2,22 +2,32 @@
 #include "check.h"
 #include <complex.h>
 
-static double complex Euler(double complex z) { return 1 + z; }
-static double complex Rk4(double complex z) { return 1 + z * (1 + z / 2 * (1 + z / 3 * (1 + z / 4))); }
-static double complex Beuler(double complex z) { return 1 / (1 - z); }
-static double complex Cn(double complex z) { return (1 + z / 2) / (1 - z / 2); }
-static double complex Theta07(double complex z) { return (1 + 0.3 * z) / (1 - 0.7 * z); }
+static double complex Euler(double complex z) {
+  return 1 + z;
+}
+static double complex Rk4(double complex z) {
+  return 1 + z * (1 + z / 2 * (1 + z / 3 * (1 + z / 4)));
+}
+static double complex Beuler(double complex z) {
+  return 1 / (1 - z);
+}
+static double complex Cn(double complex z) {
+  return (1 + z / 2) / (1 - z / 2);
+}
+static double complex Theta07(double complex z) {
+  return (1 + 0.3 * z) / (1 - 0.7 * z);
+}
 
-/* gamma = 1 - 1/sqrt(2), both stages on the diagonal: the L-stable SDIRK2 of Alexander (1977), which arkimex l2 has as its implicit part. */
-static double complex Sdirk2(double complex z)
-{
+/* gamma = 1 - 1/sqrt(2), both stages on the diagonal: the L-stable SDIRK2 of Alexander (1977), which arkimex
+ * l2 has as its implicit part. */
+static double complex Sdirk2(double complex z) {
   const double g = 1 - M_SQRT1_2;
   return (1 + (1 - 2 * g) * z) / ((1 - g * z) * (1 - g * z));
 }
 
-/* Two stages, second order, gamma = 1 + 1/sqrt(2): R = (1 + (1-2g) z + (1/2 - 2g + g^2) z^2) / (1 - g z)^2, the last coefficient 0 for this gamma. */
-static double complex Ros2p(double complex z)
-{
+/* Two stages, second order, gamma = 1 + 1/sqrt(2): R = (1 + (1-2g) z + (1/2 - 2g + g^2) z^2) / (1 - g z)^2,
+ * the last coefficient 0 for this gamma. */
+static double complex Ros2p(double complex z) {
   const double g = 1 + M_SQRT1_2;
   return (1 + (1 - 2 * g) * z + (0.5 - 2 * g + g * g) * z * z) / ((1 - g * z) * (1 - g * z));
 }
@@ -38,16 +48,14 @@ static const Case cases[] = {
     {"-a_ts_type rosw -a_ts_rosw_type 2p", Ros2p, INFINITY},
 };
 
-static void Open(const char *options, CourantStepper *stepper)
-{
+static void Open(const char *options, CourantStepper *stepper) {
   OK(PetscOptionsClear(NULL));
   OK(PetscOptionsInsertString(NULL, options));
   OK(CourantStepperCreate(PETSC_COMM_SELF, "a_", stepper));
   OK(CourantStepperSetUp(*stepper));
 }
 
-static void ClosedForms(void **state)
-{
+static void ClosedForms(void **state) {
   (void)state;
   for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
     CourantStepper stepper;
@@ -64,18 +72,20 @@ static void ClosedForms(void **state)
     for (int i = 0; i < 121; i++) {
       const double complex R = cases[c].R(x[i] + I * y[i]);
       if (cabs(re[i] + I * im[i] - R) > 1e-12 * (1 + cabs(R)))
-        fail_msg("%s at z = %g + %gi: %.15g + %.15gi, expected %.15g + %.15gi", cases[c].options, x[i], y[i], re[i], im[i], creal(R), cimag(R));
+        fail_msg("%s at z = %g + %gi: %.15g + %.15gi, expected %.15g + %.15gi", cases[c].options, x[i], y[i],
+                 re[i], im[i], creal(R), cimag(R));
     }
     OK(CourantStepperGetRealLimit(stepper, &limit));
-    if (isinf(cases[c].limit)) { if (!isinf(limit)) fail_msg("%s has the limit %.17g", cases[c].options, limit); }
-    else NEAR(limit, cases[c].limit, 1e-9);
+    if (isinf(cases[c].limit)) {
+      if (!isinf(limit)) fail_msg("%s has the limit %.17g", cases[c].options, limit);
+    } else
+      NEAR(limit, cases[c].limit, 1e-9);
     OK(CourantStepperDestroy(&stepper));
   }
 }
 
 /* BDF2: the larger root of (3/2 - z) r^2 - 2 r + 1/2 = 0. */
-static void Multistep(void **state)
-{
+static void Multistep(void **state) {
   CourantStepper stepper;
   PetscBool one_step;
   const PetscReal z[3] = {-0.5, -0.01, -20};
@@ -95,11 +105,12 @@ static void Multistep(void **state)
 }
 
 /* What cannot be probed is refused with a reason, whatever type it is; nothing crashes. */
-static void EveryType(void **state)
-{
-  static const char *const types[] = {"euler", "beuler", "basicsymplectic", "pseudo", "cn", "theta", "alpha", "alpha2", "glle", "glee",
-                                      "ssp", "rk", "arkimex", "rosw", "eimex", "mimex", "bdf", "mprk", "discgrad", "irk"};
-  static const char *const refused[] = {"glle", "basicsymplectic", "pseudo", "alpha2", "glee", "mimex", "mprk", "discgrad", "irk"};
+static void EveryType(void **state) {
+  static const char *const types[] = {
+      "euler", "beuler", "basicsymplectic", "pseudo", "cn",    "theta", "alpha", "alpha2", "glle",     "glee",
+      "ssp",   "rk",     "arkimex",         "rosw",   "eimex", "mimex", "bdf",   "mprk",   "discgrad", "irk"};
+  static const char *const refused[] = {"glle", "basicsymplectic", "pseudo", "alpha2", "glee", "mimex",
+                                        "mprk", "discgrad",        "irk"};
 
   (void)state;
   for (size_t i = 0; i < sizeof types / sizeof *types; i++) {

@@ -4,22 +4,19 @@
 
 enum { LENGTH = 5, MOST = 37 };
 
-static double Leaf(PetscInt leaf, int k)
-{
+static double Leaf(PetscInt leaf, int k) {
   return sin(1 + 7 * leaf + k) * pow(10, (leaf * 5 + k) % 9);
 }
 
 /* The definition: a range is the largest power of two of its leaves, plus the rest. */
-static double Recursive(PetscInt first, PetscInt n, int k)
-{
+static double Recursive(PetscInt first, PetscInt n, int k) {
   PetscInt left = 1;
   if (n == 1) return Leaf(first, k);
   while (2 * left < n) left *= 2;
   return Recursive(first, left, k) + Recursive(first + left, n - left, k);
 }
 
-static void Fill(CourantTreeSum *sum, PetscInt first, PetscInt last)
-{
+static void Fill(CourantTreeSum *sum, PetscInt first, PetscInt last) {
   for (PetscInt leaf = first; leaf < last; leaf++) {
     double *values = CourantTreeSumNext(sum);
     for (int k = 0; k < LENGTH; k++) values[k] = Leaf(leaf, k);
@@ -28,8 +25,7 @@ static void Fill(CourantTreeSum *sum, PetscInt first, PetscInt last)
 }
 
 /* Every split of 1 .. 37 leaves into three neighbours. */
-static void Splits(void **state)
-{
+static void Splits(void **state) {
   CourantTreeSum part[3];
   double result[LENGTH];
 
@@ -47,12 +43,11 @@ static void Splits(void **state)
   for (int i = 0; i < 3; i++) OK(CourantTreeSumDestroy(&part[i]));
 }
 
-static const char deck[] =
-    "data: {source: noise, size: 12, samples: 100, exponent: 1, seed: 2}\n"
-    "network:\n- conv: {channels: 3, kernel: 5}\n- swish: {}\n- conv: {channels: 1, kernel: 3, padding: same}\n- global_mean: {}\nloss: logistic\n";
+static const char deck[] = "data: {source: noise, size: 12, samples: 100, exponent: 1, seed: 2}\n"
+                           "network:\n- conv: {channels: 3, kernel: 5}\n- swish: {}\n- conv: {channels: 1, "
+                           "kernel: 3, padding: same}\n- global_mean: {}\nloss: logistic\n";
 
-static void CompareThreads(const CourantBackend *backend)
-{
+static void CompareThreads(const CourantBackend *backend) {
   static const struct {
     int threads;
     double memory;
@@ -62,12 +57,15 @@ static void CompareThreads(const CourantBackend *backend)
   for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
     Numerics f;
     NumericsOpen(&f, backend, deck, ways[w].threads, ways[w].memory);
-    double *theta = Normal(f.p, 0, 0.3), *v = Normal(f.p, 1, 1), *all = malloc(sizeof(double) * (size_t)(6 * (f.p + 1)));
+    double *theta = Normal(f.p, 0, 0.3), *v = Normal(f.p, 1, 1),
+           *all = malloc(sizeof(double) * (size_t)(6 * (f.p + 1)));
     OK(CourantEvaluatorKeep(f.evaluator, theta, PETSC_COMM_SELF, all));
     OK(CourantEvaluatorProduct(f.evaluator, v, PETSC_COMM_SELF, all + f.p + 1));
     OK(CourantEvaluatorRun(f.evaluator, 3, theta, v, PETSC_COMM_SELF, all + 2 * (f.p + 1)));
-    if (first) assert_memory_equal(first, all, sizeof(double) * (size_t)(6 * (f.p + 1)));
-    else first = all;
+    if (first)
+      assert_memory_equal(first, all, sizeof(double) * (size_t)(6 * (f.p + 1)));
+    else
+      first = all;
     if (first != all) free(all);
     free(theta), free(v);
     NumericsClose(&f);
@@ -75,8 +73,7 @@ static void CompareThreads(const CourantBackend *backend)
   free(first);
 }
 
-static void ThreadsAndMemory(void **state)
-{
+static void ThreadsAndMemory(void **state) {
   (void)state;
   ForEveryBackend(64, CompareThreads);
   ForEveryBackend(32, CompareThreads);

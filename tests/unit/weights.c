@@ -5,11 +5,11 @@
 #include <unistd.h>
 
 static const char base[] = "data: {source: noise, size: 20}\n"
-                           "network:\n- conv: {channels: 40, kernel: 5}\n- swish: {}\n- conv: {channels: 30, kernel: 3}\n- conv: {channels: 1, kernel: 1}\n"
+                           "network:\n- conv: {channels: 40, kernel: 5}\n- swish: {}\n- conv: {channels: 30, "
+                           "kernel: 3}\n- conv: {channels: 1, kernel: 1}\n"
                            "- global_mean: {}\nloss: logistic\n";
 
-static PetscErrorCode Fill(const char *weights, double **theta, CourantNet *net)
-{
+static PetscErrorCode Fill(const char *weights, double **theta, CourantNet *net) {
   char text[1024];
   CourantDeck deck;
   CourantWeights w = {0};
@@ -18,7 +18,8 @@ static PetscErrorCode Fill(const char *weights, double **theta, CourantNet *net)
   snprintf(text, sizeof text, "%sweights: %s\n", base, weights);
   PetscCall(CourantDeckParse(PETSC_COMM_SELF, text, NULL, &deck));
   const CourantNode root = CourantDeckRoot(deck);
-  PetscCall(CourantNetCreate(CourantNodeChild(root, "network"), CourantNodeChild(root, "loss"), (CourantShape){20, 20, 1}, net));
+  PetscCall(CourantNetCreate(CourantNodeChild(root, "network"), CourantNodeChild(root, "loss"),
+                             (CourantShape){20, 20, 1}, net));
   *theta = malloc(sizeof(double) * (size_t)(*net)->size);
   PetscCall(CourantWeightsRead(CourantNodeChild(root, "weights"), &w));
   PetscCall(CourantWeightsFill(&w, *net, *theta));
@@ -28,8 +29,7 @@ static PetscErrorCode Fill(const char *weights, double **theta, CourantNet *net)
 }
 
 /* Root mean square and largest magnitude of parameter i of layer l. */
-static void Measure(CourantNet net, const double *theta, int l, int i, double *rms, double *most)
-{
+static void Measure(CourantNet net, const double *theta, int l, int i, double *rms, double *most) {
   const CourantLayer *layer = &net->layers[l];
   const double *values = theta + layer->offset + (i ? layer->parameters[0].size : 0);
   *rms = *most = 0;
@@ -40,8 +40,7 @@ static void Measure(CourantNet net, const double *theta, int l, int i, double *r
   *rms = sqrt(*rms);
 }
 
-static void Distributions(void **state)
-{
+static void Distributions(void **state) {
   static const struct {
     const char *weights;
     double rms, most; /* of the second convolution's kernels: 40 * 9 in, 30 * 9 out; most 0: unbounded */
@@ -74,8 +73,7 @@ static void Distributions(void **state)
   }
 }
 
-static void SeedsDiffer(void **state)
-{
+static void SeedsDiffer(void **state) {
   double *a, *b, *c;
   CourantNet net;
 
@@ -92,8 +90,7 @@ static void SeedsDiffer(void **state)
   free(a), free(b), free(c);
 }
 
-static void DecayMask(void **state)
-{
+static void DecayMask(void **state) {
   double *theta, *mask;
   CourantNet net;
 
@@ -101,7 +98,8 @@ static void DecayMask(void **state)
   OK(Fill("{init: zero}", &theta, &net));
   mask = malloc(sizeof(double) * (size_t)net->size);
   OK(CourantNetDecayMask(net, PETSC_TRUE, mask));
-  assert_true(mask[0] == 1 && mask[40 * 25 - 1] == 1 && mask[40 * 25] == 0 && mask[40 * 25 + 39] == 0 && mask[40 * 25 + 40] == 1);
+  assert_true(mask[0] == 1 && mask[40 * 25 - 1] == 1 && mask[40 * 25] == 0 && mask[40 * 25 + 39] == 0 &&
+              mask[40 * 25 + 40] == 1);
   OK(CourantNetDecayMask(net, PETSC_FALSE, mask));
   for (PetscInt i = 0; i < net->size; i++) assert_true(mask[i] == 1);
   free(theta), free(mask);
@@ -110,8 +108,7 @@ static void DecayMask(void **state)
 
 static char file[] = "/tmp/courant-weights-XXXXXX";
 
-static void Put(hid_t h5, const char *name, int rank, const hsize_t dims[], double value)
-{
+static void Put(hid_t h5, const char *name, int rank, const hsize_t dims[], double value) {
   double values[40 * 30 * 9];
   for (size_t i = 0; i < sizeof values / sizeof *values; i++) values[i] = value;
   const hid_t space = H5Screate_simple(rank, dims, NULL);
@@ -120,8 +117,7 @@ static void Put(hid_t h5, const char *name, int rank, const hsize_t dims[], doub
   H5Dclose(set), H5Sclose(space);
 }
 
-static void Files(void **state)
-{
+static void Files(void **state) {
   char weights[128];
   double *theta;
   CourantNet net;
@@ -138,14 +134,16 @@ static void Files(void **state)
   Put(h5, "3.weight", 4, (hsize_t[]){1, 30, 1, 1}, 5);
   H5Fclose(h5);
   assert_int_equal(Fill(weights, &theta, &net), COURANT_ERR_INPUT);
-  assert_non_null(strstr(CourantErrorMessage(), "deck:9: weights: the weights file has no dataset '3.bias' [1]"));
+  assert_non_null(
+      strstr(CourantErrorMessage(), "deck:9: weights: the weights file has no dataset '3.bias' [1]"));
   CourantErrorClear();
 
   h5 = H5Fopen(file, H5F_ACC_RDWR, H5P_DEFAULT);
   Put(h5, "3.bias", 1, (hsize_t[]){2}, 6);
   H5Fclose(h5);
   assert_int_equal(Fill(weights, &theta, &net), COURANT_ERR_INPUT);
-  assert_non_null(strstr(CourantErrorMessage(), "dataset '3.bias' of the weights file does not hold floating-point numbers [1]"));
+  assert_non_null(strstr(CourantErrorMessage(),
+                         "dataset '3.bias' of the weights file does not hold floating-point numbers [1]"));
   CourantErrorClear();
 
   h5 = H5Fopen(file, H5F_ACC_RDWR, H5P_DEFAULT);

@@ -2,8 +2,7 @@
 #include "maps.h"
 
 /* The restrained band lies between limit and 2/alpha below a weight decay of 9.23, and is absent above. */
-static void OneLayer(void **state)
-{
+static void OneLayer(void **state) {
   Solved s;
 
   (void)state;
@@ -16,7 +15,9 @@ static void OneLayer(void **state)
       const CourantMapCell *cell = &s.map->cells[w * s.map->nl + l];
       const double edge = fmin(fabs(log(eta / row->limit)), fabs(log(eta * row->alpha / 2)));
       if (edge < 1e-6) continue; /* on an edge itself */
-      const int expected = eta < row->limit ? COURANT_REGIME_STABLE : eta < 2 / row->alpha ? COURANT_REGIME_RESTRAINED : COURANT_REGIME_DIVERGENT;
+      const int expected = eta < row->limit       ? COURANT_REGIME_STABLE
+                           : eta < 2 / row->alpha ? COURANT_REGIME_RESTRAINED
+                                                  : COURANT_REGIME_DIVERGENT;
       assert_int_equal(cell->regime, expected);
       if (row->alpha > 9.24) assert_true(cell->regime != COURANT_REGIME_RESTRAINED);
       if (edge > 0.02) assert_int_equal(cell->global_regime, expected); /* nearer, 2000 steps may not tell */
@@ -26,8 +27,7 @@ static void OneLayer(void **state)
 }
 
 /* A generic spectrum: matrix-free ends against LAPACK's. */
-static void Noise(void **state)
-{
+static void Noise(void **state) {
   Solved s;
 
   (void)state;
@@ -55,8 +55,7 @@ static void Noise(void **state)
 }
 
 /* The paper's linear experiment: stable exactly for 1.296e7 < alpha < 2e8, by prediction and by run. */
-static void PaperLinear(void **state)
-{
+static void PaperLinear(void **state) {
   Solved s;
 
   (void)state;
@@ -68,7 +67,9 @@ static void PaperLinear(void **state)
     NEAR(row->lambda_min, -1.296e7, 1);
     NEAR(row->lambda_max, 0, 1e-2);
     assert_int_equal(cell->regime == COURANT_REGIME_STABLE, stable);
-    if (!stable) assert_int_equal(cell->regime, row->alpha < 1e8 ? COURANT_REGIME_UNSTABLE_FLOW : COURANT_REGIME_DIVERGENT);
+    if (!stable)
+      assert_int_equal(cell->regime,
+                       row->alpha < 1e8 ? COURANT_REGIME_UNSTABLE_FLOW : COURANT_REGIME_DIVERGENT);
     assert_int_equal(cell->local_verdict, COURANT_AGREE);
     assert_int_equal(cell->local_growth < 1, stable);
     assert_int_equal(cell->global_regime == COURANT_OUTCOME_STABLE, stable);
@@ -77,8 +78,7 @@ static void PaperLinear(void **state)
 }
 
 /* The paper's nonlinear experiment; c by 30-digit arithmetic on the branch with negative amplitude. */
-static void PaperNonlinear(void **state)
-{
+static void PaperNonlinear(void **state) {
   Solved s;
 
   (void)state;
@@ -97,17 +97,18 @@ static void PaperNonlinear(void **state)
 }
 
 /* Bare decks: states that are no equilibria, no equilibrium at all, and every other way to linearise. */
-static void Linearise(void **state)
-{
+static void Linearise(void **state) {
   Solved s;
 
   (void)state;
   Solve("models/one-layer-noise.yaml", "-points 4x4 -threads 1", &s);
   Free(&s);
-  const char *const deck = "data: {source: noise, size: 12, exponent: 1, mean: 0.4, seed: 1}\n"
-                           "network:\n- conv: {channels: 1, kernel: 3, bias: false}\n- swish: {}\n- global_mean: {}\nloss: logistic\n"
-                           "weights: {init: normal, std: 1, seed: 3}\n"
-                           "map:\n  learning_rate: {values: [0.1, 1, 10]}\n  weight_decay: {values: [0, 0.5, 2]}\n";
+  const char *const deck =
+      "data: {source: noise, size: 12, exponent: 1, mean: 0.4, seed: 1}\n"
+      "network:\n- conv: {channels: 1, kernel: 3, bias: false}\n- swish: {}\n- global_mean: {}\nloss: "
+      "logistic\n"
+      "weights: {init: normal, std: 1, seed: 3}\n"
+      "map:\n  learning_rate: {values: [0.1, 1, 10]}\n  weight_decay: {values: [0, 0.5, 2]}\n";
   static const char *const ways[] = {"init", "zero", "zero_frozen"};
   for (int i = 0; i < 4; i++) {
     char overrides[64];
@@ -120,7 +121,8 @@ static void Linearise(void **state)
     OK(CourantMapSolve(s.map));
     OK(CourantMapGetAgreement(s.map, &a));
     assert_int_equal(a.disagreeing, 0);
-    if (i < 3) assert_true(a.checked == 9 && a.decided >= 8);
+    if (i < 3)
+      assert_true(a.checked == 9 && a.decided >= 8);
     else { /* without decay one image is separable: the loss falls for ever */
       assert_int_equal(s.map->rows[0].status, COURANT_NO_EQUILIBRIUM);
       assert_int_equal(s.map->rows[1].status, COURANT_CONVERGED);
@@ -133,8 +135,8 @@ static void Linearise(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(OneLayer), cmocka_unit_test(Noise), cmocka_unit_test(PaperLinear), cmocka_unit_test(PaperNonlinear),
-    cmocka_unit_test(Linearise),
+    cmocka_unit_test(OneLayer),       cmocka_unit_test(Noise),     cmocka_unit_test(PaperLinear),
+    cmocka_unit_test(PaperNonlinear), cmocka_unit_test(Linearise),
 };
 
 TEST_MAIN(tests)

@@ -24,9 +24,8 @@ static const CourantKey keys[] = {
 };
 
 /* A dataset of numbers with least..most dimensions; dataset is -1 after an error. */
-static PetscErrorCode OpenNumbers(CourantNode node, hid_t file, const char *name, int least, int most, hid_t *dataset,
-                                  hsize_t dims[4], int *rank)
-{
+static PetscErrorCode OpenNumbers(CourantNode node, hid_t file, const char *name, int least, int most,
+                                  hid_t *dataset, hsize_t dims[4], int *rank) {
   PetscFunctionBeginUser;
   const hid_t opened = H5Dopen(file, name, H5P_DEFAULT);
   *dataset = -1;
@@ -39,16 +38,18 @@ static PetscErrorCode OpenNumbers(CourantNode node, hid_t file, const char *name
   if (fits) H5Sget_simple_extent_dims(space, dims, NULL);
   H5Sclose(space);
   H5Tclose(type);
-  if (numbers && fits) *dataset = opened;
-  else H5Dclose(opened);
+  if (numbers && fits)
+    *dataset = opened;
+  else
+    H5Dclose(opened);
   if (!numbers) CourantNodeError(node, "dataset '%s' holds no numbers", name);
   if (!fits)
-    CourantNodeError(node, "dataset '%s' has %d dimensions; expected %s", name, *rank, least == 1 ? "labels [n]" : "images [n,h,w] or [n,c,h,w]");
+    CourantNodeError(node, "dataset '%s' has %d dimensions; expected %s", name, *rank,
+                     least == 1 ? "labels [n]" : "images [n,h,w] or [n,c,h,w]");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *options)
-{
+static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *options) {
   const Hdf5 *o = (const Hdf5 *)options;
   const CourantNode file = CourantNodeChild(node, "file"), images = CourantNodeChild(node, "images"),
                     labels = CourantNodeChild(node, "labels");
@@ -64,7 +65,8 @@ static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *op
   if (access(o->file, R_OK)) CourantNodeError(file, "%s: %s", o->file, strerror(errno));
   state->file = H5Fopen(o->file, H5F_ACC_RDONLY, H5P_DEFAULT);
   if (state->file < 0) CourantNodeError(file, "%s: not an HDF5 file, or damaged", o->file);
-  PetscCall(OpenNumbers(images.id ? images : file, state->file, o->images, 3, 4, &state->images, dims, &rank));
+  PetscCall(
+      OpenNumbers(images.id ? images : file, state->file, o->images, 3, 4, &state->images, dims, &rank));
   for (int i = 0; i < rank; i++)
     if (dims[i] > PETSC_MAX_INT) CourantNodeError(file, "dataset '%s' is too large", o->images);
   data->n = (PetscInt)dims[0];
@@ -74,7 +76,8 @@ static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *op
   PetscCall(OpenNumbers(labels.id ? labels : file, state->file, o->labels, 1, 1, &dataset, n, &rank));
   if (n[0] != dims[0]) H5Dclose(dataset);
   if (n[0] != dims[0])
-    CourantNodeError(file, "'%s' holds %lld images but '%s' %lld labels", o->images, (long long)dims[0], o->labels, (long long)n[0]);
+    CourantNodeError(file, "'%s' holds %lld images but '%s' %lld labels", o->images, (long long)dims[0],
+                     o->labels, (long long)n[0]);
   state->labels = (double *)malloc(sizeof(double) * (n[0] + 1));
   state->planes = (double *)malloc(sizeof(double) * (CourantDatasetImageSize(data) + 1));
   PetscCheck(state->labels && state->planes, PETSC_COMM_SELF, PETSC_ERR_MEM, "no memory for the data set");
@@ -84,8 +87,7 @@ static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *op
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Close(CourantDataset data)
-{
+static PetscErrorCode Close(CourantDataset data) {
   State *state = (State *)data->state;
 
   PetscFunctionBeginUser;
@@ -98,12 +100,13 @@ static PetscErrorCode Close(CourantDataset data)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static const char *Read(CourantDataset data, const void *options, PetscInt sample, double image[], double *label)
-{
+static const char *Read(CourantDataset data, const void *options, PetscInt sample, double image[],
+                        double *label) {
   const State *state = (const State *)data->state;
   const hid_t space = H5Dget_space(state->images);
   const int rank = H5Sget_simple_extent_ndims(space);
-  const hsize_t start[4] = {(hsize_t)sample}, h = (hsize_t)data->h, w = (hsize_t)data->w, c = (hsize_t)data->c;
+  const hsize_t start[4] = {(hsize_t)sample}, h = (hsize_t)data->h, w = (hsize_t)data->w,
+                c = (hsize_t)data->c;
   const hsize_t count[4] = {1, rank == 4 ? c : h, rank == 4 ? h : w, w};
   const hid_t memory = H5Screate_simple(rank, count, NULL);
 

@@ -19,16 +19,17 @@ typedef struct {
 
 static const CourantKey keys[] = {
     COURANT_EXTENT_KEYS(Noise, extent),
-    {"exponent", COURANT_KEY_REAL, offsetof(Noise, exponent), "0", -10, 10, .help = "power spectrum |f|^-exponent; 0 is white"},
+    {"exponent", COURANT_KEY_REAL, offsetof(Noise, exponent), "0", -10, 10,
+     .help = "power spectrum |f|^-exponent; 0 is white"},
     {"mean", COURANT_KEY_REAL, offsetof(Noise, mean), "0", .help = "added last"},
     {"samples", COURANT_KEY_INT, offsetof(Noise, samples), "1", 1, 1e9, .help = "number of images"},
-    {"classes", COURANT_KEY_INT, offsetof(Noise, classes), "2", 1, 1e6, .help = "labels are drawn from 0 .. classes-1"},
+    {"classes", COURANT_KEY_INT, offsetof(Noise, classes), "2", 1, 1e6,
+     .help = "labels are drawn from 0 .. classes-1"},
     {"seed", COURANT_KEY_SEED, offsetof(Noise, seed), "0", 0, 9e15, .help = "of the random numbers"},
     {0},
 };
 
-static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *options)
-{
+static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *options) {
   const Noise *o = (const Noise *)options;
   State *state;
 
@@ -40,13 +41,14 @@ static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *op
   data->state = state;
   PetscCall(CourantAllocate(sizeof(double) * (size_t)(data->h * data->w), &state->image));
   PetscCall(CourantAllocate(2 * sizeof(double) * (size_t)(data->h * (data->w / 2 + 1)), &state->spectrum));
-  state->forward = fftw_plan_dft_r2c_2d((int)data->h, (int)data->w, state->image, (fftw_complex *)state->spectrum, FFTW_ESTIMATE);
-  state->backward = fftw_plan_dft_c2r_2d((int)data->h, (int)data->w, (fftw_complex *)state->spectrum, state->image, FFTW_ESTIMATE);
+  state->forward = fftw_plan_dft_r2c_2d((int)data->h, (int)data->w, state->image,
+                                        (fftw_complex *)state->spectrum, FFTW_ESTIMATE);
+  state->backward = fftw_plan_dft_c2r_2d((int)data->h, (int)data->w, (fftw_complex *)state->spectrum,
+                                         state->image, FFTW_ESTIMATE);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Close(CourantDataset data)
-{
+static PetscErrorCode Close(CourantDataset data) {
   State *state = (State *)data->state;
 
   PetscFunctionBeginUser;
@@ -59,9 +61,10 @@ static PetscErrorCode Close(CourantDataset data)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* White noise, each mode scaled by |f|^(-exponent/2), the mean's mode taken out, unit variance over the image. */
-static const char *Read(CourantDataset data, const void *options, PetscInt sample, double image[], double *label)
-{
+/* White noise, each mode scaled by |f|^(-exponent/2), the mean's mode taken out, unit variance over the
+ * image. */
+static const char *Read(CourantDataset data, const void *options, PetscInt sample, double image[],
+                        double *label) {
   const Noise *o = (const Noise *)options;
   const State *state = (const State *)data->state;
   const PetscInt h = data->h, w = data->w, n = h * w;

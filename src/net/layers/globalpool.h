@@ -5,22 +5,21 @@
 static const CourantKey keys[] = {{0}};
 static const char *const examples[] = {"{}", NULL};
 
-static PetscErrorCode SetUp(CourantLayer *layer)
-{
+static PetscErrorCode SetUp(CourantLayer *layer) {
   PetscFunctionBeginUser;
   layer->out = (CourantShape){1, 1, layer->in.c};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static inline void GlobalForward(const CourantLayerCall *call, real weight)
-{
+static inline void GlobalForward(const CourantLayerCall *call, real weight) {
   const int pixels = (int)(call->layer->in.h * call->layer->in.w), c = (int)call->layer->in.c;
 
   for (int k = call->from; k <= call->order; k++)
     for (int sample = 0; sample < call->n; sample++) {
       const real *x = call->x.c[k] + (ptrdiff_t)sample * pixels * c;
       real *y = call->y.c[k] + (ptrdiff_t)sample * c;
-      if (c == 1) y[0] = weight * CourantSum(pixels, x);
+      if (c == 1)
+        y[0] = weight * CourantSum(pixels, x);
       else {
         memset(y, 0, sizeof(real) * (size_t)c);
         for (int i = 0; i < pixels; i++)
@@ -30,8 +29,7 @@ static inline void GlobalForward(const CourantLayerCall *call, real weight)
     }
 }
 
-static inline void GlobalBackward(const CourantLayerCall *call, real weight)
-{
+static inline void GlobalBackward(const CourantLayerCall *call, real weight) {
   const int pixels = (int)(call->layer->in.h * call->layer->in.w), c = (int)call->layer->in.c;
 
   for (int k = call->from; call->dx.c[0] && k <= call->order; k++)
