@@ -38,6 +38,7 @@ const CourantCommandOps *CourantCommandFind(const char *name);
   {"-output", "FILE", "the result file (default: MODEL's name and the command, in this folder)"},            \
       {"-force", NULL, "write over a result file that is there"},                                            \
       {"-resume", NULL, "go on from FILE.partial of an interrupted run"},                                    \
-      {"-checkpoint", "SECONDS", "time between two writes of FILE.partial (default: 30)"}, {                 \
+      {"-checkpoint", "SECONDS", "time between two writes of FILE.partial (default: 30)"},                   \
+  {                                                                                                          \
     "-quiet", NULL, "print nothing but errors"                                                               \
   }

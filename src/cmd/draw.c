@@ -9,12 +9,14 @@ static const char *const names[] = {"stable",        "restrained", "divergent",
                                     "unstable flow", "undecided",  "past the limit"};
 
 /* Index i of n places along m values, ends on ends. */
-static PetscInt Pick(PetscInt i, PetscInt n, PetscInt m) {
+static PetscInt Pick(PetscInt i, PetscInt n, PetscInt m)
+{
   return n > 1 ? (i * (m - 1) + (n - 1) / 2) / (n - 1) : 0;
 }
 
 /* CourantDrawMap - Predicted regimes, weight decay upwards, learning rate to the right. */
-PetscErrorCode CourantDrawMap(CourantMap map) {
+PetscErrorCode CourantDrawMap(CourantMap map)
+{
   const PetscInt width = PetscMin(WIDTH, map->nl), height = PetscMin(HEIGHT, map->nw);
   const PetscBool upwards = map->weight_decay[map->nw - 1] >= map->weight_decay[0] ? PETSC_TRUE : PETSC_FALSE;
   PetscBool seen[6] = {PETSC_FALSE};
@@ -44,14 +46,16 @@ PetscErrorCode CourantDrawMap(CourantMap map) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static void PrintNumber(double value, const char *format, int width) {
+static void PrintNumber(double value, const char *format, int width)
+{
   char text[32];
   snprintf(text, sizeof text, format, value);
   printf(" %*s", width, isfinite(value) ? text : "-");
 }
 
 /* CourantPrintRows - Limits of some weight decays with what is known of their error. */
-PetscErrorCode CourantPrintRows(CourantMap map) {
+PetscErrorCode CourantPrintRows(CourantMap map)
+{
   static const char *const statuses[] = {"",     "not converged", "multiple", "no equilibrium",
                                          "kink", "degenerate"};
   const PetscInt n = PetscMin(ROWS, map->nw);
@@ -88,7 +92,8 @@ PetscErrorCode CourantPrintRows(CourantMap map) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static void PrintLocal(CourantMap map, const CourantAgreement *a) {
+static void PrintLocal(CourantMap map, const CourantAgreement *a)
+{
   if (!map->settings.local || a->checked == 0) return;
   printf("local check:  %d of %d cells decided, %d agree, %d disagree; growth off by %.1e (median), %.1e (99 "
          "%%)\n",
@@ -96,9 +101,12 @@ static void PrintLocal(CourantMap map, const CourantAgreement *a) {
          a->p99_error);
 }
 
-/* Of the cells that became something, how many were predicted to; a stable state need not be found from far
- * away. */
-static void PrintGlobal(CourantMap map) {
+/*
+  Of the cells that became something, how many were predicted
+  to; a stable state need not be found from far away.
+*/
+static void PrintGlobal(CourantMap map)
+{
   PetscInt counts[4] = {0}, predicted[4] = {0}, total = 0;
 
   for (PetscInt i = 0; i < map->nw * map->nl; i++) {
@@ -116,7 +124,8 @@ static void PrintGlobal(CourantMap map) {
 }
 
 /* CourantPrintChecks - Verdicts of both checks. */
-PetscErrorCode CourantPrintChecks(CourantMap map, const CourantAgreement *agreement) {
+PetscErrorCode CourantPrintChecks(CourantMap map, const CourantAgreement *agreement)
+{
   PetscFunctionBeginUser;
   PrintLocal(map, agreement);
   PrintGlobal(map);

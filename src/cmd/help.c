@@ -3,7 +3,8 @@
 #include "stability/map.h"
 #include <string.h>
 
-static void PrintOptions(const CourantOption *options) {
+static void PrintOptions(const CourantOption *options)
+{
   for (const CourantOption *o = options; o && o->name; o++) {
     char left[64];
     snprintf(left, sizeof left, "%s %s", o->name, o->argument ? o->argument : "");
@@ -11,7 +12,8 @@ static void PrintOptions(const CourantOption *options) {
   }
 }
 
-static PetscErrorCode PrintCommand(const CourantCommandOps *command) {
+static PetscErrorCode PrintCommand(const CourantCommandOps *command)
+{
   PetscFunctionBeginUser;
   printf("courant %s%s%s%s\n\n%s\n", command->name, command->argument ? " " : "",
          command->argument ? command->argument : "", command->options ? " [options]" : "",
@@ -24,7 +26,8 @@ static PetscErrorCode PrintCommand(const CourantCommandOps *command) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode PrintOverview(void) {
+static PetscErrorCode PrintOverview(void)
+{
   PetscFunctionBeginUser;
   printf("courant computes where gradient descent on a convolutional network is stable.\n\n");
   for (int i = 0; i < CourantCommandCount; i++) {
@@ -39,7 +42,8 @@ static PetscErrorCode PrintOverview(void) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static void PrintKeys(const CourantKey *keys) {
+static void PrintKeys(const CourantKey *keys)
+{
   for (const CourantKey *k = keys; k->name; k++) {
     const char *preset = !k->preset ? "required" : k->preset;
     printf("      %-14s %s%s%s%s%s%s\n", k->name, k->help, k->choices ? ": " : "",
@@ -47,7 +51,8 @@ static void PrintKeys(const CourantKey *keys) {
   }
 }
 
-static PetscErrorCode PrintDeck(void) {
+static PetscErrorCode PrintDeck(void)
+{
   PetscFunctionBeginUser;
   printf("A deck is a YAML mapping:\n");
   PrintKeys(CourantTopKeys);
@@ -86,7 +91,8 @@ static PetscErrorCode PrintDeck(void) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Run(const char *name) {
+static PetscErrorCode Run(const char *name)
+{
   PetscFunctionBeginUser;
   if (!name)
     PetscCall(PrintOverview());

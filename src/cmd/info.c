@@ -5,7 +5,8 @@
 #include "dynamics/problem.h"
 #include <string.h>
 
-static void PrintDataset(const char *path, int rank, const size_t dims[], const char *long_name) {
+static void PrintDataset(const char *path, int rank, const size_t dims[], const char *long_name)
+{
   char shape[96] = "";
 
   for (int i = 0; i < rank; i++)
@@ -13,7 +14,8 @@ static void PrintDataset(const char *path, int rank, const size_t dims[], const 
   printf("  %-28s %-12s %s\n", path, shape, long_name ? long_name : "");
 }
 
-static PetscErrorCode PrintResult(const char *name) {
+static PetscErrorCode PrintResult(const char *name)
+{
   static const char *const attributes[] = {"title", "about",     "source",          "petsc",       "slepc",
                                            "hdf5",  "precision", "instruction_set", "command_line"};
   CourantResult file;
@@ -37,7 +39,8 @@ static PetscErrorCode PrintResult(const char *name) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode PrintDeck(const char *name) {
+static PetscErrorCode PrintDeck(const char *name)
+{
   char overrides[4096] = "";
   CourantDeck deck;
   CourantProblem problem;
@@ -57,7 +60,8 @@ static PetscErrorCode PrintDeck(const char *name) {
 
 extern const CourantCommandOps CourantCommand_info;
 
-static PetscErrorCode Run(const char *name) {
+static PetscErrorCode Run(const char *name)
+{
   PetscMPIInt rank;
 
   PetscFunctionBeginUser;

@@ -16,21 +16,25 @@ COURANT_COMMANDS(DECLARE)
 static const CourantCommandOps *const commands[] = {COURANT_COMMANDS(ADDRESS)};
 const int CourantCommandCount = PETSC_STATIC_ARRAY_LENGTH(commands);
 
-const CourantCommandOps *CourantCommand(int index) {
+const CourantCommandOps *CourantCommand(int index)
+{
   return commands[index];
 }
 
-const CourantCommandOps *CourantCommandFind(const char *name) {
+const CourantCommandOps *CourantCommandFind(const char *name)
+{
   for (int i = 0; i < CourantCommandCount; i++)
     if (!strcmp(commands[i]->name, name)) return commands[i];
   return NULL;
 }
 
-static PetscBool IsHelp(const char *word) {
+static PetscBool IsHelp(const char *word)
+{
   return !strcmp(word, "--help") || !strcmp(word, "-help") || !strcmp(word, "-h") ? PETSC_TRUE : PETSC_FALSE;
 }
 
-static int PrintVersion(void) {
+static int PrintVersion(void)
+{
   unsigned major, minor, release;
   H5get_libversion(&major, &minor, &release);
   printf("courant %s (%s)\n", COURANT_VERSION, COURANT_SOURCE);
@@ -41,14 +45,16 @@ static int PrintVersion(void) {
 }
 
 /* A usage error before PETSc is there to report it. */
-static int UsageError(const char *format, const char *word, const char *more) {
+static int UsageError(const char *format, const char *word, const char *more)
+{
   fprintf(stderr, "courant: ");
   fprintf(stderr, format, word, more);
   fputc('\n', stderr);
   return COURANT_EXIT_INPUT;
 }
 
-static int UnknownCommand(const char *name) {
+static int UnknownCommand(const char *name)
+{
   CourantSuggestion suggestion;
   char phrase[160];
 
@@ -58,7 +64,8 @@ static int UnknownCommand(const char *name) {
   return UsageError("unknown command '%s'%s", name, phrase[0] ? phrase : "; 'courant help' lists them");
 }
 
-static PetscErrorCode RunCommand(const CourantCommandOps *command, int argc, char **argv) {
+static PetscErrorCode RunCommand(const CourantCommandOps *command, int argc, char **argv)
+{
   PetscFunctionBeginUser;
   PetscCall(PetscPushErrorHandler(CourantErrorHandler, NULL));
   PetscCall(CourantInterruptInstall());
@@ -69,7 +76,8 @@ static PetscErrorCode RunCommand(const CourantCommandOps *command, int argc, cha
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
   const CourantCommandOps *help = CourantCommandFind("help");
 
   if (argc < 2 || IsHelp(argv[1])) return (int)help->Run(NULL) + (argc < 2 ? COURANT_EXIT_INPUT : 0);

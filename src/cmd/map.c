@@ -61,7 +61,9 @@ static const Field row_fields[] = {
 };
 
 #define GRID(group)                                                                                          \
-  { group "weight_decay", group "learning_rate" }
+  {                                                                                                          \
+    group "weight_decay", group "learning_rate"                                                              \
+  }
 #define CELL(group, name, member, type, long_name, units, ...)                                               \
   {                                                                                                          \
     {group #name, COURANT_RESULT_##type, GRID(group), long_name, units, __VA_ARGS__},                        \
@@ -115,13 +117,15 @@ static const CourantResultEntry parameters = {"/map/parameters",
 enum { PARAMETERS_WRITTEN = 1000000 };
 
 /* Is this group part of the map that the deck asks for? */
-static PetscBool HasGroup(CourantMap map, const Group *group) {
+static PetscBool HasGroup(CourantMap map, const Group *group)
+{
   if (group->fields == local_fields) return map->settings.local;
   if (group->fields == global_fields) return map->settings.global && !map->by_ts ? PETSC_TRUE : PETSC_FALSE;
   return PETSC_TRUE;
 }
 
-static PetscErrorCode AddScales(CourantMap map, CourantResult file, const char group[]) {
+static PetscErrorCode AddScales(CourantMap map, CourantResult file, const char group[])
+{
   char path[64];
 
   PetscFunctionBeginUser;
@@ -132,7 +136,8 @@ static PetscErrorCode AddScales(CourantMap map, CourantResult file, const char g
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode CreateDatasets(CourantMap map, CourantResult file) {
+static PetscErrorCode CreateDatasets(CourantMap map, CourantResult file)
+{
   static const char *const names[] = {"equilibrium", "init", "zero", "zero_frozen", "file"};
   double *index;
 
@@ -173,7 +178,8 @@ static PetscErrorCode CreateDatasets(CourantMap map, CourantResult file) {
 
 /* Members of n structs of `stride` bytes to a contiguous array, or back. */
 static void Transfer(const CourantResultType type, size_t n, char *structs, size_t stride, char *array,
-                     PetscBool back) {
+                     PetscBool back)
+{
   const size_t size = type == COURANT_RESULT_REAL  ? sizeof(double)
                       : type == COURANT_RESULT_INT ? sizeof(int)
                                                    : 1;
@@ -186,7 +192,8 @@ static void Transfer(const CourantResultType type, size_t n, char *structs, size
 }
 
 /* All datasets out of the map's rows and cells, or back into them. */
-static PetscErrorCode Exchange(CourantMap map, CourantResult file, PetscBool back) {
+static PetscErrorCode Exchange(CourantMap map, CourantResult file, PetscBool back)
+{
   const size_t nw = (size_t)map->nw, cells = nw * (size_t)map->nl;
   char *array;
 
@@ -219,7 +226,8 @@ static PetscErrorCode Exchange(CourantMap map, CourantResult file, PetscBool bac
 }
 
 /* Takes what an interrupted run has done; the axes have to be the same. */
-static PetscErrorCode Resume(CourantMap map, const CourantOutput *output) {
+static PetscErrorCode Resume(CourantMap map, const CourantOutput *output)
+{
   const struct {
     const char *path;
     PetscInt n;
@@ -256,12 +264,14 @@ typedef struct {
   PetscBool checking; /* the bar is that of the cross-check */
 } Session;
 
-static void Progress(double cells, void *ctx) {
+static void Progress(double cells, void *ctx)
+{
   CourantProgressUpdate(&((Session *)ctx)->progress, cells);
 }
 
 /* After each row and round of cells: the bar, and a checkpoint when it is due. */
-static PetscErrorCode Monitor(CourantMap map, void *ctx) {
+static PetscErrorCode Monitor(CourantMap map, void *ctx)
+{
   Session *session = (Session *)ctx;
   PetscInt rows = 0;
 
@@ -280,7 +290,8 @@ static PetscErrorCode Monitor(CourantMap map, void *ctx) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode WriteAgreement(CourantMap map, CourantResult file, const CourantAgreement *a) {
+static PetscErrorCode WriteAgreement(CourantMap map, CourantResult file, const CourantAgreement *a)
+{
   const char *const group = "/trainer/local";
 
   PetscFunctionBeginUser;
@@ -294,7 +305,8 @@ static PetscErrorCode WriteAgreement(CourantMap map, CourantResult file, const C
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode PrintHeader(CourantMap map, const Session *session) {
+static PetscErrorCode PrintHeader(CourantMap map, const Session *session)
+{
   const CourantProblem problem = map->problem;
   const double states = 8. * (double)map->nw * (double)map->p;
 
@@ -312,7 +324,8 @@ static PetscErrorCode PrintHeader(CourantMap map, const Session *session) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode PrintSummary(CourantMap map, const Session *session, const CourantAgreement *a) {
+static PetscErrorCode PrintSummary(CourantMap map, const Session *session, const CourantAgreement *a)
+{
   PetscFunctionBeginUser;
   if (session->output.quiet) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CourantDrawMap(map));
@@ -323,7 +336,8 @@ static PetscErrorCode PrintSummary(CourantMap map, const Session *session, const
 }
 
 /* How many rows a solver left open; the file holds them, flagged. */
-static PetscErrorCode CheckConvergence(CourantMap map) {
+static PetscErrorCode CheckConvergence(CourantMap map)
+{
   PetscInt open = 0;
 
   PetscFunctionBeginUser;
@@ -336,7 +350,8 @@ static PetscErrorCode CheckConvergence(CourantMap map) {
 }
 
 /* Rank 0, at the end. */
-static PetscErrorCode Finish(CourantMap map, Session *session) {
+static PetscErrorCode Finish(CourantMap map, Session *session)
+{
   CourantAgreement agreement;
 
   PetscFunctionBeginUser;
@@ -350,7 +365,8 @@ static PetscErrorCode Finish(CourantMap map, Session *session) {
 }
 
 /* Rank 0, when a signal has come: what is done is kept. */
-static PetscErrorCode Save(CourantMap map, Session *session) {
+static PetscErrorCode Save(CourantMap map, Session *session)
+{
   char name[PETSC_MAX_PATH_LEN + 64];
 
   PetscFunctionBeginUser;
@@ -362,7 +378,8 @@ static PetscErrorCode Save(CourantMap map, Session *session) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Start(CourantMap map, Session *session) {
+static PetscErrorCode Start(CourantMap map, Session *session)
+{
   PetscFunctionBeginUser;
   PetscCall(CourantOutputCreate(&session->output, map->problem, "stability map"));
   if (session->output.resumed)
@@ -372,13 +389,15 @@ static PetscErrorCode Start(CourantMap map, Session *session) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ReadAgain(void *map) {
+static PetscErrorCode ReadAgain(void *map)
+{
   return CourantMapCreateSolvers((CourantMap)map);
 }
 
 extern const CourantCommandOps CourantCommand_map;
 
-static PetscErrorCode Run(const char *model) {
+static PetscErrorCode Run(const char *model)
+{
   char overrides[4096] = "";
   Session session = {0};
   CourantDeck deck;

@@ -7,18 +7,21 @@
 static int argc_;
 static char **argv_;
 
-static PetscBool IsOption(const char *word) {
+static PetscBool IsOption(const char *word)
+{
   return word[0] == '-' && word[1] && !isdigit((unsigned char)word[1]) && word[1] != '.' ? PETSC_TRUE
                                                                                          : PETSC_FALSE;
 }
 
-static const CourantOption *FindOption(const CourantCommandOps *command, const char *word) {
+static const CourantOption *FindOption(const CourantCommandOps *command, const char *word)
+{
   for (const CourantOption *o = command->options; o && o->name; o++)
     if (!strcmp(o->name, word)) return o;
   return NULL;
 }
 
-static PetscBool IsBoolean(const char *word) {
+static PetscBool IsBoolean(const char *word)
+{
   static const char *const words[] = {"true", "false", "yes", "no", "1", "0", "on", "off"};
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(words); i++)
     if (!strcasecmp(word, words[i])) return PETSC_TRUE;
@@ -31,7 +34,8 @@ static PetscBool IsBoolean(const char *word) {
   PETSc takes the word behind a flag as its value, and passes over words that belong to nothing: -force
   models/x.yaml would lose the model.
 */
-PetscErrorCode CourantOptionsCheckWords(const CourantCommandOps *command, int argc, char **argv) {
+PetscErrorCode CourantOptionsCheckWords(const CourantCommandOps *command, int argc, char **argv)
+{
   PetscFunctionBeginUser;
   argc_ = argc;
   argv_ = argv;
@@ -54,15 +58,18 @@ PetscErrorCode CourantOptionsCheckWords(const CourantCommandOps *command, int ar
 }
 
 /* CourantOptionFlag - Is a flag set? */
-PetscErrorCode CourantOptionFlag(const char name[], PetscBool *set) {
+PetscErrorCode CourantOptionFlag(const char name[], PetscBool *set)
+{
   PetscFunctionBeginUser;
   *set = PETSC_FALSE;
   PetscCall(PetscOptionsGetBool(NULL, NULL, name, set, NULL));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Which prefixes an unprefixed option of a kind of solver applies to. ksp_, pc_ and snes_ are not spread: a
- * probe's LU is no matter of taste. */
+/*
+  Which prefixes an unprefixed option of a kind of solver applies to.
+  ksp_, pc_ and snes_ are not spread: a probe's LU is no matter of taste.
+*/
 static const struct {
   const char *kind, *prefixes[3];
 } spreads[] = {
@@ -72,15 +79,19 @@ static const struct {
     {"tao_", {"equilibrium_"}},
 };
 
-static int SpreadOf(const char *name) {
+static int SpreadOf(const char *name)
+{
   for (int i = 0; i < (int)PETSC_STATIC_ARRAY_LENGTH(spreads); i++)
     if (!strncmp(name, spreads[i].kind, strlen(spreads[i].kind))) return i;
   return -1;
 }
 
-/* CourantOptionsSpread - Gives unprefixed options of solvers to every prefix that has none of its own. Before
- * SetFromOptions. */
-PetscErrorCode CourantOptionsSpread(void) {
+/*
+  CourantOptionsSpread - Gives unprefixed options of solvers to
+  every prefix that has none of its own. Before SetFromOptions.
+*/
+PetscErrorCode CourantOptionsSpread(void)
+{
   PetscInt n;
   char **names, **values, option[256];
   PetscBool set;
@@ -100,7 +111,8 @@ PetscErrorCode CourantOptionsSpread(void) {
 }
 
 /* PETSc reads these when it ends, or only if there is something to show. */
-static PetscBool IsPetscOwn(const char *name) {
+static PetscBool IsPetscOwn(const char *name)
+{
   static const char *const own[] = {"malloc",  "memory_view", "options_",    "objects_dump",
                                     "log_",    "info",        "help",        "on_error",
                                     "mpidump", "checkstack",  "skip_petscrc"};
@@ -109,13 +121,15 @@ static PetscBool IsPetscOwn(const char *name) {
   return PETSC_FALSE;
 }
 
-static PetscBool IsReadLate(const char *name) {
+static PetscBool IsReadLate(const char *name)
+{
   return strstr(name, "_view") || strstr(name, "_monitor") || strstr(name, "_converged_reason") ? PETSC_TRUE
                                                                                                 : PETSC_FALSE;
 }
 
 /* Is one of an unprefixed option's copies, or the option itself, still unread? */
-static PetscErrorCode IsUnread(const char *name, PetscInt n, char **unread, PetscBool *result) {
+static PetscErrorCode IsUnread(const char *name, PetscInt n, char **unread, PetscBool *result)
+{
   const int spread = SpreadOf(name);
   char copy[256];
   PetscInt copies = 0, unread_copies = 0;
@@ -132,7 +146,8 @@ static PetscErrorCode IsUnread(const char *name, PetscInt n, char **unread, Pets
 }
 
 /* The first option of the command line that nothing has read, late or not as asked for; NULL: none. */
-static PetscErrorCode FirstUnread(PetscBool late, char unread[256]) {
+static PetscErrorCode FirstUnread(PetscBool late, char unread[256])
+{
   PetscInt n;
   char **names, **values;
 
@@ -152,7 +167,8 @@ static PetscErrorCode FirstUnread(PetscBool late, char unread[256]) {
 }
 
 /* A known name and, where its prefix is one that is spread, the same without it. */
-static void Offer(CourantSuggestion *suggestion, const char *name) {
+static void Offer(CourantSuggestion *suggestion, const char *name)
+{
   const size_t length = strlen(name), wanted = strlen(suggestion->wanted);
 
   CourantSuggestOffer(suggestion, name);
@@ -171,10 +187,13 @@ static void Offer(CourantSuggestion *suggestion, const char *name) {
     CourantSuggestPrefer(suggestion, name);
 }
 
-/* PETSc tells the names of a solver's options only by printing its help, in part to stdout whatever one asks
- * for: lets it, into a file. */
+/*
+  PETSc tells the names of a solver's options only by printing its
+  help, in part to stdout whatever one asks for: lets it, into a file.
+*/
 static PetscErrorCode OfferSolverOptions(CourantSuggestion *suggestion, PetscErrorCode (*ReadAgain)(void *),
-                                         void *ctx) {
+                                         void *ctx)
+{
   char line[8192], name[128] = "-";
   FILE *help = tmpfile();
   const int terminal = dup(STDOUT_FILENO);
@@ -205,7 +224,8 @@ static PetscErrorCode OfferSolverOptions(CourantSuggestion *suggestion, PetscErr
   are none.
 */
 PetscErrorCode CourantOptionsCheckUsed(const CourantCommandOps *command, PetscErrorCode (*ReadAgain)(void *),
-                                       void *ctx) {
+                                       void *ctx)
+{
   char unread[256], phrase[200];
   CourantSuggestion suggestion;
 
@@ -220,9 +240,12 @@ PetscErrorCode CourantOptionsCheckUsed(const CourantCommandOps *command, PetscEr
                     CourantSuggestPhrase(&suggestion, phrase, sizeof phrase));
 }
 
-/* CourantOptionsCheckViewers - The same for options that are read only after a solve: -..._view, _monitor,
- * _converged_reason. At the end. */
-PetscErrorCode CourantOptionsCheckViewers(void) {
+/*
+  CourantOptionsCheckViewers - The same for options that are read only
+  after a solve: -..._view, _monitor, _converged_reason. At the end.
+*/
+PetscErrorCode CourantOptionsCheckViewers(void)
+{
   char unread[256];
 
   PetscFunctionBeginUser;
@@ -233,7 +256,8 @@ PetscErrorCode CourantOptionsCheckViewers(void) {
 }
 
 /* CourantOptionsCommandLine - The command line as it was typed; freed with PetscFree(). */
-PetscErrorCode CourantOptionsCommandLine(char **text) {
+PetscErrorCode CourantOptionsCommandLine(char **text)
+{
   size_t length = 1;
 
   PetscFunctionBeginUser;

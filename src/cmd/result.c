@@ -9,19 +9,22 @@
 #include <time.h>
 #include <unistd.h>
 
-static double Now(void) {
+static double Now(void)
+{
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* Wall-clock time of all runs that made the result. */
-double CourantOutputSeconds(const CourantOutput *output) {
+double CourantOutputSeconds(const CourantOutput *output)
+{
   return output->wall_before + Now() - output->started;
 }
 
 /* The name's folder has to be there and take files, before hours of work go into one. */
-static PetscErrorCode CheckFolder(const char *name) {
+static PetscErrorCode CheckFolder(const char *name)
+{
   char copy[PETSC_MAX_PATH_LEN];
 
   PetscFunctionBeginUser;
@@ -38,7 +41,8 @@ static PetscErrorCode CheckFolder(const char *name) {
 
   The default name is the model's and the command's, one-layer-map.h5. Before anything is computed.
 */
-PetscErrorCode CourantOutputOpen(CourantProblem problem, const char command[], CourantOutput *output) {
+PetscErrorCode CourantOutputOpen(CourantProblem problem, const char command[], CourantOutput *output)
+{
   PetscBool set;
 
   PetscFunctionBeginUser;
@@ -72,8 +76,8 @@ PetscErrorCode CourantOutputOpen(CourantProblem problem, const char command[], C
 }
 
 /* One attribute that a resumed run has to share with the interrupted one. */
-static PetscErrorCode Require(CourantOutput *output, const char name[], const char what[],
-                              const char value[]) {
+static PetscErrorCode Require(CourantOutput *output, const char name[], const char what[], const char value[])
+{
   char *was;
 
   PetscFunctionBeginUser;
@@ -86,7 +90,8 @@ static PetscErrorCode Require(CourantOutput *output, const char name[], const ch
 }
 
 static PetscErrorCode SetAttributes(CourantOutput *output, CourantProblem problem, const char title[],
-                                    const char versions[4][64]) {
+                                    const char versions[4][64])
+{
   const CourantResult file = output->file;
   char *line, text[COURANT_TEXT_SIZE + 128];
 
@@ -118,7 +123,8 @@ static PetscErrorCode SetAttributes(CourantOutput *output, CourantProblem proble
 
   On rank 0. A .partial of another deck, version, seed or instruction set is refused.
 */
-PetscErrorCode CourantOutputCreate(CourantOutput *output, CourantProblem problem, const char title[]) {
+PetscErrorCode CourantOutputCreate(CourantOutput *output, CourantProblem problem, const char title[])
+{
   char versions[4][64];
   unsigned major, minor, release;
 
@@ -148,7 +154,8 @@ PetscErrorCode CourantOutputCreate(CourantOutput *output, CourantProblem problem
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode SetProgress(CourantOutput *output, int complete) {
+static PetscErrorCode SetProgress(CourantOutput *output, int complete)
+{
   PetscFunctionBeginUser;
   PetscCall(CourantResultSetReal(output->file, "/", "wall_time_s", CourantOutputSeconds(output)));
   PetscCall(CourantResultSetInt(output->file, "/", "complete", complete));
@@ -156,12 +163,14 @@ static PetscErrorCode SetProgress(CourantOutput *output, int complete) {
 }
 
 /* CourantOutputDue - Is it time for a checkpoint? */
-PetscBool CourantOutputDue(const CourantOutput *output) {
+PetscBool CourantOutputDue(const CourantOutput *output)
+{
   return Now() - output->saved >= output->interval ? PETSC_TRUE : PETSC_FALSE;
 }
 
 /* CourantOutputCheckpoint - Writes FILE.partial. */
-PetscErrorCode CourantOutputCheckpoint(CourantOutput *output) {
+PetscErrorCode CourantOutputCheckpoint(CourantOutput *output)
+{
   PetscFunctionBeginUser;
   if (!output->file) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(SetProgress(output, 0));
@@ -171,7 +180,8 @@ PetscErrorCode CourantOutputCheckpoint(CourantOutput *output) {
 }
 
 /* CourantOutputFinish - Writes FILE, whole, and takes FILE.partial away. */
-PetscErrorCode CourantOutputFinish(CourantOutput *output) {
+PetscErrorCode CourantOutputFinish(CourantOutput *output)
+{
   PetscFunctionBeginUser;
   if (!output->file) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(SetProgress(output, 1));
@@ -180,7 +190,8 @@ PetscErrorCode CourantOutputFinish(CourantOutput *output) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantOutputClose(CourantOutput *output) {
+PetscErrorCode CourantOutputClose(CourantOutput *output)
+{
   PetscFunctionBeginUser;
   PetscCall(CourantResultDestroy(&output->file));
   PetscFunctionReturn(PETSC_SUCCESS);

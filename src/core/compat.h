@@ -7,7 +7,8 @@
 #endif
 
 /* Lets PETSc print the help of every solver again: it remembers which it has printed. */
-static inline PetscErrorCode CourantForgetPrintedHelp(void) {
+static inline PetscErrorCode CourantForgetPrintedHelp(void)
+{
   PetscFunctionBeginUser;
   PetscCall(PetscOptionsHelpPrintedDestroy(&PetscOptionsHelpPrintedSingleton));
   PetscCall(PetscOptionsHelpPrintedCreate(&PetscOptionsHelpPrintedSingleton));

@@ -12,7 +12,8 @@ static char message[4096];
   An error that is nobody's input names the function it began in, so that a report of it can be followed up.
 */
 PetscErrorCode CourantErrorHandler(MPI_Comm comm, int line, const char *function, const char *file,
-                                   PetscErrorCode code, PetscErrorType type, const char *text, void *ctx) {
+                                   PetscErrorCode code, PetscErrorType type, const char *text, void *ctx)
+{
   (void)comm, (void)ctx;
   if (type != PETSC_ERROR_INITIAL || message[0]) return code;
   if (CourantExitStatus(code) == COURANT_EXIT_INPUT || code == PETSC_ERR_FILE_WRITE ||
@@ -26,7 +27,8 @@ PetscErrorCode CourantErrorHandler(MPI_Comm comm, int line, const char *function
 
 /* Formats by C's rules: PETSc's own write 1 as "1.". */
 PetscErrorCode CourantInputFail(MPI_Comm comm, int line, const char function[], const char file[],
-                                const char format[], ...) {
+                                const char format[], ...)
+{
   char text[2048];
   va_list arguments;
 
@@ -37,21 +39,25 @@ PetscErrorCode CourantInputFail(MPI_Comm comm, int line, const char function[], 
 }
 
 /* CourantErrorMessage - The line kept since the last CourantErrorClear(), "" when there was no error. */
-const char *CourantErrorMessage(void) {
+const char *CourantErrorMessage(void)
+{
   return message;
 }
 
-void CourantErrorClear(void) {
+void CourantErrorClear(void)
+{
   message[0] = 0;
 }
 
 /* CourantErrorReplace - Another line in place of the one kept. */
-void CourantErrorReplace(const char text[]) {
+void CourantErrorReplace(const char text[])
+{
   snprintf(message, sizeof message, "%s", text);
 }
 
 /* CourantExitStatus - The exit status of the program for an error code. */
-int CourantExitStatus(PetscErrorCode code) {
+int CourantExitStatus(PetscErrorCode code)
+{
   switch ((int)code) {
   case 0:
     return COURANT_EXIT_DONE;
@@ -70,7 +76,8 @@ int CourantExitStatus(PetscErrorCode code) {
 }
 
 /* Did every rank come here? Ranks that failed together meet within two seconds. */
-static PetscBool EveryRankFailed(void) {
+static PetscBool EveryRankFailed(void)
+{
   MPI_Request request;
   int done = 0;
 
@@ -87,7 +94,8 @@ static PetscBool EveryRankFailed(void) {
 
   Collective when every rank failed; returns then, so that the caller can finalise. Does not return otherwise.
 */
-void CourantErrorExit(PetscErrorCode code) {
+void CourantErrorExit(PetscErrorCode code)
+{
   const int status = CourantExitStatus(code);
   PetscMPIInt rank, size;
 

@@ -3,7 +3,8 @@
 
 static volatile sig_atomic_t caught;
 
-static void Catch(int signal) {
+static void Catch(int signal)
+{
   caught = signal;
 }
 
@@ -12,7 +13,8 @@ static void Catch(int signal) {
 
   A second signal ends it at once. Called after PetscInitialize(), which installs handlers of its own.
 */
-PetscErrorCode CourantInterruptInstall(void) {
+PetscErrorCode CourantInterruptInstall(void)
+{
   struct sigaction action = {.sa_handler = Catch, .sa_flags = SA_RESETHAND | SA_RESTART};
 
   PetscFunctionBeginUser;
@@ -25,6 +27,7 @@ PetscErrorCode CourantInterruptInstall(void) {
 }
 
 /* CourantInterrupted - The signal that has come, 0 if none. Safe in threads. */
-int CourantInterrupted(void) {
+int CourantInterrupted(void)
+{
   return (int)caught;
 }

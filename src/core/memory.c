@@ -10,7 +10,8 @@
   Collective on comm. text is "2GB", "512MB", "1.5GiB" or NULL for a quarter of the machine; the budget is
   that of a node and is divided by the ranks which share it.
 */
-PetscErrorCode CourantMemoryBudget(MPI_Comm comm, const char *text, double *bytes) {
+PetscErrorCode CourantMemoryBudget(MPI_Comm comm, const char *text, double *bytes)
+{
   MPI_Comm node;
   PetscMPIInt ranks;
   double total = 0.25 * (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
@@ -45,7 +46,8 @@ PetscErrorCode CourantMemoryBudget(MPI_Comm comm, const char *text, double *byte
   pointer is the address of a pointer. Freed by CourantFree(). The slack lets vector code run over the end of
   an array.
 */
-PetscErrorCode CourantAllocate(size_t bytes, void *pointer) {
+PetscErrorCode CourantAllocate(size_t bytes, void *pointer)
+{
   const size_t whole = (bytes / COURANT_ALIGNMENT + 2) * COURANT_ALIGNMENT;
   void *memory = whole < bytes ? NULL : aligned_alloc(COURANT_ALIGNMENT, whole);
 
@@ -56,7 +58,8 @@ PetscErrorCode CourantAllocate(size_t bytes, void *pointer) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-void CourantFree(void *pointer) {
+void CourantFree(void *pointer)
+{
   free(*(void **)pointer);
   *(void **)pointer = NULL;
 }

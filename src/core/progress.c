@@ -4,13 +4,15 @@
 
 enum { WIDTH = 28 };
 
-static double Now(void) {
+static double Now(void)
+{
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void FormatSeconds(double seconds, char text[16]) {
+static void FormatSeconds(double seconds, char text[16])
+{
   if (seconds < 99.5)
     snprintf(text, 16, "%.0f s", seconds);
   else if (seconds < 5940)
@@ -26,7 +28,8 @@ static void FormatSeconds(double seconds, char text[16]) {
   bar on a terminal, a line every thirty seconds otherwise, nothing when quiet. label is borrowed until
   CourantProgressEnd().
 */
-void CourantProgressBegin(CourantProgress *progress, const char *label, double total, PetscBool quiet) {
+void CourantProgressBegin(CourantProgress *progress, const char *label, double total, PetscBool quiet)
+{
   PetscMPIInt rank;
 
   MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
@@ -36,7 +39,8 @@ void CourantProgressBegin(CourantProgress *progress, const char *label, double t
 }
 
 /* CourantProgressUpdate - Tells how much is done by now; draws at most ten times a second. */
-void CourantProgressUpdate(CourantProgress *progress, double done) {
+void CourantProgressUpdate(CourantProgress *progress, double done)
+{
   const double now = Now(), elapsed = now - progress->started;
   const double fraction = progress->total > 0 ? PetscMin(1, done / progress->total) : 1;
   char left[16] = "?";
@@ -57,7 +61,8 @@ void CourantProgressUpdate(CourantProgress *progress, double done) {
 }
 
 /* CourantProgressEnd - Takes the bar off the terminal. */
-void CourantProgressEnd(CourantProgress *progress) {
+void CourantProgressEnd(CourantProgress *progress)
+{
   if (progress->visible && progress->terminal) fprintf(stderr, "\r\033[K");
   progress->visible = PETSC_FALSE;
 }

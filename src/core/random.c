@@ -7,7 +7,8 @@
 
   The key is the seed, the counter (purpose, index, epoch, draw); gives 128 bits.
 */
-void CourantRandomBits(CourantRandom stream, uint32_t draw, uint32_t bits[4]) {
+void CourantRandomBits(CourantRandom stream, uint32_t draw, uint32_t bits[4])
+{
   uint32_t key[2] = {(uint32_t)stream.seed, (uint32_t)(stream.seed >> 32)};
   uint32_t c[4] = {stream.purpose, stream.index, stream.epoch, draw};
 
@@ -23,13 +24,15 @@ void CourantRandomBits(CourantRandom stream, uint32_t draw, uint32_t bits[4]) {
 }
 
 /* 53 random bits as a number in (0, 1): never 0, so that its logarithm exists. */
-static double Uniform(uint32_t high, uint32_t low) {
+static double Uniform(uint32_t high, uint32_t low)
+{
   const uint64_t bits = ((uint64_t)high << 32 | low) >> 11;
   return ((double)bits + 0.5) * 0x1p-53;
 }
 
 /* CourantRandomUniform - n numbers, uniform in (0, 1). */
-void CourantRandomUniform(CourantRandom stream, int64_t n, double values[]) {
+void CourantRandomUniform(CourantRandom stream, int64_t n, double values[])
+{
   for (int64_t i = 0; i < n; i += 2) {
     uint32_t bits[4];
     CourantRandomBits(stream, (uint32_t)(i / 2), bits);
@@ -39,7 +42,8 @@ void CourantRandomUniform(CourantRandom stream, int64_t n, double values[]) {
 }
 
 /* CourantRandomNormal - n standard normal numbers by Box and Muller. */
-void CourantRandomNormal(CourantRandom stream, int64_t n, double values[]) {
+void CourantRandomNormal(CourantRandom stream, int64_t n, double values[])
+{
   for (int64_t i = 0; i < n; i += 2) {
     uint32_t bits[4];
     CourantRandomBits(stream, (uint32_t)(i / 2), bits);

@@ -18,33 +18,38 @@ struct _CourantResult {
 
 #define CheckH5(call) PetscCheck((call) >= 0, PETSC_COMM_SELF, PETSC_ERR_LIB, "HDF5 failed in %s", #call)
 
-static hid_t MemoryType(CourantResultType type) {
+static hid_t MemoryType(CourantResultType type)
+{
   return type == COURANT_RESULT_REAL  ? H5T_NATIVE_DOUBLE
          : type == COURANT_RESULT_INT ? H5T_NATIVE_INT
                                       : H5T_NATIVE_UINT8;
 }
 
-static hid_t FileType(CourantResultType type) {
+static hid_t FileType(CourantResultType type)
+{
   return type == COURANT_RESULT_REAL  ? H5T_IEEE_F64LE
          : type == COURANT_RESULT_INT ? H5T_STD_I32LE
                                       : H5T_STD_U8LE;
 }
 
-static PetscErrorCode Wrap(hid_t file, CourantResult *result) {
+static PetscErrorCode Wrap(hid_t file, CourantResult *result)
+{
   PetscFunctionBeginUser;
   PetscCall(PetscNew(result));
   (*result)->file = file;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static hid_t CoreDriver(void) {
+static hid_t CoreDriver(void)
+{
   const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
   H5Pset_fapl_core(access, 1 << 20, 0);
   return access;
 }
 
 /* CourantResultCreate - An empty result, in memory. */
-PetscErrorCode CourantResultCreate(CourantResult *result) {
+PetscErrorCode CourantResultCreate(CourantResult *result)
+{
   PetscFunctionBeginUser;
   H5Eset_auto(H5E_DEFAULT, NULL, NULL);
   const hid_t access = CoreDriver(), file = H5Fcreate("courant", H5F_ACC_TRUNC, H5P_DEFAULT, access);
@@ -55,7 +60,8 @@ PetscErrorCode CourantResultCreate(CourantResult *result) {
 }
 
 /* CourantResultLoad - Reads a result file whole into memory; later changes do not reach the file. */
-PetscErrorCode CourantResultLoad(const char name[], CourantResult *result) {
+PetscErrorCode CourantResultLoad(const char name[], CourantResult *result)
+{
   PetscFunctionBeginUser;
   H5Eset_auto(H5E_DEFAULT, NULL, NULL);
   if (access(name, R_OK)) CourantInputError(PETSC_COMM_SELF, "%s: %s", name, strerror(errno));
@@ -67,7 +73,8 @@ PetscErrorCode CourantResultLoad(const char name[], CourantResult *result) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantResultDestroy(CourantResult *result) {
+PetscErrorCode CourantResultDestroy(CourantResult *result)
+{
   PetscFunctionBeginUser;
   if (!*result) PetscFunctionReturn(PETSC_SUCCESS);
   CheckH5(H5Fclose((*result)->file));
@@ -75,7 +82,8 @@ PetscErrorCode CourantResultDestroy(CourantResult *result) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static int WriteAll(int fd, const char *bytes, size_t n) {
+static int WriteAll(int fd, const char *bytes, size_t n)
+{
   while (n) {
     const ssize_t written = write(fd, bytes, n);
     if (written < 0 && errno == EINTR) continue;
@@ -86,7 +94,8 @@ static int WriteAll(int fd, const char *bytes, size_t n) {
   return 0;
 }
 
-static int SyncFolder(const char *name) {
+static int SyncFolder(const char *name)
+{
   char copy[PETSC_MAX_PATH_LEN];
   snprintf(copy, sizeof copy, "%s", name);
   const int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY);
@@ -102,7 +111,8 @@ static int SyncFolder(const char *name) {
   Whatever goes wrong, `name` holds either what it held before or the whole new content. Fails with
   PETSC_ERR_FILE_WRITE.
 */
-PetscErrorCode CourantResultSave(CourantResult result, const char name[]) {
+PetscErrorCode CourantResultSave(CourantResult result, const char name[])
+{
   char beside[PETSC_MAX_PATH_LEN];
   void *image = NULL;
 
@@ -135,7 +145,8 @@ PetscErrorCode CourantResultSave(CourantResult result, const char name[]) {
 }
 
 static PetscErrorCode SetAttribute(CourantResult result, const char object[], const char name[],
-                                   hid_t file_type, hid_t memory_type, hsize_t n, const void *value) {
+                                   hid_t file_type, hid_t memory_type, hsize_t n, const void *value)
+{
   PetscFunctionBeginUser;
   const hid_t space = n ? H5Screate_simple(1, &n, NULL) : H5Screate(H5S_SCALAR);
   CheckH5(space);
@@ -153,7 +164,8 @@ static PetscErrorCode SetAttribute(CourantResult result, const char object[], co
 /* CourantResultSetString - A fixed-length UTF-8 attribute of a group or dataset; replaces one that is there.
  */
 PetscErrorCode CourantResultSetString(CourantResult result, const char object[], const char name[],
-                                      const char text[]) {
+                                      const char text[])
+{
   PetscFunctionBeginUser;
   const hid_t type = H5Tcopy(H5T_C_S1);
   CheckH5(H5Tset_size(type, strlen(text) + 1)); /* room for the 0: HDF5 forbids length 0 */
@@ -164,13 +176,15 @@ PetscErrorCode CourantResultSetString(CourantResult result, const char object[],
 }
 
 PetscErrorCode CourantResultSetReal(CourantResult result, const char object[], const char name[],
-                                    double value) {
+                                    double value)
+{
   PetscFunctionBeginUser;
   PetscCall(SetAttribute(result, object, name, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, 0, &value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantResultSetInt(CourantResult result, const char object[], const char name[], int value) {
+PetscErrorCode CourantResultSetInt(CourantResult result, const char object[], const char name[], int value)
+{
   PetscFunctionBeginUser;
   PetscCall(SetAttribute(result, object, name, H5T_STD_I32LE, H5T_NATIVE_INT, 0, &value));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -179,7 +193,8 @@ PetscErrorCode CourantResultSetInt(CourantResult result, const char object[], co
 /* CourantResultGetString - A string attribute; text is NULL where there is none, else freed with PetscFree().
  */
 PetscErrorCode CourantResultGetString(CourantResult result, const char object[], const char name[],
-                                      char **text) {
+                                      char **text)
+{
   PetscFunctionBeginUser;
   *text = NULL;
   if (H5Aexists_by_name(result->file, object, name, H5P_DEFAULT) <= 0) PetscFunctionReturn(PETSC_SUCCESS);
@@ -197,7 +212,8 @@ PetscErrorCode CourantResultGetString(CourantResult result, const char object[],
 
 /* CourantResultGetReal - A numerical attribute, NaN where there is none. */
 PetscErrorCode CourantResultGetReal(CourantResult result, const char object[], const char name[],
-                                    double *value) {
+                                    double *value)
+{
   PetscFunctionBeginUser;
   *value = NAN;
   if (H5Aexists_by_name(result->file, object, name, H5P_DEFAULT) <= 0) PetscFunctionReturn(PETSC_SUCCESS);
@@ -208,10 +224,13 @@ PetscErrorCode CourantResultGetReal(CourantResult result, const char object[], c
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A dataset filled with "not computed"; its groups are made on the way, without time stamps, so that equal
- * results are equal files. */
+/*
+  A dataset filled with "not computed"; its groups are made on the
+  way, without time stamps, so that equal results are equal files.
+*/
 static PetscErrorCode CreateDataset(CourantResult result, const char path[], CourantResultType type, int rank,
-                                    const hsize_t dims[], hid_t *dataset) {
+                                    const hsize_t dims[], hid_t *dataset)
+{
   static const double no_real = NAN;
   static const int no_int = -1;
   static const uint8_t no_enum = COURANT_UNSET;
@@ -235,10 +254,13 @@ static PetscErrorCode CreateDataset(CourantResult result, const char path[], Cou
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantResultAddScale - A dimension with its values [n], which datasets of the same group refer to by its
- * path. */
+/*
+  CourantResultAddScale - A dimension with its values [n],
+  which datasets of the same group refer to by its path.
+*/
 PetscErrorCode CourantResultAddScale(CourantResult result, const char path[], int n, const double values[],
-                                     const char long_name[], const char units[]) {
+                                     const char long_name[], const char units[])
+{
   const hsize_t dim = (hsize_t)n;
   hid_t dataset;
 
@@ -253,7 +275,8 @@ PetscErrorCode CourantResultAddScale(CourantResult result, const char path[], in
 }
 
 /* flag_values and flag_meanings of the CF conventions. */
-static PetscErrorCode SetMeanings(CourantResult result, const char path[], const char meanings[]) {
+static PetscErrorCode SetMeanings(CourantResult result, const char path[], const char meanings[])
+{
   uint8_t values[32];
   hsize_t n = 1;
 
@@ -266,7 +289,8 @@ static PetscErrorCode SetMeanings(CourantResult result, const char path[], const
 }
 
 /* CourantResultAdd - A dataset over scales that are there already, filled with "not computed". */
-PetscErrorCode CourantResultAdd(CourantResult result, const CourantResultEntry *entry) {
+PetscErrorCode CourantResultAdd(CourantResult result, const CourantResultEntry *entry)
+{
   hsize_t dims[COURANT_RANK_MAX];
   hid_t scales[COURANT_RANK_MAX], dataset;
   int rank = 0;
@@ -293,7 +317,8 @@ PetscErrorCode CourantResultAdd(CourantResult result, const CourantResultEntry *
 }
 
 /* Opens a dataset; its type and size decide how many values the caller's array holds. */
-static PetscErrorCode OpenDataset(CourantResult result, const char path[], hid_t *dataset, hid_t *memory) {
+static PetscErrorCode OpenDataset(CourantResult result, const char path[], hid_t *dataset, hid_t *memory)
+{
   PetscFunctionBeginUser;
   *dataset = H5Dopen(result->file, path, H5P_DEFAULT);
   if (*dataset < 0) CourantInputError(PETSC_COMM_SELF, "the result file has no dataset %s", path);
@@ -306,7 +331,8 @@ static PetscErrorCode OpenDataset(CourantResult result, const char path[], hid_t
 }
 
 /* CourantResultWrite - The whole of a dataset, row-major, from doubles, ints or bytes as its type has it. */
-PetscErrorCode CourantResultWrite(CourantResult result, const char path[], const void *values) {
+PetscErrorCode CourantResultWrite(CourantResult result, const char path[], const void *values)
+{
   hid_t dataset, memory;
 
   PetscFunctionBeginUser;
@@ -318,7 +344,8 @@ PetscErrorCode CourantResultWrite(CourantResult result, const char path[], const
 
 /* CourantResultSize - Rank and dimensions of a dataset; rank is -1 where there is none. */
 PetscErrorCode CourantResultSize(CourantResult result, const char path[], int *rank,
-                                 size_t dims[COURANT_RANK_MAX]) {
+                                 size_t dims[COURANT_RANK_MAX])
+{
   hsize_t extent[H5S_MAX_RANK];
 
   PetscFunctionBeginUser;
@@ -336,7 +363,8 @@ PetscErrorCode CourantResultSize(CourantResult result, const char path[], int *r
 
 /* CourantResultRead - The whole of a dataset of n values; another number of values is an error. */
 PetscErrorCode CourantResultRead(CourantResult result, const char path[], CourantResultType type, size_t n,
-                                 void *values) {
+                                 void *values)
+{
   hid_t dataset, memory;
 
   PetscFunctionBeginUser;
@@ -357,7 +385,8 @@ typedef struct {
   void (*Visit)(const char *, int, const size_t[], const char *);
 } Visitor;
 
-static herr_t VisitObject(hid_t file, const char *name, const H5O_info_t *info, void *ctx) {
+static herr_t VisitObject(hid_t file, const char *name, const H5O_info_t *info, void *ctx)
+{
   const Visitor *visitor = (const Visitor *)ctx;
   char path[512], *long_name = NULL;
   size_t dims[COURANT_RANK_MAX];
@@ -375,7 +404,8 @@ static herr_t VisitObject(hid_t file, const char *name, const H5O_info_t *info, 
 /* CourantResultVisit - Calls Visit for every dataset, by name; long_name is NULL where there is none. */
 PetscErrorCode CourantResultVisit(CourantResult result,
                                   void (*Visit)(const char *path, int rank, const size_t dims[],
-                                                const char *long_name)) {
+                                                const char *long_name))
+{
   Visitor visitor = {result, Visit};
 
   PetscFunctionBeginUser;
@@ -384,7 +414,8 @@ PetscErrorCode CourantResultVisit(CourantResult result,
 }
 
 /* CourantResultIs - Is there an HDF5 file of this name? */
-PetscBool CourantResultIs(const char name[]) {
+PetscBool CourantResultIs(const char name[])
+{
   H5Eset_auto(H5E_DEFAULT, NULL, NULL);
   return !access(name, R_OK) && H5Fis_hdf5(name) > 0 ? PETSC_TRUE : PETSC_FALSE;
 }

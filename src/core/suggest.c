@@ -4,12 +4,14 @@
 
 #define LONGEST 127
 
-static int Min(int a, int b) {
+static int Min(int a, int b)
+{
   return a < b ? a : b;
 }
 
 /* Edit distance with neighbouring letters swapped counted once (optimal string alignment). */
-static int Distance(const char *a, const char *b) {
+static int Distance(const char *a, const char *b)
+{
   const int na = (int)strlen(a), nb = (int)strlen(b);
   int rows[3][LONGEST + 1], *before = rows[0], *above = rows[1], *row = rows[2];
 
@@ -28,13 +30,15 @@ static int Distance(const char *a, const char *b) {
   return above[nb];
 }
 
-void CourantSuggestBegin(CourantSuggestion *suggestion, const char *wanted) {
+void CourantSuggestBegin(CourantSuggestion *suggestion, const char *wanted)
+{
   *suggestion = (CourantSuggestion){.wanted = wanted, .distance = LONGEST};
 }
 
 /* CourantSuggestOffer - Considers one valid name; a name counts as near up to about a quarter of its letters.
  */
-void CourantSuggestOffer(CourantSuggestion *suggestion, const char *name) {
+void CourantSuggestOffer(CourantSuggestion *suggestion, const char *name)
+{
   const int distance = Distance(suggestion->wanted, name);
 
   if (distance >= suggestion->distance || distance > 1 + (int)strlen(suggestion->wanted) / 4) return;
@@ -44,7 +48,8 @@ void CourantSuggestOffer(CourantSuggestion *suggestion, const char *name) {
 }
 
 /* CourantSuggestPrefer - A name that is meant unless another is but a letter away; the first one stays. */
-void CourantSuggestPrefer(CourantSuggestion *suggestion, const char *name) {
+void CourantSuggestPrefer(CourantSuggestion *suggestion, const char *name)
+{
   if (suggestion->distance <= 1 || strlen(name) >= sizeof suggestion->best) return;
   strcpy(suggestion->best, name);
   suggestion->distance = 1;
@@ -52,7 +57,8 @@ void CourantSuggestPrefer(CourantSuggestion *suggestion, const char *name) {
 
 /* CourantSuggestPhrase - "; did you mean 'name'?", or "" when nothing is near; written to text and returned.
  */
-const char *CourantSuggestPhrase(CourantSuggestion *suggestion, char *text, int size) {
+const char *CourantSuggestPhrase(CourantSuggestion *suggestion, char *text, int size)
+{
   text[0] = 0;
   if (suggestion->best[0]) snprintf(text, (size_t)size, "; did you mean '%s'?", suggestion->best);
   return text;

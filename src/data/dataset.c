@@ -12,7 +12,8 @@ static const CourantSourceOps *const sources[] = {COURANT_SOURCES(ADDRESS)};
 static const char *const names[] = {COURANT_SOURCES(NAME)};
 const int CourantSourceCount = PETSC_STATIC_ARRAY_LENGTH(sources);
 
-const CourantSourceOps *CourantSource(int index) {
+const CourantSourceOps *CourantSource(int index)
+{
   return sources[index];
 }
 
@@ -27,13 +28,17 @@ typedef struct {
   PetscInt limit;
 } Common;
 
-size_t CourantDatasetImageSize(CourantDataset data) {
+size_t CourantDatasetImageSize(CourantDataset data)
+{
   return (size_t)data->h * (size_t)data->w * (size_t)data->c;
 }
 
-/* Reads every sample once: labels are kept, images where they fit; a value that is not finite is the user's
- * error. */
-static PetscErrorCode Load(CourantDataset data, double budget) {
+/*
+  Reads every sample once: labels are kept, images where they
+  fit; a value that is not finite is the user's error.
+*/
+static PetscErrorCode Load(CourantDataset data, double budget)
+{
   const size_t size = CourantDatasetImageSize(data);
   const double bytes = 8. * (double)data->n * (double)size;
   double *one = NULL;
@@ -67,7 +72,8 @@ static PetscErrorCode Load(CourantDataset data, double budget) {
   are kept in memory when they take at most a quarter of it, else read from their source again whenever they
   are used.
 */
-PetscErrorCode CourantDatasetCreate(CourantNode node, double budget, CourantDataset *result) {
+PetscErrorCode CourantDatasetCreate(CourantNode node, double budget, CourantDataset *result)
+{
   CourantDataset data;
   Common settings = {.limit = PETSC_MAX_INT};
   int entry;
@@ -88,7 +94,8 @@ PetscErrorCode CourantDatasetCreate(CourantNode node, double budget, CourantData
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantDatasetDestroy(CourantDataset *data) {
+PetscErrorCode CourantDatasetDestroy(CourantDataset *data)
+{
   PetscFunctionBeginUser;
   if (!*data) PetscFunctionReturn(PETSC_SUCCESS);
   if ((*data)->ops && (*data)->ops->Close) PetscCall((*data)->ops->Close(*data));
@@ -104,7 +111,8 @@ PetscErrorCode CourantDatasetDestroy(CourantDataset *data) {
 
   Safe in threads. Returns NULL, or what went wrong (only images that stream from a file can fail).
 */
-const char *CourantDatasetRead(CourantDataset data, PetscInt first, PetscInt n, double images[]) {
+const char *CourantDatasetRead(CourantDataset data, PetscInt first, PetscInt n, double images[])
+{
   const size_t size = CourantDatasetImageSize(data);
   const char *problem = NULL;
 

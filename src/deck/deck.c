@@ -24,43 +24,52 @@ struct _CourantDeck {
   } override[OVERRIDES];
 };
 
-static yaml_node_t *Get(CourantNode node) {
+static yaml_node_t *Get(CourantNode node)
+{
   return node.id ? yaml_document_get_node(&node.deck->document, node.id) : NULL;
 }
 
-static const char *Scalar(yaml_node_t *node) {
+static const char *Scalar(yaml_node_t *node)
+{
   return node && node->type == YAML_SCALAR_NODE ? (const char *)node->data.scalar.value : NULL;
 }
 
 /* An absent value, `swish:` with nothing behind it. */
-static PetscBool IsNull(yaml_node_t *node) {
+static PetscBool IsNull(yaml_node_t *node)
+{
   const char *text = Scalar(node);
   return text && !text[0] && node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE ? PETSC_TRUE : PETSC_FALSE;
 }
 
-const char *CourantDeckText(CourantDeck deck) {
+const char *CourantDeckText(CourantDeck deck)
+{
   return deck->text;
 }
 
 /* CourantDeckOverrides - What -set gave, "" without it. */
-const char *CourantDeckOverrides(CourantDeck deck) {
+const char *CourantDeckOverrides(CourantDeck deck)
+{
   return deck->given ? deck->given : "";
 }
 
 /* CourantDeckName - The file's name as it was given. */
-const char *CourantDeckName(CourantDeck deck) {
+const char *CourantDeckName(CourantDeck deck)
+{
   return deck->name;
 }
 
-MPI_Comm CourantDeckComm(CourantDeck deck) {
+MPI_Comm CourantDeckComm(CourantDeck deck)
+{
   return deck->comm;
 }
 
-CourantNode CourantDeckRoot(CourantDeck deck) {
+CourantNode CourantDeckRoot(CourantDeck deck)
+{
   return (CourantNode){.deck = deck, .id = 1};
 }
 
-static CourantNode Below(CourantNode parent, const char *key, int id) {
+static CourantNode Below(CourantNode parent, const char *key, int id)
+{
   CourantNode child = {.deck = parent.deck, .id = id};
   const int n =
       snprintf(child.path, sizeof child.path, "%s%s%s", parent.path, parent.path[0] ? "." : "", key);
@@ -69,7 +78,8 @@ static CourantNode Below(CourantNode parent, const char *key, int id) {
 }
 
 /* "file:line: path" of a place, or "-set path=value" for what an override put there. */
-static const char *Where(CourantNode node, char text[], size_t size) {
+static const char *Where(CourantNode node, char text[], size_t size)
+{
   const CourantDeck deck = node.deck;
   const yaml_node_t *yaml = Get(node);
 
@@ -84,7 +94,8 @@ static const char *Where(CourantNode node, char text[], size_t size) {
 }
 
 PetscErrorCode CourantNodeFail(CourantNode node, int line, const char function[], const char file[],
-                               const char format[], ...) {
+                               const char format[], ...)
+{
   char where[1024], what[1536];
   va_list arguments;
 
@@ -96,7 +107,8 @@ PetscErrorCode CourantNodeFail(CourantNode node, int line, const char function[]
 }
 
 /* Line and path of a key, which is where a wrong key is reported. */
-static CourantNode KeyNode(CourantNode mapping, const yaml_node_pair_t *pair) {
+static CourantNode KeyNode(CourantNode mapping, const yaml_node_pair_t *pair)
+{
   yaml_node_t *key = yaml_document_get_node(&mapping.deck->document, pair->key);
   CourantNode node = Below(mapping, Scalar(key) ? Scalar(key) : "?", pair->key);
   for (int i = 0; i < mapping.deck->overrides; i++)
@@ -104,7 +116,8 @@ static CourantNode KeyNode(CourantNode mapping, const yaml_node_pair_t *pair) {
   return node;
 }
 
-static yaml_node_pair_t *FindPair(CourantNode mapping, const char *key) {
+static yaml_node_pair_t *FindPair(CourantNode mapping, const char *key)
+{
   yaml_node_t *yaml = Get(mapping);
 
   if (!yaml || yaml->type != YAML_MAPPING_NODE) return NULL;
@@ -116,12 +129,14 @@ static yaml_node_pair_t *FindPair(CourantNode mapping, const char *key) {
 }
 
 /* CourantNodeChild - The value of a key of a mapping; its id is 0 where there is none. */
-CourantNode CourantNodeChild(CourantNode mapping, const char key[]) {
+CourantNode CourantNodeChild(CourantNode mapping, const char key[])
+{
   const yaml_node_pair_t *pair = FindPair(mapping, key);
   return Below(mapping, key, pair ? pair->value : 0);
 }
 
-PetscErrorCode CourantNodeCount(CourantNode list, PetscInt *n) {
+PetscErrorCode CourantNodeCount(CourantNode list, PetscInt *n)
+{
   const yaml_node_t *yaml = Get(list);
 
   PetscFunctionBeginUser;
@@ -131,15 +146,19 @@ PetscErrorCode CourantNodeCount(CourantNode list, PetscInt *n) {
 }
 
 /* CourantNodeItem - Item i, from 0, of a list that CourantNodeCount() accepted. */
-CourantNode CourantNodeItem(CourantNode list, PetscInt i) {
+CourantNode CourantNodeItem(CourantNode list, PetscInt i)
+{
   char index[16];
   snprintf(index, sizeof index, "%d", (int)i);
   return Below(list, index, Get(list)->data.sequence.items.start[i]);
 }
 
-/* Repeated keys, keys that are no names, and aliases are errors: each place has one value, written where it
- * is used. */
-static PetscErrorCode CheckTree(CourantNode node, PetscBool seen[]) {
+/*
+  Repeated keys, keys that are no names, and aliases are
+  errors: each place has one value, written where it is used.
+*/
+static PetscErrorCode CheckTree(CourantNode node, PetscBool seen[])
+{
   PetscFunctionBeginUser;
   if (seen[node.id]) CourantNodeError(node, "aliases (*name) are not allowed in decks");
   seen[node.id] = PETSC_TRUE;
@@ -160,7 +179,8 @@ static PetscErrorCode CheckTree(CourantNode node, PetscBool seen[]) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode AddScalar(CourantDeck deck, const char *text, size_t length, int *id) {
+static PetscErrorCode AddScalar(CourantDeck deck, const char *text, size_t length, int *id)
+{
   PetscFunctionBeginUser;
   *id = yaml_document_add_scalar(&deck->document, NULL, (const yaml_char_t *)text, (int)length,
                                  YAML_PLAIN_SCALAR_STYLE);
@@ -169,7 +189,8 @@ static PetscErrorCode AddScalar(CourantDeck deck, const char *text, size_t lengt
 }
 
 /* The value of an override, a scalar or [a, b, ..], as a new node. */
-static PetscErrorCode AddValue(CourantDeck deck, const char *text, int *id) {
+static PetscErrorCode AddValue(CourantDeck deck, const char *text, int *id)
+{
   const size_t length = strlen(text);
 
   PetscFunctionBeginUser;
@@ -188,9 +209,12 @@ static PetscErrorCode AddValue(CourantDeck deck, const char *text, int *id) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Remembers that a node came from an override, so that errors in it name the override and no line of the
- * file. */
-static PetscErrorCode RecordOverride(CourantDeck deck, int id, const char *text) {
+/*
+  Remembers that a node came from an override, so that errors
+  in it name the override and no line of the file.
+*/
+static PetscErrorCode RecordOverride(CourantDeck deck, int id, const char *text)
+{
   PetscFunctionBeginUser;
   if (deck->overrides == OVERRIDES) CourantInputError(deck->comm, "-set: more than %d values", OVERRIDES);
   deck->override[deck->overrides].id = id;
@@ -200,7 +224,8 @@ static PetscErrorCode RecordOverride(CourantDeck deck, int id, const char *text)
 }
 
 /* Sets one override, "network.0.conv.kernel=16"; mappings on the way that the deck left out are made. */
-static PetscErrorCode Override(CourantDeck deck, const char *text) {
+static PetscErrorCode Override(CourantDeck deck, const char *text)
+{
   char path[256];
   const char *equals = strchr(text, '=');
   CourantNode node = CourantDeckRoot(deck);
@@ -254,7 +279,8 @@ static PetscErrorCode Override(CourantDeck deck, const char *text) {
 }
 
 /* "a=1,b=[2,3]": commas inside brackets belong to the value. */
-static PetscErrorCode OverrideAll(CourantDeck deck, const char *overrides) {
+static PetscErrorCode OverrideAll(CourantDeck deck, const char *overrides)
+{
   char one[512];
   size_t n = 0;
   int depth = 0;
@@ -275,7 +301,8 @@ static PetscErrorCode OverrideAll(CourantDeck deck, const char *overrides) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ParseDocument(CourantDeck deck) {
+static PetscErrorCode ParseDocument(CourantDeck deck)
+{
   yaml_parser_t parser;
   yaml_document_t second;
 
@@ -304,7 +331,8 @@ static PetscErrorCode ParseDocument(CourantDeck deck) {
 
 /* Takes over text. */
 static PetscErrorCode Create(MPI_Comm comm, const char *name, char *text, const char *overrides,
-                             CourantDeck *deck) {
+                             CourantDeck *deck)
+{
   PetscBool *seen;
 
   PetscFunctionBeginUser;
@@ -333,7 +361,8 @@ static PetscErrorCode Create(MPI_Comm comm, const char *name, char *text, const 
 
   overrides is NULL or "key=value,..", as for -set. Every rank of comm reads the file itself.
 */
-PetscErrorCode CourantDeckLoad(MPI_Comm comm, const char file[], const char overrides[], CourantDeck *deck) {
+PetscErrorCode CourantDeckLoad(MPI_Comm comm, const char file[], const char overrides[], CourantDeck *deck)
+{
   char *text;
   long size = -1;
 
@@ -356,7 +385,8 @@ PetscErrorCode CourantDeckLoad(MPI_Comm comm, const char file[], const char over
 }
 
 /* CourantDeckParse - The same for a deck given as text. */
-PetscErrorCode CourantDeckParse(MPI_Comm comm, const char text[], const char overrides[], CourantDeck *deck) {
+PetscErrorCode CourantDeckParse(MPI_Comm comm, const char text[], const char overrides[], CourantDeck *deck)
+{
   char *copy;
 
   PetscFunctionBeginUser;
@@ -365,7 +395,8 @@ PetscErrorCode CourantDeckParse(MPI_Comm comm, const char text[], const char ove
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantDeckDestroy(CourantDeck *deck) {
+PetscErrorCode CourantDeckDestroy(CourantDeck *deck)
+{
   PetscFunctionBeginUser;
   if (!*deck) PetscFunctionReturn(PETSC_SUCCESS);
   if ((*deck)->parsed) yaml_document_delete(&(*deck)->document);
@@ -376,7 +407,8 @@ PetscErrorCode CourantDeckDestroy(CourantDeck *deck) {
 }
 
 static PetscErrorCode ReadNumber(CourantNode node, const CourantKey *key, const char *text, PetscBool integer,
-                                 double *value) {
+                                 double *value)
+{
   char *end = NULL, expected[128];
   const PetscBool any = key->min == 0 && key->max == 0 ? PETSC_TRUE : PETSC_FALSE;
 
@@ -397,8 +429,8 @@ static PetscErrorCode ReadNumber(CourantNode node, const CourantKey *key, const 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ReadInteger(CourantNode node, const CourantKey *key, const char *text,
-                                  PetscInt *value) {
+static PetscErrorCode ReadInteger(CourantNode node, const CourantKey *key, const char *text, PetscInt *value)
+{
   double number = 0;
 
   PetscFunctionBeginUser;
@@ -409,7 +441,8 @@ static PetscErrorCode ReadInteger(CourantNode node, const CourantKey *key, const
 }
 
 /* The index of text in "a|b|c", -1 where it is not among them. */
-static int Choose(const char *choices, const char *text) {
+static int Choose(const char *choices, const char *text)
+{
   int index = 0;
 
   for (const char *c = choices; *c; index++) {
@@ -420,7 +453,8 @@ static int Choose(const char *choices, const char *text) {
   return -1;
 }
 
-static PetscErrorCode ChoiceError(CourantNode node, const char *choices, const char *text, const char *also) {
+static PetscErrorCode ChoiceError(CourantNode node, const char *choices, const char *text, const char *also)
+{
   CourantSuggestion suggestion;
   char names[256], list[320] = "", phrase[160];
 
@@ -435,7 +469,8 @@ static PetscErrorCode ChoiceError(CourantNode node, const char *choices, const c
                    CourantSuggestPhrase(&suggestion, phrase, sizeof phrase));
 }
 
-static PetscErrorCode ReadPath(CourantNode node, const char *text, char *path) {
+static PetscErrorCode ReadPath(CourantNode node, const char *text, char *path)
+{
   const char *folder = text[0] == '/' ? "" : node.deck->folder;
 
   PetscFunctionBeginUser;
@@ -444,7 +479,8 @@ static PetscErrorCode ReadPath(CourantNode node, const char *text, char *path) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ReadSequence(CourantNode node, const CourantKey *key, CourantReals *reals) {
+static PetscErrorCode ReadSequence(CourantNode node, const CourantKey *key, CourantReals *reals)
+{
   PetscFunctionBeginUser;
   PetscCall(CourantNodeCount(node, &reals->n));
   PetscCall(PetscMalloc1(reals->n, &reals->values));
@@ -456,7 +492,8 @@ static PetscErrorCode ReadSequence(CourantNode node, const CourantKey *key, Cour
 }
 
 /* One value into its member. text is the scalar's, or the preset when the key is absent. */
-static PetscErrorCode ReadValue(CourantNode node, const CourantKey *key, const char *text, void *member) {
+static PetscErrorCode ReadValue(CourantNode node, const CourantKey *key, const char *text, void *member)
+{
   PetscFunctionBeginUser;
   switch (key->type) {
   case COURANT_KEY_INT:
@@ -523,8 +560,8 @@ static PetscErrorCode ReadValue(CourantNode node, const CourantKey *key, const c
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode UnknownKey(CourantNode key, const char *name, int ntables,
-                                 const CourantTable tables[]) {
+static PetscErrorCode UnknownKey(CourantNode key, const char *name, int ntables, const CourantTable tables[])
+{
   CourantSuggestion suggestion;
   char phrase[160], list[700] = "";
 
@@ -549,7 +586,8 @@ static PetscErrorCode UnknownKey(CourantNode key, const char *name, int ntables,
   Unknown keys, wrong types and values out of range are errors. Members of absent keys without a preset stay
   as they are.
 */
-PetscErrorCode CourantNodeRead(CourantNode mapping, int ntables, const CourantTable tables[]) {
+PetscErrorCode CourantNodeRead(CourantNode mapping, int ntables, const CourantTable tables[])
+{
   yaml_node_t *yaml = Get(mapping);
 
   PetscFunctionBeginUser;
@@ -577,7 +615,8 @@ PetscErrorCode CourantNodeRead(CourantNode mapping, int ntables, const CourantTa
 }
 
 static PetscErrorCode FindName(CourantNode node, const char kind[], const char *name, int n,
-                               const char *const names[], int *entry) {
+                               const char *const names[], int *entry)
+{
   CourantSuggestion suggestion;
   char phrase[160], list[512] = "";
 
@@ -597,7 +636,8 @@ static PetscErrorCode FindName(CourantNode node, const char kind[], const char *
   options stand.
 */
 PetscErrorCode CourantNodeEntry(CourantNode node, const char kind[], int n, const char *const names[],
-                                int *entry, CourantNode *options) {
+                                int *entry, CourantNode *options)
+{
   yaml_node_t *yaml = Get(node);
 
   PetscFunctionBeginUser;
@@ -616,10 +656,13 @@ PetscErrorCode CourantNodeEntry(CourantNode node, const char kind[], int n, cons
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantNodeSelect - Reads the scalar of `key`, such as `source: noise`, which is one of n names; preset
- * NULL: required. */
+/*
+  CourantNodeSelect - Reads the scalar of `key`, such as `source:
+  noise`, which is one of n names; preset NULL: required.
+*/
 PetscErrorCode CourantNodeSelect(CourantNode mapping, const char key[], const char preset[], int n,
-                                 const char *const names[], int *entry) {
+                                 const char *const names[], int *entry)
+{
   const CourantNode child = CourantNodeChild(mapping, key);
   const char *name = child.id ? Scalar(Get(child)) : preset;
 

@@ -12,7 +12,8 @@ struct _CourantFlow {
   PetscReal alpha, shift;
 };
 
-static PetscErrorCode RHSFunction(TS ts, PetscReal t, Vec theta, Vec F, void *ctx) {
+static PetscErrorCode RHSFunction(TS ts, PetscReal t, Vec theta, Vec F, void *ctx)
+{
   CourantFlow flow = (CourantFlow)ctx;
 
   PetscFunctionBeginUser;
@@ -21,14 +22,16 @@ static PetscErrorCode RHSFunction(TS ts, PetscReal t, Vec theta, Vec F, void *ct
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode IFunction(TS ts, PetscReal t, Vec theta, Vec udot, Vec residual, void *ctx) {
+static PetscErrorCode IFunction(TS ts, PetscReal t, Vec theta, Vec udot, Vec residual, void *ctx)
+{
   PetscFunctionBeginUser;
   PetscCall(RHSFunction(ts, t, theta, residual, ctx));
   PetscCall(VecAYPX(residual, -1, udot));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode MatMult_Shifted(Mat A, Vec x, Vec y) {
+static PetscErrorCode MatMult_Shifted(Mat A, Vec x, Vec y)
+{
   CourantFlow flow;
 
   PetscFunctionBeginUser;
@@ -39,7 +42,8 @@ static PetscErrorCode MatMult_Shifted(Mat A, Vec x, Vec y) {
 }
 
 static PetscErrorCode IJacobian(TS ts, PetscReal t, Vec theta, Vec udot, PetscReal shift, Mat A, Mat P,
-                                void *ctx) {
+                                void *ctx)
+{
   CourantFlow flow = (CourantFlow)ctx;
 
   PetscFunctionBeginUser;
@@ -51,7 +55,8 @@ static PetscErrorCode IJacobian(TS ts, PetscReal t, Vec theta, Vec udot, PetscRe
 }
 
 /* CourantFlowCreate - Stepper of the gradient flow of a problem, which is borrowed. */
-PetscErrorCode CourantFlowCreate(CourantProblem problem, CourantFlow *result) {
+PetscErrorCode CourantFlowCreate(CourantProblem problem, CourantFlow *result)
+{
   CourantFlow flow;
   SNES snes;
   SNESLineSearch search;
@@ -89,7 +94,8 @@ PetscErrorCode CourantFlowCreate(CourantProblem problem, CourantFlow *result) {
 }
 
 /* CourantFlowSetFromOptions - Options: those of TS with the prefix flow_. */
-PetscErrorCode CourantFlowSetFromOptions(CourantFlow flow) {
+PetscErrorCode CourantFlowSetFromOptions(CourantFlow flow)
+{
   TSType type;
 
   PetscFunctionBeginUser;
@@ -105,15 +111,19 @@ PetscErrorCode CourantFlowSetFromOptions(CourantFlow flow) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantFlowSetWeightDecay(CourantFlow flow, PetscReal alpha) {
+PetscErrorCode CourantFlowSetWeightDecay(CourantFlow flow, PetscReal alpha)
+{
   PetscFunctionBeginUser;
   flow->alpha = alpha;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantFlowRestart - Forgets what a multistep method or a reused stage remembers: the next step is a first
- * step. */
-PetscErrorCode CourantFlowRestart(CourantFlow flow) {
+/*
+  CourantFlowRestart - Forgets what a multistep method or a
+  reused stage remembers: the next step is a first step.
+*/
+PetscErrorCode CourantFlowRestart(CourantFlow flow)
+{
   PetscFunctionBeginUser;
   PetscCall(TSSetTime(flow->ts, 0));
   PetscCall(TSSetStepNumber(flow->ts, 0));
@@ -121,9 +131,12 @@ PetscErrorCode CourantFlowRestart(CourantFlow flow) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantFlowStep - One step of the given length, theta in place; where its solver does not converge, theta
- * is as it was. */
-PetscErrorCode CourantFlowStep(CourantFlow flow, PetscReal step, Vec theta, PetscBool *converged) {
+/*
+  CourantFlowStep - One step of the given length, theta in
+  place; where its solver does not converge, theta is as it was.
+*/
+PetscErrorCode CourantFlowStep(CourantFlow flow, PetscReal step, Vec theta, PetscBool *converged)
+{
   TSConvergedReason reason;
 
   PetscFunctionBeginUser;
@@ -138,13 +151,15 @@ PetscErrorCode CourantFlowStep(CourantFlow flow, PetscReal step, Vec theta, Pets
 }
 
 /* CourantFlowGetTS - The stepper itself; borrowed. */
-PetscErrorCode CourantFlowGetTS(CourantFlow flow, TS *ts) {
+PetscErrorCode CourantFlowGetTS(CourantFlow flow, TS *ts)
+{
   PetscFunctionBeginUser;
   *ts = flow->ts;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantFlowDestroy(CourantFlow *flow) {
+PetscErrorCode CourantFlowDestroy(CourantFlow *flow)
+{
   PetscFunctionBeginUser;
   if (!*flow) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(TSDestroy(&(*flow)->ts));

@@ -9,7 +9,8 @@
 CourantLog CourantLogging;
 
 /* CourantLogRegister - Names the library's own work for -log_view; once is enough. */
-PetscErrorCode CourantLogRegister(void) {
+PetscErrorCode CourantLogRegister(void)
+{
   static PetscBool done;
   PetscClassId id;
 
@@ -47,7 +48,8 @@ const CourantKey CourantTopKeys[] = {
 
   Collective on comm, whose ranks share the samples. The deck is borrowed until CourantProblemDestroy().
 */
-PetscErrorCode CourantProblemCreate(MPI_Comm comm, CourantDeck deck, CourantProblem *problem) {
+PetscErrorCode CourantProblemCreate(MPI_Comm comm, CourantDeck deck, CourantProblem *problem)
+{
   PetscFunctionBeginUser;
   PetscCall(CourantLogRegister());
   PetscCall(PetscNew(problem));
@@ -69,7 +71,8 @@ PetscErrorCode CourantProblemCreate(MPI_Comm comm, CourantDeck deck, CourantProb
   ranks of the node), -memory 2GB (of the node; a quarter of it), -isa baseline|avx2|avx512 (the best there
   is).
 */
-PetscErrorCode CourantProblemSetFromOptions(CourantProblem problem) {
+PetscErrorCode CourantProblemSetFromOptions(CourantProblem problem)
+{
   PetscBool set;
 
   PetscFunctionBeginUser;
@@ -99,7 +102,8 @@ PetscErrorCode CourantProblemSetFromOptions(CourantProblem problem) {
   It holds its own memory and shares data, net and frozen slopes with the problem.
 */
 PetscErrorCode CourantProblemCreateEvaluator(CourantProblem problem, int order, int threads,
-                                             CourantEvaluator *evaluator) {
+                                             CourantEvaluator *evaluator)
+{
   const CourantEvaluatorSettings settings = {.order = order,
                                              .threads = threads,
                                              .memory = problem->memory / 4,
@@ -111,7 +115,8 @@ PetscErrorCode CourantProblemCreateEvaluator(CourantProblem problem, int order, 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode CreateShared(CourantProblem problem, int order, CourantEvaluator *evaluator) {
+static PetscErrorCode CreateShared(CourantProblem problem, int order, CourantEvaluator *evaluator)
+{
   const PetscInt leaves = CourantLeafCount(problem->data);
   PetscMPIInt rank, size;
 
@@ -128,9 +133,12 @@ static PetscErrorCode CreateShared(CourantProblem problem, int order, CourantEva
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantProblemSetUp - Reads the data, shapes the network, and allocates what gradients and products need.
- * Collective. */
-PetscErrorCode CourantProblemSetUp(CourantProblem problem) {
+/*
+  CourantProblemSetUp - Reads the data, shapes the network, and
+  allocates what gradients and products need. Collective.
+*/
+PetscErrorCode CourantProblemSetUp(CourantProblem problem)
+{
   const CourantTop *top = &problem->top;
   PetscMPIInt size;
   double *mask;
@@ -173,7 +181,8 @@ PetscErrorCode CourantProblemSetUp(CourantProblem problem) {
 }
 
 /* CourantProblemView - Data, network and memory, in a few lines. */
-PetscErrorCode CourantProblemView(CourantProblem problem, FILE *out) {
+PetscErrorCode CourantProblemView(CourantProblem problem, FILE *out)
+{
   PetscFunctionBeginUser;
   fprintf(out, "  data  %d sample%s of %d x %d x %d from %s\n", (int)problem->data->n,
           problem->data->n == 1 ? "" : "s", (int)problem->data->h, (int)problem->data->w,
@@ -182,7 +191,8 @@ PetscErrorCode CourantProblemView(CourantProblem problem, FILE *out) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantProblemDestroy(CourantProblem *problem) {
+PetscErrorCode CourantProblemDestroy(CourantProblem *problem)
+{
   PetscFunctionBeginUser;
   if (!*problem) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CourantEvaluatorDestroy(&(*problem)->first));
@@ -200,36 +210,43 @@ PetscErrorCode CourantProblemDestroy(CourantProblem *problem) {
 }
 
 /* CourantProblemGetSize - Number of weights, the length of theta. */
-PetscErrorCode CourantProblemGetSize(CourantProblem problem, PetscInt *size) {
+PetscErrorCode CourantProblemGetSize(CourantProblem problem, PetscInt *size)
+{
   PetscFunctionBeginUser;
   *size = problem->net->size;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* CourantProblemCreateVec - A vector of theta's length and layout; the caller destroys it. */
-PetscErrorCode CourantProblemCreateVec(CourantProblem problem, Vec *v) {
+PetscErrorCode CourantProblemCreateVec(CourantProblem problem, Vec *v)
+{
   PetscFunctionBeginUser;
   PetscCall(VecDuplicate(problem->mask, v));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* CourantProblemGetDecayMask - The diagonal D, 1 where weight decay acts and 0 elsewhere; borrowed. */
-PetscErrorCode CourantProblemGetDecayMask(CourantProblem problem, Vec *mask) {
+PetscErrorCode CourantProblemGetDecayMask(CourantProblem problem, Vec *mask)
+{
   PetscFunctionBeginUser;
   *mask = problem->mask;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantProblemHasBoundedGradient - Is |grad L| bounded over all theta, so that learning rates below 2/alpha
- * keep every orbit bounded? */
-PetscErrorCode CourantProblemHasBoundedGradient(CourantProblem problem, PetscBool *bounded) {
+/*
+  CourantProblemHasBoundedGradient - Is |grad L| bounded over all
+  theta, so that learning rates below 2/alpha keep every orbit bounded?
+*/
+PetscErrorCode CourantProblemHasBoundedGradient(CourantProblem problem, PetscBool *bounded)
+{
   PetscFunctionBeginUser;
   *bounded = problem->slopes ? PETSC_FALSE : CourantNetHasBoundedGradient(problem->net);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* The whole of a distributed vector on every rank. */
-static PetscErrorCode GetAll(CourantProblem problem, Vec v, double *values) {
+static PetscErrorCode GetAll(CourantProblem problem, Vec v, double *values)
+{
   const PetscScalar *array;
   const Vec whole = problem->to_all ? problem->all : v;
 
@@ -245,7 +262,8 @@ static PetscErrorCode GetAll(CourantProblem problem, Vec v, double *values) {
 }
 
 /* This rank's part of values [p], which every rank has whole. */
-static PetscErrorCode PutAll(const double *values, Vec v) {
+static PetscErrorCode PutAll(const double *values, Vec v)
+{
   PetscInt first, last;
   PetscScalar *array;
 
@@ -258,7 +276,8 @@ static PetscErrorCode PutAll(const double *values, Vec v) {
 }
 
 /* CourantProblemGetInitialState - The deck's initial weights. Collective. */
-PetscErrorCode CourantProblemGetInitialState(CourantProblem problem, Vec theta) {
+PetscErrorCode CourantProblemGetInitialState(CourantProblem problem, Vec theta)
+{
   PetscFunctionBeginUser;
   PetscCall(CourantWeightsFill(&problem->weights, problem->net, problem->theta));
   PetscCall(PutAll(problem->theta, theta));
@@ -272,7 +291,8 @@ PetscErrorCode CourantProblemGetInitialState(CourantProblem problem, Vec theta) 
   This is the paper's analysis with s fixed (Sun et al. 2022): the Hessian loses its Gauss-Newton part, H =
   sum_i loss'(p_i) D^2 p_i / n. Collective; for good.
 */
-PetscErrorCode CourantProblemFreezeLoss(CourantProblem problem, Vec theta) {
+PetscErrorCode CourantProblemFreezeLoss(CourantProblem problem, Vec theta)
+{
   const size_t outputs = CourantShapeSize(problem->net->out);
   double *slopes;
 
@@ -291,7 +311,8 @@ PetscErrorCode CourantProblemFreezeLoss(CourantProblem problem, Vec theta) {
 }
 
 /* Coefficients 0..order of an evaluator's result to the caller. */
-static PetscErrorCode Deliver(CourantProblem problem, int order, PetscReal loss[], Vec gradient[]) {
+static PetscErrorCode Deliver(CourantProblem problem, int order, PetscReal loss[], Vec gradient[])
+{
   const size_t p = (size_t)problem->net->size;
 
   PetscFunctionBeginUser;
@@ -303,7 +324,8 @@ static PetscErrorCode Deliver(CourantProblem problem, int order, PetscReal loss[
 }
 
 /* CourantProblemComputeLoss - L(theta) and its gradient; either result may be NULL. Collective. */
-PetscErrorCode CourantProblemComputeLoss(CourantProblem problem, Vec theta, PetscReal *loss, Vec gradient) {
+PetscErrorCode CourantProblemComputeLoss(CourantProblem problem, Vec theta, PetscReal *loss, Vec gradient)
+{
   PetscFunctionBeginUser;
   PetscCall(PetscLogEventBegin(CourantLogging.gradient, 0, 0, 0, 0));
   PetscCall(GetAll(problem, theta, problem->theta));
@@ -313,9 +335,12 @@ PetscErrorCode CourantProblemComputeLoss(CourantProblem problem, Vec theta, Pets
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantProblemComputeFlow - F(theta) = -grad L(theta) - alpha D theta, the right-hand side of the
- * gradient-flow PDE. Collective. */
-PetscErrorCode CourantProblemComputeFlow(CourantProblem problem, PetscReal alpha, Vec theta, Vec F) {
+/*
+  CourantProblemComputeFlow - F(theta) = -grad L(theta) - alpha D
+  theta, the right-hand side of the gradient-flow PDE. Collective.
+*/
+PetscErrorCode CourantProblemComputeFlow(CourantProblem problem, PetscReal alpha, Vec theta, Vec F)
+{
   const PetscScalar *t, *d;
   PetscScalar *f;
   PetscInt n;
@@ -341,7 +366,8 @@ PetscErrorCode CourantProblemComputeFlow(CourantProblem problem, PetscReal alpha
   may be NULL, and so may each gradient[k]. Collective.
 */
 PetscErrorCode CourantProblemComputeJet(CourantProblem problem, Vec theta, Vec direction, int order,
-                                        PetscReal loss[], Vec gradient[]) {
+                                        PetscReal loss[], Vec gradient[])
+{
   PetscFunctionBeginUser;
   PetscCheck(order >= 0 && order <= COURANT_ORDER_MAX, problem->comm, PETSC_ERR_ARG_OUTOFRANGE,
              "order %d is not in 0..%d", order, COURANT_ORDER_MAX);
@@ -356,9 +382,12 @@ PetscErrorCode CourantProblemComputeJet(CourantProblem problem, Vec theta, Vec d
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantProblemSetState - The theta that Hessian products are at from now on; loss and gradient there, or
- * NULL. Collective. */
-PetscErrorCode CourantProblemSetState(CourantProblem problem, Vec theta, PetscReal *loss, Vec gradient) {
+/*
+  CourantProblemSetState - The theta that Hessian products are
+  at from now on; loss and gradient there, or NULL. Collective.
+*/
+PetscErrorCode CourantProblemSetState(CourantProblem problem, Vec theta, PetscReal *loss, Vec gradient)
+{
   PetscFunctionBeginUser;
   PetscCall(PetscLogEventBegin(CourantLogging.gradient, 0, 0, 0, 0));
   PetscCall(GetAll(problem, theta, problem->theta));
@@ -373,7 +402,8 @@ typedef struct {
   PetscReal alpha;
 } Hessian;
 
-static PetscErrorCode MatMult_Hessian(Mat A, Vec x, Vec y) {
+static PetscErrorCode MatMult_Hessian(Mat A, Vec x, Vec y)
+{
   Hessian *h;
   const PetscScalar *d, *v;
   PetscScalar *hv;
@@ -401,7 +431,8 @@ static PetscErrorCode MatMult_Hessian(Mat A, Vec x, Vec y) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode MatDestroy_Hessian(Mat A) {
+static PetscErrorCode MatDestroy_Hessian(Mat A)
+{
   Hessian *h;
 
   PetscFunctionBeginUser;
@@ -416,7 +447,8 @@ static PetscErrorCode MatDestroy_Hessian(Mat A) {
   It is at the theta of the last CourantProblemSetState(). CourantHessianSetWeightDecay() makes it H + alpha
   D. The caller destroys it.
 */
-PetscErrorCode CourantProblemCreateHessian(CourantProblem problem, Mat *A) {
+PetscErrorCode CourantProblemCreateHessian(CourantProblem problem, Mat *A)
+{
   Hessian *h;
   PetscInt n;
 
@@ -434,7 +466,8 @@ PetscErrorCode CourantProblemCreateHessian(CourantProblem problem, Mat *A) {
 }
 
 /* CourantHessianSetWeightDecay - Makes a matrix of CourantProblemCreateHessian() apply H + alpha D. */
-PetscErrorCode CourantHessianSetWeightDecay(Mat A, PetscReal alpha) {
+PetscErrorCode CourantHessianSetWeightDecay(Mat A, PetscReal alpha)
+{
   Hessian *h;
 
   PetscFunctionBeginUser;

@@ -4,14 +4,16 @@
   The coefficients 0..order of f(x(e)) at one vector of elements, from the derivatives f, f', .. at x_0 (Faa
   di Bruno): y_1 = f' x_1,  y_2 = f' x_2 + f''/2 x_1^2,  y_3 = f' x_3 + f'' x_1 x_2 + f'''/6 x_1^3.
 */
-static inline void Series(int order, const vec d[], const vec x[], vec y[]) {
+static inline void Series(int order, const vec d[], const vec x[], vec y[])
+{
   y[0] = d[0];
   if (order >= 1) y[1] = d[1] * x[1];
   if (order >= 2) y[2] = Madd(d[1], x[2], (real)0.5 * d[2] * (x[1] * x[1]));
   if (order >= 3) y[3] = Madd(d[1], x[3], Madd(d[2], x[1] * x[2], d[3] * (x[1] * x[1] * x[1]) / 6));
 }
 
-static inline void Compose(int n, int from, int order, const real *const d[], const Jet *x, const Jet *y) {
+static inline void Compose(int n, int from, int order, const real *const d[], const Jet *x, const Jet *y)
+{
   for (int i = 0; i < n; i += VL) {
     vec dv[COURANT_DERIVATIVES], xv[COURANT_ORDER_MAX + 1], yv[COURANT_ORDER_MAX + 1];
     for (int k = 0; k <= order; k++) dv[k] = Load(d[k] + i);
@@ -27,7 +29,8 @@ static inline void Compose(int n, int from, int order, const real *const d[], co
   n: elements, processed in whole vectors (arrays have slack); d: the derivatives f, f', .., f^(order) at x_0,
   each [n].
 */
-void CourantJetCompose(int n, int from, int order, const real *const d[], const Jet *x, const Jet *y) {
+void CourantJetCompose(int n, int from, int order, const real *const d[], const Jet *x, const Jet *y)
+{
   switch (order) {
   case 0:
     Compose(n, from, 0, d, x, y);
@@ -44,7 +47,8 @@ void CourantJetCompose(int n, int from, int order, const real *const d[], const 
 }
 
 static inline void Chain(int n, int from, int order, const real *const d[], const Jet *x, const Jet *dy,
-                         const Jet *dx) {
+                         const Jet *dx)
+{
   for (int i = 0; i < n; i += VL) {
     vec dv[COURANT_DERIVATIVES], xv[COURANT_ORDER_MAX + 1], slope[COURANT_ORDER_MAX + 1],
         in[COURANT_ORDER_MAX + 1];
@@ -66,7 +70,8 @@ static inline void Chain(int n, int from, int order, const real *const d[], cons
   d: the derivatives f, f', .., f^(order+1) at x_0, each [n]; d[0] is not read.
 */
 void CourantJetChain(int n, int from, int order, const real *const d[], const Jet *x, const Jet *dy,
-                     const Jet *dx) {
+                     const Jet *dx)
+{
   switch (order) {
   case 0:
     Chain(n, from, 0, d, x, dy, dx);
@@ -82,9 +87,12 @@ void CourantJetChain(int n, int from, int order, const real *const d[], const Je
   }
 }
 
-/* CourantSum - Sum of x [n] in an order that depends on n alone: four vectors of partial sums, then the
- * lanes, then the rest. */
-real CourantSum(int n, const real *x) {
+/*
+  CourantSum - Sum of x [n] in an order that depends on n alone:
+  four vectors of partial sums, then the lanes, then the rest.
+*/
+real CourantSum(int n, const real *x)
+{
   vec part[4] = {{0}, {0}, {0}, {0}};
   int i = 0;
 

@@ -19,7 +19,8 @@ struct CourantFourier {
   Plans are made by FFTW_ESTIMATE alone, so that they are the same on every run. Not safe in threads; the
   other functions are. Planes, spectra and work arrays start on a cache line.
 */
-CourantFourier CourantFourierCreate(int h, int w) {
+CourantFourier CourantFourierCreate(int h, int w)
+{
   CourantFourier f = (CourantFourier)malloc(sizeof *f);
   real *plane = (real *)aligned_alloc(64, FourierWorkSize(h, w) * sizeof(real));
   real *spectrum = (real *)aligned_alloc(64, FourierSpectrumSize(h, w) * sizeof(real));
@@ -35,27 +36,34 @@ CourantFourier CourantFourierCreate(int h, int w) {
   return f;
 }
 
-void CourantFourierDestroy(CourantFourier f) {
+void CourantFourierDestroy(CourantFourier f)
+{
   if (!f) return;
   FFTW(destroy_plan)(f->forward);
   FFTW(destroy_plan)(f->backward);
   free(f);
 }
 
-/* CourantFourierForward - Half spectrum of a plane [h,ld], w columns of which count, extended by zeros to the
- * grid. */
+/*
+  CourantFourierForward - Half spectrum of a plane [h,ld], w
+  columns of which count, extended by zeros to the grid.
+*/
 void CourantFourierForward(CourantFourier f, int h, int w, const real *plane, int ld, real *work,
-                           real *spectrum) {
+                           real *spectrum)
+{
   memset(work, 0, sizeof(real) * (size_t)f->h * (size_t)f->w);
   for (int y = 0; y < h; y++)
     memcpy(work + (size_t)y * (size_t)f->w, plane + (size_t)y * (size_t)ld, sizeof(real) * (size_t)w);
   FFTW(execute_dft_r2c)(f->forward, work, (FFTW(complex) *)spectrum);
 }
 
-/* CourantFourierBackward - The first h x w values of the inverse transform, put or added into plane [h,ld];
- * spectrum is destroyed. */
+/*
+  CourantFourierBackward - The first h x w values of the inverse
+  transform, put or added into plane [h,ld]; spectrum is destroyed.
+*/
 void CourantFourierBackward(CourantFourier f, int h, int w, real *spectrum, real *work, real *plane, int ld,
-                            int add) {
+                            int add)
+{
   const real scale = 1 / ((real)f->h * (real)f->w);
 
   FFTW(execute_dft_c2r)(f->backward, (FFTW(complex) *)spectrum, work);
@@ -68,7 +76,8 @@ void CourantFourierBackward(CourantFourier f, int h, int w, real *spectrum, real
 
 /* CourantFourierMultiplyAdd - sum += conj(a) b or a b, over all frequencies. */
 void CourantFourierMultiplyAdd(CourantFourier f, FourierProduct product, const real *a, const real *b,
-                               real *sum) {
+                               real *sum)
+{
   const real sign = product == FOURIER_CONJUGATE_A ? 1 : -1;
   const int n = f->h * (f->w / 2 + 1);
 

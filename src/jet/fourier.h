@@ -22,7 +22,8 @@ void COURANT_VARIANT(CourantFourierMultiplyAdd)(CourantFourier, FourierProduct, 
 #define CourantFourierMultiplyAdd COURANT_VARIANT(CourantFourierMultiplyAdd)
 
 /* The grid of a transform: the next sizes made of small primes. Independent of the variant. */
-static inline int FourierGrid(int n) {
+static inline int FourierGrid(int n)
+{
   static const int primes[] = {2, 3, 5, 7};
   for (;; n++) {
     int rest = n;
@@ -33,13 +34,15 @@ static inline int FourierGrid(int n) {
 }
 
 /* Reals of the half spectrum of an h x w plane (before rounding to whole vectors). */
-static inline size_t FourierSpectrumSize(int h, int w) {
+static inline size_t FourierSpectrumSize(int h, int w)
+{
   const size_t n = 2 * (size_t)FourierGrid(h) * (size_t)(FourierGrid(w) / 2 + 1);
   return (n + 15) / 16 * 16;
 }
 
 /* Reals of the work array of a transform. */
-static inline size_t FourierWorkSize(int h, int w) {
+static inline size_t FourierWorkSize(int h, int w)
+{
   const size_t n = (size_t)FourierGrid(h) * (size_t)FourierGrid(w);
   return (n + 15) / 16 * 16;
 }

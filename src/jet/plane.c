@@ -14,7 +14,8 @@ enum { ROWS = 4, COLUMNS = 2 }; /* 8 of 16 */
 static inline __attribute__((always_inline)) void CorrelateTile(const int rows, const int columns, int nterms,
                                                                 const PlaneTerm terms[], int ldx, int kh,
                                                                 int kw, int oy, int ox, real *y, int ldy,
-                                                                int add) {
+                                                                int add)
+{
   vec sum[ROWS][COLUMNS];
 
   for (int r = 0; r < rows; r++)
@@ -54,7 +55,8 @@ static inline __attribute__((always_inline)) void CorrelateTile(const int rows, 
   least round-up(wo, VL)+kw-1.
 */
 void CourantPlaneCorrelate(int nterms, const PlaneTerm terms[], int ldx, int kh, int kw, int ho, int wo,
-                           real *y, int ldy, int add) {
+                           real *y, int ldy, int add)
+{
   for (int oy = 0; oy < ho;) {
     const int whole = ho - oy >= ROWS;
     for (int ox = 0; ox < wo;) {
@@ -77,7 +79,8 @@ void CourantPlaneCorrelate(int nterms, const PlaneTerm terms[], int ldx, int kh,
 static inline __attribute__((always_inline)) void WeightsTile(const int rows, const int columns, int nterms,
                                                               const PlaneTerm terms[], int ldx, int ldy,
                                                               int ky, int kx, int kw, int ho, int wo,
-                                                              real *dw) {
+                                                              real *dw)
+{
   vec sum[ROWS][COLUMNS];
 
   for (int r = 0; r < rows; r++)
@@ -116,7 +119,8 @@ static inline __attribute__((always_inline)) void WeightsTile(const int rows, co
   dw: [kh,kw].
 */
 void CourantPlaneWeights(int nterms, const PlaneTerm terms[], int ldx, int ldy, int kh, int kw, int ho,
-                         int wo, real *dw) {
+                         int wo, real *dw)
+{
   for (int ky = 0; ky < kh;) {
     const int whole = kh - ky >= ROWS;
     for (int kx = 0; kx < kw;) {

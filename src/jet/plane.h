@@ -2,8 +2,10 @@
 /* Direct correlation of planes (one channel of one image), the kernel of small convolutions. */
 #include "jet/jet.h"
 
-/* Columns a plane needs beyond its own so that whole vectors may be read: round its width up to VL and add
- * this. */
+/*
+  Columns a plane needs beyond its own so that whole vectors
+  may be read: round its width up to VL and add this.
+*/
 #define PLANE_SLACK VL
 
 /* One product of a sum: an input plane with a kernel, or an input plane with an output plane. */

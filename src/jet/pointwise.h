@@ -10,7 +10,8 @@
 
 #define COURANT_POINTWISE_LAYER(Function)                                                                    \
   static inline __attribute__((always_inline)) void Derivatives(int n, int highest, const void *options,     \
-                                                                const real *x, real *y, real *const d[]) {   \
+                                                                const real *x, real *y, real *const d[])     \
+  {                                                                                                          \
     for (int i = 0; i < n; i += VL) {                                                                        \
       vec value[COURANT_DERIVATIVES];                                                                        \
       Function(Load(x + i), options, value);                                                                 \
@@ -19,11 +20,13 @@
     }                                                                                                        \
   }                                                                                                          \
                                                                                                              \
-  static void Space(const CourantLayer *layer, int order, CourantLayerSpace *space) {                        \
+  static void Space(const CourantLayer *layer, int order, CourantLayerSpace *space)                          \
+  {                                                                                                          \
     space->primal = (size_t)(order < 2 ? order + 1 : COURANT_ORDER_MAX + 1) * CourantShapeSize(layer->out);  \
   }                                                                                                          \
                                                                                                              \
-  static void Forward(const CourantLayerCall *call) {                                                        \
+  static void Forward(const CourantLayerCall *call)                                                          \
+  {                                                                                                          \
     const int n = call->n * (int)CourantShapeSize(call->layer->out);                                         \
     real *d[COURANT_DERIVATIVES];                                                                            \
     PointwiseDerivatives(call, d);                                                                           \
@@ -41,7 +44,8 @@
                         &call->y);                                                                           \
   }                                                                                                          \
                                                                                                              \
-  static void Backward(const CourantLayerCall *call) {                                                       \
+  static void Backward(const CourantLayerCall *call)                                                         \
+  {                                                                                                          \
     const int n = call->n * (int)CourantShapeSize(call->layer->out);                                         \
     real *d[COURANT_DERIVATIVES];                                                                            \
     PointwiseDerivatives(call, d);                                                                           \
@@ -50,7 +54,8 @@
   }
 
 /* Where a call keeps f (the output itself), f', f'', ..: as many as its order asks for, the rest NULL. */
-static inline void PointwiseDerivatives(const CourantLayerCall *call, real *d[COURANT_DERIVATIVES]) {
+static inline void PointwiseDerivatives(const CourantLayerCall *call, real *d[COURANT_DERIVATIVES])
+{
   const size_t n = ((size_t)call->n * CourantShapeSize(call->layer->out) + 15) / 16 * 16;
   d[0] = call->y.c[0];
   for (int k = 1; k < COURANT_DERIVATIVES; k++) d[k] = call->primal + (size_t)(k - 1) * n;

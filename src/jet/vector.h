@@ -33,20 +33,24 @@ typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
 typedef integer ivec __attribute__((vector_size(VECTOR_BYTES)));
 typedef real vec_unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
 
-static inline vec Load(const real *p) {
+static inline vec Load(const real *p)
+{
   return *(const vec_unaligned *)p;
 }
 
-static inline void Store(real *p, vec v) {
+static inline void Store(real *p, vec v)
+{
   *(vec_unaligned *)p = v;
 }
 
-static inline vec Splat(real a) {
+static inline vec Splat(real a)
+{
   return a - (vec){0};
 }
 
 /* a b + c, fused where the instruction set can. */
-static inline vec Madd(vec a, vec b, vec c) {
+static inline vec Madd(vec a, vec b, vec c)
+{
 #if defined(__AVX512F__) && COURANT_BITS == 64
   return (vec)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
 #elif defined(__AVX512F__)
@@ -60,12 +64,14 @@ static inline vec Madd(vec a, vec b, vec c) {
 #endif
 }
 
-static inline vec Select(ivec mask, vec yes, vec no) {
+static inline vec Select(ivec mask, vec yes, vec no)
+{
   return (vec)((mask & (ivec)yes) | (~mask & (ivec)no));
 }
 
 /* Sum of the lanes, halves first: the same order for every call. */
-static inline real SumLanes(vec v) {
+static inline real SumLanes(vec v)
+{
   real lanes[VL];
   memcpy(lanes, &v, sizeof v);
   for (int half = VL / 2; half; half /= 2)
@@ -80,7 +86,8 @@ static inline real SumLanes(vec v) {
   e^x = 2^n e^r with n the integer nearest to x / ln 2 and |r| <= ln(2)/2, e^r by its Taylor polynomial: the
   first term left out is below 4e-18 (double), 6e-9 (float) of the result.
 */
-static inline vec Exp(vec x) {
+static inline vec Exp(vec x)
+{
 #if COURANT_BITS == 64
   enum { DEGREE = 13, MANTISSA = 52 };
   static const real inverse[DEGREE + 1] = {

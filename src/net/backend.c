@@ -9,11 +9,13 @@ static const CourantBackend *const backends[] = {
     COURANT_VARIANTS(ADDRESS)}; /* slowest instruction set first */
 
 /* CourantBackendDefault - Double precision, runs anywhere; for descriptions. */
-const CourantBackend *CourantBackendDefault(void) {
+const CourantBackend *CourantBackendDefault(void)
+{
   return backends[0];
 }
 
-static PetscBool Supported(const char *isa) {
+static PetscBool Supported(const char *isa)
+{
 #if defined(__x86_64__)
   if (!strcmp(isa, "avx2"))
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? PETSC_TRUE : PETSC_FALSE;
@@ -27,7 +29,8 @@ static PetscBool Supported(const char *isa) {
 }
 
 /* CourantBackendGet - The fastest code for this machine, or the one that isa names; bits is 64 or 32. */
-PetscErrorCode CourantBackendGet(MPI_Comm comm, int bits, const char isa[], const CourantBackend **backend) {
+PetscErrorCode CourantBackendGet(MPI_Comm comm, int bits, const char isa[], const CourantBackend **backend)
+{
   char list[128] = "";
 
   PetscFunctionBeginUser;

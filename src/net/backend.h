@@ -15,8 +15,10 @@ typedef struct {
   size_t scratch; /* the largest any layer asks for */
 } CourantLayout;
 
-/* Runs n samples forward and, unless gradient is all NULL, backward. Everything is in the backend's precision
- * but what is double here. */
+/*
+  Runs n samples forward and, unless gradient is all NULL, backward.
+  Everything is in the backend's precision but what is double here.
+*/
 typedef struct {
   CourantNet net;
   const CourantLayout *layout;

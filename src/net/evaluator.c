@@ -3,8 +3,10 @@
 #include <omp.h>
 #include <string.h>
 
-/* The weights an evaluator holds: theta of the run at hand, the direction, and the theta that was kept for
- * products. */
+/*
+  The weights an evaluator holds: theta of the run at hand, the
+  direction, and the theta that was kept for products.
+*/
 enum { THETA, DIRECTION, KEPT, WEIGHTS };
 
 /* What one thread works with. */
@@ -32,25 +34,30 @@ struct _CourantEvaluator {
   double memory; /* bytes in use */
 };
 
-static size_t Whole(size_t n) {
+static size_t Whole(size_t n)
+{
   return (n + 15) / 16 * 16;
 }
 
-PetscInt CourantLeafCount(CourantDataset data) {
+PetscInt CourantLeafCount(CourantDataset data)
+{
   return (data->n + COURANT_LEAF - 1) / COURANT_LEAF;
 }
 
 /* Length of a result: gradient coefficients of theta's length, then as many loss coefficients. */
-size_t CourantEvaluatorLength(CourantEvaluator ev, int coefficients) {
+size_t CourantEvaluatorLength(CourantEvaluator ev, int coefficients)
+{
   return (size_t)coefficients * ((size_t)ev->net->size + 1);
 }
 
 /* CourantEvaluatorMemory - Bytes the evaluator holds. */
-double CourantEvaluatorMemory(CourantEvaluator ev) {
+double CourantEvaluatorMemory(CourantEvaluator ev)
+{
   return ev->memory;
 }
 
-static PetscErrorCode LayOut(CourantEvaluator ev) {
+static PetscErrorCode LayOut(CourantEvaluator ev)
+{
   CourantLayout *layout = &ev->layout;
   const CourantNet net = ev->net;
   const PetscInt layers = net->nlayers;
@@ -68,8 +75,10 @@ static PetscErrorCode LayOut(CourantEvaluator ev) {
       ev->backend->layers[net->layers[l].type]->Space(&net->layers[l], layout->order, &space[l]);
     per_sample += 2 * CourantShapeSize(net->layers[l].out) + space[l].state + space[l].primal;
   }
-  /* A block stays in cache; its size is a matter of shapes alone, so that it never depends on budget or
-   * threads. */
+  /*
+    A block stays in cache; its size is a matter of shapes alone,
+    so that it never depends on budget or threads.
+  */
   const size_t cached = (1 << 18) / (per_sample * 8 + 1);
   layout->samples = (int)PetscMax(1, PetscMin(COURANT_LEAF, cached));
   const size_t n = (size_t)layout->samples;
@@ -96,14 +105,16 @@ static PetscErrorCode LayOut(CourantEvaluator ev) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Allocate(CourantEvaluator ev, size_t reals, void *pointer) {
+static PetscErrorCode Allocate(CourantEvaluator ev, size_t reals, void *pointer)
+{
   PetscFunctionBeginUser;
   PetscCall(CourantAllocate(reals * ev->backend->real_size, pointer));
   ev->memory += (double)(reals * ev->backend->real_size);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode CreateWorker(CourantEvaluator ev, Worker *worker) {
+static PetscErrorCode CreateWorker(CourantEvaluator ev, Worker *worker)
+{
   const CourantLayout *layout = &ev->layout;
   const size_t length = CourantEvaluatorLength(ev, layout->order + 1);
   const PetscInt leaves = PetscMax(ev->settings.last, 1);
@@ -120,7 +131,8 @@ static PetscErrorCode CreateWorker(CourantEvaluator ev, Worker *worker) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscInt BlocksPerLeaf(CourantEvaluator ev) {
+static PetscInt BlocksPerLeaf(CourantEvaluator ev)
+{
   return (COURANT_LEAF + ev->layout.samples - 1) / ev->layout.samples;
 }
 
@@ -132,7 +144,8 @@ static PetscInt BlocksPerLeaf(CourantEvaluator ev) {
   result to the bit.
 */
 PetscErrorCode CourantEvaluatorCreate(CourantNet net, CourantDataset data, const CourantBackend *backend,
-                                      const CourantEvaluatorSettings *settings, CourantEvaluator *result) {
+                                      const CourantEvaluatorSettings *settings, CourantEvaluator *result)
+{
   CourantEvaluator ev;
   const PetscInt leaves = settings->last - settings->first;
 
@@ -164,7 +177,8 @@ PetscErrorCode CourantEvaluatorCreate(CourantNet net, CourantDataset data, const
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantEvaluatorDestroy(CourantEvaluator *evaluator) {
+PetscErrorCode CourantEvaluatorDestroy(CourantEvaluator *evaluator)
+{
   CourantEvaluator ev = *evaluator;
 
   PetscFunctionBeginUser;
@@ -194,7 +208,8 @@ PetscErrorCode CourantEvaluatorDestroy(CourantEvaluator *evaluator) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static void SetWeights(CourantEvaluator ev, int which, const double *theta) {
+static void SetWeights(CourantEvaluator ev, int which, const double *theta)
+{
   ev->backend->Pack(ev->net, &ev->layout, ev->prepared, theta, ev->weights[which], ev->workers[0].scratch);
 }
 
@@ -205,7 +220,8 @@ typedef struct {
   PetscBool keep; /* the primal is, or is to be, on the kept tapes */
 } Work;
 
-static CourantBlock BlockOf(CourantEvaluator ev, Worker *worker, const Work *work, double *loss) {
+static CourantBlock BlockOf(CourantEvaluator ev, Worker *worker, const Work *work, double *loss)
+{
   CourantBlock block = {.net = ev->net,
                         .layout = &ev->layout,
                         .prepared = ev->prepared,
@@ -225,7 +241,8 @@ static CourantBlock BlockOf(CourantEvaluator ev, Worker *worker, const Work *wor
 }
 
 /* One leaf, block by block, into the worker's sum. */
-static void RunLeaf(CourantEvaluator ev, Worker *worker, const Work *work, PetscInt leaf) {
+static void RunLeaf(CourantEvaluator ev, Worker *worker, const Work *work, PetscInt leaf)
+{
   const PetscInt end = PetscMin(ev->data->n, (leaf + 1) * COURANT_LEAF),
                  outputs = (PetscInt)CourantShapeSize(ev->net->out);
   const size_t size = (size_t)ev->net->size, n = (size_t)(work->order - work->report + 1);
@@ -254,9 +271,12 @@ static void RunLeaf(CourantEvaluator ev, Worker *worker, const Work *work, Petsc
   CourantTreeSumAdd(&worker->sum, leaf);
 }
 
-/* All leaves of this rank, spread over the threads; the sum is left with the first worker. Returns what went
- * wrong. */
-static const char *RunLeaves(CourantEvaluator ev, const Work *work) {
+/*
+  All leaves of this rank, spread over the threads; the sum is
+  left with the first worker. Returns what went wrong.
+*/
+static const char *RunLeaves(CourantEvaluator ev, const Work *work)
+{
   const int threads = ev->settings.threads;
   const PetscInt first = ev->settings.first, leaves = ev->settings.last - first;
   const char *problem = NULL;
@@ -276,7 +296,8 @@ static const char *RunLeaves(CourantEvaluator ev, const Work *work) {
   return problem;
 }
 
-static PetscErrorCode RunAndShare(CourantEvaluator ev, const Work *work, MPI_Comm comm, double result[]) {
+static PetscErrorCode RunAndShare(CourantEvaluator ev, const Work *work, MPI_Comm comm, double result[])
+{
   CourantTreeSum *sum = &ev->workers[0].sum;
   PetscMPIInt size;
 
@@ -298,7 +319,8 @@ static PetscErrorCode RunAndShare(CourantEvaluator ev, const Work *work, MPI_Com
   for order 0.
 */
 PetscErrorCode CourantEvaluatorRun(CourantEvaluator ev, int order, const double theta[],
-                                   const double direction[], MPI_Comm comm, double result[]) {
+                                   const double direction[], MPI_Comm comm, double result[])
+{
   const Work work = {.order = order, .reserve = order};
 
   PetscFunctionBeginUser;
@@ -308,10 +330,12 @@ PetscErrorCode CourantEvaluatorRun(CourantEvaluator ev, int order, const double 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantEvaluatorKeep - Gradient [size] and loss at theta, which the products that follow are at; needs
- * settings.order > 0. */
-PetscErrorCode CourantEvaluatorKeep(CourantEvaluator ev, const double theta[], MPI_Comm comm,
-                                    double result[]) {
+/*
+  CourantEvaluatorKeep - Gradient [size] and loss at theta, which
+  the products that follow are at; needs settings.order > 0.
+*/
+PetscErrorCode CourantEvaluatorKeep(CourantEvaluator ev, const double theta[], MPI_Comm comm, double result[])
+{
   const Work work = {.reserve = 1, .theta = KEPT, .keep = ev->kept ? PETSC_TRUE : PETSC_FALSE};
 
   PetscFunctionBeginUser;
@@ -320,15 +344,19 @@ PetscErrorCode CourantEvaluatorKeep(CourantEvaluator ev, const double theta[], M
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static Work ProductWork(CourantEvaluator ev) {
+static Work ProductWork(CourantEvaluator ev)
+{
   const PetscBool keep = ev->kept ? PETSC_TRUE : PETSC_FALSE;
   return (Work){.from = keep ? 1 : 0, .order = 1, .reserve = 1, .report = 1, .theta = KEPT, .keep = keep};
 }
 
-/* CourantEvaluatorProduct - H direction [size] and grad L . direction, H the Hessian at the theta of
- * CourantEvaluatorKeep(). */
+/*
+  CourantEvaluatorProduct - H direction [size] and grad L .
+  direction, H the Hessian at the theta of CourantEvaluatorKeep().
+*/
 PetscErrorCode CourantEvaluatorProduct(CourantEvaluator ev, const double direction[], MPI_Comm comm,
-                                       double result[]) {
+                                       double result[])
+{
   const Work work = ProductWork(ev);
 
   PetscFunctionBeginUser;
@@ -344,7 +372,8 @@ PetscErrorCode CourantEvaluatorProduct(CourantEvaluator ev, const double directi
   Calls nothing of PETSc and allocates nothing. The evaluator holds all leaves. Returns NULL or what went
   wrong.
 */
-const char *CourantEvaluatorGradient(CourantEvaluator ev, const double theta[], double gradient_and_loss[]) {
+const char *CourantEvaluatorGradient(CourantEvaluator ev, const double theta[], double gradient_and_loss[])
+{
   const Work work = {0};
 
   SetWeights(ev, THETA, theta);
@@ -353,9 +382,12 @@ const char *CourantEvaluatorGradient(CourantEvaluator ev, const double theta[], 
   return problem;
 }
 
-/* CourantEvaluatorLocalProduct - CourantEvaluatorProduct() under the same conditions, at the theta kept
- * before. */
-const char *CourantEvaluatorLocalProduct(CourantEvaluator ev, const double direction[], double result[]) {
+/*
+  CourantEvaluatorLocalProduct - CourantEvaluatorProduct()
+  under the same conditions, at the theta kept before.
+*/
+const char *CourantEvaluatorLocalProduct(CourantEvaluator ev, const double direction[], double result[])
+{
   const Work work = ProductWork(ev);
 
   SetWeights(ev, DIRECTION, direction);
@@ -371,7 +403,8 @@ const char *CourantEvaluatorLocalProduct(CourantEvaluator ev, const double direc
   [outputs]; gradient: of the sum of the outputs by theta [size].
 */
 PetscErrorCode CourantEvaluatorSample(CourantEvaluator ev, const double theta[], PetscInt sample,
-                                      PetscInt layer, double values[], double slopes[], double gradient[]) {
+                                      PetscInt layer, double values[], double slopes[], double gradient[])
+{
   Worker *worker = &ev->workers[0];
   const Work work = {0};
   const size_t outputs = CourantShapeSize(ev->net->out), size = (size_t)ev->net->size;

@@ -8,7 +8,8 @@ typedef struct {
   PetscInt h, w, c;
 } CourantShape;
 
-static inline size_t CourantShapeSize(CourantShape s) {
+static inline size_t CourantShapeSize(CourantShape s)
+{
   return (size_t)s.h * (size_t)s.w * (size_t)s.c;
 }
 

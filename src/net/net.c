@@ -9,19 +9,23 @@ static const char *const loss_names[] = {COURANT_LOSSES(NAME)};
 const int CourantLayerTypeCount = PETSC_STATIC_ARRAY_LENGTH(layer_names);
 const int CourantLossTypeCount = PETSC_STATIC_ARRAY_LENGTH(loss_names);
 
-const CourantLayerOps *CourantLayerType(int type) {
+const CourantLayerOps *CourantLayerType(int type)
+{
   return CourantBackendDefault()->layers[type];
 }
 
-const CourantLossOps *CourantLossType(int type) {
+const CourantLossOps *CourantLossType(int type)
+{
   return CourantBackendDefault()->losses[type];
 }
 
-const char *const *CourantLayerTypeNames(void) {
+const char *const *CourantLayerTypeNames(void)
+{
   return layer_names;
 }
 
-static PetscErrorCode SetUpLayer(CourantLayer *layer, CourantNode node, PetscInt index, CourantShape in) {
+static PetscErrorCode SetUpLayer(CourantLayer *layer, CourantNode node, PetscInt index, CourantShape in)
+{
   PetscFunctionBeginUser;
   PetscCall(CourantNodeEntry(node, "layer", CourantLayerTypeCount, layer_names, &layer->type, &layer->node));
   const CourantLayerOps *ops = CourantLayerType(layer->type);
@@ -39,7 +43,8 @@ static PetscErrorCode SetUpLayer(CourantLayer *layer, CourantNode node, PetscInt
 
   Shapes that do not fit and options that make no sense are the user's errors, with file and line.
 */
-PetscErrorCode CourantNetCreate(CourantNode network, CourantNode loss, CourantShape in, CourantNet *result) {
+PetscErrorCode CourantNetCreate(CourantNode network, CourantNode loss, CourantShape in, CourantNet *result)
+{
   CourantNet net;
   CourantNode unused;
   CourantShape shape = in;
@@ -65,7 +70,8 @@ PetscErrorCode CourantNetCreate(CourantNode network, CourantNode loss, CourantSh
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantNetDestroy(CourantNet *net) {
+PetscErrorCode CourantNetDestroy(CourantNet *net)
+{
   PetscFunctionBeginUser;
   if (!*net) PetscFunctionReturn(PETSC_SUCCESS);
   for (PetscInt l = 0; (*net)->layers && l < (*net)->nlayers; l++)
@@ -76,7 +82,8 @@ PetscErrorCode CourantNetDestroy(CourantNet *net) {
 }
 
 /* CourantNetView - One line per layer: shapes, and the names and dimensions of its parameters. */
-PetscErrorCode CourantNetView(CourantNet net, FILE *out) {
+PetscErrorCode CourantNetView(CourantNet net, FILE *out)
+{
   PetscFunctionBeginUser;
   fprintf(out, "  %-5s %-12s %-16s %s\n", "layer", "type", "output h x w x c", "parameters");
   fprintf(out, "  %-5s %-12s %4d x %4d x %3d\n", "", "input", (int)net->in.h, (int)net->in.w, (int)net->in.c);
@@ -96,9 +103,12 @@ PetscErrorCode CourantNetView(CourantNet net, FILE *out) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantNetDecayMask - The diagonal D of weight decay, [size]: 1, or 0 for exempt parameters when kernels
- * alone decay. */
-PetscErrorCode CourantNetDecayMask(CourantNet net, PetscBool kernels_only, double mask[]) {
+/*
+  CourantNetDecayMask - The diagonal D of weight decay, [size]:
+  1, or 0 for exempt parameters when kernels alone decay.
+*/
+PetscErrorCode CourantNetDecayMask(CourantNet net, PetscBool kernels_only, double mask[])
+{
   PetscFunctionBeginUser;
   for (PetscInt l = 0; l < net->nlayers; l++) {
     const CourantLayer *layer = &net->layers[l];
@@ -116,7 +126,8 @@ PetscErrorCode CourantNetDecayMask(CourantNet net, PetscBool kernels_only, doubl
   True for one trainable layer behind linear ones, activations of bounded slope, and a loss of bounded slope:
   then gradient descent stays bounded for learning rates below 2 / weight decay.
 */
-PetscBool CourantNetHasBoundedGradient(CourantNet net) {
+PetscBool CourantNetHasBoundedGradient(CourantNet net)
+{
   int trainable = 0;
 
   for (PetscInt l = 0; l < net->nlayers; l++) {

@@ -15,7 +15,8 @@ static const CourantLossOps *const losses[] = {COURANT_LOSSES(LOSS)};
 
 /* Parameters [size] to the packed layout of every layer. */
 static void Pack(const CourantNet net, const CourantLayout *layout, void *const prepared[],
-                 const double *theta, void *packed, void *scratch) {
+                 const double *theta, void *packed, void *scratch)
+{
   for (PetscInt l = 0; l < net->nlayers; l++) {
     const CourantLayer *layer = &net->layers[l];
     real *to = (real *)packed + layout->packed[l];
@@ -26,17 +27,20 @@ static void Pack(const CourantNet net, const CourantLayout *layout, void *const 
   }
 }
 
-static void Convert(size_t n, const void *from, double *to) {
+static void Convert(size_t n, const void *from, double *to)
+{
   for (size_t i = 0; i < n; i++) to[i] = (double)((const real *)from)[i];
 }
 
-static Jet OnTape(const CourantBlock *block, const size_t *offsets, PetscInt l) {
+static Jet OnTape(const CourantBlock *block, const size_t *offsets, PetscInt l)
+{
   Jet jet = {.degree = l == 0 ? 0 : block->order};
   for (int k = 0; k <= block->order; k++) jet.c[k] = (real *)block->tape[k] + offsets[l];
   return jet;
 }
 
-static CourantLayerCall Call(const CourantBlock *block, PetscInt l) {
+static CourantLayerCall Call(const CourantBlock *block, PetscInt l)
+{
   const CourantLayout *layout = block->layout;
   const CourantLayer *layer = &block->net->layers[l];
   CourantLayerCall call = {.layer = layer,
@@ -62,7 +66,8 @@ static CourantLayerCall Call(const CourantBlock *block, PetscInt l) {
 }
 
 /* A loss replaced by slopes . p, its linearisation with frozen coefficients. */
-static void RunFrozen(const CourantLossCall *call, const double *slopes) {
+static void RunFrozen(const CourantLossCall *call, const double *slopes)
+{
   for (int i = 0; i < call->n * call->outputs; i++)
     for (int k = call->from; k <= call->order; k++) {
       call->loss[k] += slopes[i] * (double)call->p.c[k][i];
@@ -70,7 +75,8 @@ static void RunFrozen(const CourantLossCall *call, const double *slopes) {
     }
 }
 
-static void Run(const CourantBlock *block) {
+static void Run(const CourantBlock *block)
+{
   const CourantNet net = block->net;
   const size_t image = CourantShapeSize(net->in);
 
@@ -105,7 +111,8 @@ static void Run(const CourantBlock *block) {
   By one pass forward and back on jets of order 1: with x = x_0 + e and dy = 1, dx = f'(x_0 + e) has f''(x_0)
   as its coefficient of e.
 */
-static PetscErrorCode SecondDerivative(const CourantLayer *layer, size_t n, const double x[], double f2[]) {
+static PetscErrorCode SecondDerivative(const CourantLayer *layer, size_t n, const double x[], double f2[])
+{
   enum { X0, X1, Y0, Y1, DX0, DX1, DY0, DY1, PRIMAL, ARRAYS = PRIMAL + COURANT_DERIVATIVES };
   CourantLayer flat = *layer;
   const size_t length = (n + 15) / 16 * 16;

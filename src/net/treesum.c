@@ -2,15 +2,19 @@
 #include <string.h>
 
 /* Subtrees that n consecutive leaves, wherever they start, can leave unmerged, and one in the making. */
-static int Capacity(PetscInt leaves) {
+static int Capacity(PetscInt leaves)
+{
   int levels = 1;
   while (((PetscInt)1 << levels) < leaves) levels++;
   return 2 * levels + 2;
 }
 
-/* CourantTreeSumCreate - A sum of vectors of `length` for at most so many leaves; memory is touched when
- * first used. */
-PetscErrorCode CourantTreeSumCreate(size_t length, PetscInt leaves, CourantTreeSum *sum) {
+/*
+  CourantTreeSumCreate - A sum of vectors of `length` for at
+  most so many leaves; memory is touched when first used.
+*/
+PetscErrorCode CourantTreeSumCreate(size_t length, PetscInt leaves, CourantTreeSum *sum)
+{
   PetscFunctionBeginUser;
   *sum = (CourantTreeSum){.length = length, .capacity = Capacity(leaves)};
   PetscCall(PetscCalloc1(sum->capacity, &sum->subtrees));
@@ -20,7 +24,8 @@ PetscErrorCode CourantTreeSumCreate(size_t length, PetscInt leaves, CourantTreeS
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantTreeSumDestroy(CourantTreeSum *sum) {
+PetscErrorCode CourantTreeSumDestroy(CourantTreeSum *sum)
+{
   PetscFunctionBeginUser;
   CourantTreeSumClear(sum);
   for (int i = 0; i < sum->nspare; i++) PetscCall(PetscFree(sum->spare[i]));
@@ -30,16 +35,19 @@ PetscErrorCode CourantTreeSumDestroy(CourantTreeSum *sum) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-void CourantTreeSumClear(CourantTreeSum *sum) {
+void CourantTreeSumClear(CourantTreeSum *sum)
+{
   while (sum->n) sum->spare[sum->nspare++] = sum->subtrees[--sum->n].values;
 }
 
 /* CourantTreeSumNext - The vector to fill for the next leaf; its content is undefined. */
-double *CourantTreeSumNext(CourantTreeSum *sum) {
+double *CourantTreeSumNext(CourantTreeSum *sum)
+{
   return sum->spare[sum->nspare - 1];
 }
 
-static void MergeSiblings(CourantTreeSum *sum) {
+static void MergeSiblings(CourantTreeSum *sum)
+{
   while (sum->n > 1) {
     CourantSubtree *left = &sum->subtrees[sum->n - 2], *right = &sum->subtrees[sum->n - 1];
     if (left->level != right->level || left->index % 2 || left->index + 1 != right->index) return;
@@ -51,15 +59,19 @@ static void MergeSiblings(CourantTreeSum *sum) {
   }
 }
 
-/* CourantTreeSumAdd - Takes the vector of CourantTreeSumNext() as that of a leaf; leaves come in order,
- * without gaps. */
-void CourantTreeSumAdd(CourantTreeSum *sum, PetscInt leaf) {
+/*
+  CourantTreeSumAdd - Takes the vector of CourantTreeSumNext()
+  as that of a leaf; leaves come in order, without gaps.
+*/
+void CourantTreeSumAdd(CourantTreeSum *sum, PetscInt leaf)
+{
   sum->subtrees[sum->n++] = (CourantSubtree){.level = 0, .index = leaf, .values = sum->spare[--sum->nspare]};
   MergeSiblings(sum);
 }
 
 /* CourantTreeSumJoin - Appends the leaves of `right`, which follow those of `left`; right is empty then. */
-void CourantTreeSumJoin(CourantTreeSum *left, CourantTreeSum *right) {
+void CourantTreeSumJoin(CourantTreeSum *left, CourantTreeSum *right)
+{
   for (int i = 0; i < right->n; i++) {
     double *own = left->spare[--left->nspare];
     right->spare[right->nspare++] = own; /* swapped for the vector that comes over */
@@ -69,7 +81,8 @@ void CourantTreeSumJoin(CourantTreeSum *left, CourantTreeSum *right) {
   right->n = 0;
 }
 
-static PetscErrorCode Send(CourantTreeSum *sum, PetscMPIInt to, MPI_Comm comm) {
+static PetscErrorCode Send(CourantTreeSum *sum, PetscMPIInt to, MPI_Comm comm)
+{
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Send(&sum->n, 1, MPI_INT, to, 0, comm));
   for (int i = 0; i < sum->n; i++) {
@@ -80,7 +93,8 @@ static PetscErrorCode Send(CourantTreeSum *sum, PetscMPIInt to, MPI_Comm comm) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ReceiveAndJoin(CourantTreeSum *sum, PetscMPIInt from, MPI_Comm comm) {
+static PetscErrorCode ReceiveAndJoin(CourantTreeSum *sum, PetscMPIInt from, MPI_Comm comm)
+{
   int n;
 
   PetscFunctionBeginUser;
@@ -102,7 +116,8 @@ static PetscErrorCode ReceiveAndJoin(CourantTreeSum *sum, PetscMPIInt from, MPI_
 
   Collective. The leaves of rank r follow those of rank r-1.
 */
-PetscErrorCode CourantTreeSumGather(CourantTreeSum *sum, MPI_Comm comm) {
+PetscErrorCode CourantTreeSumGather(CourantTreeSum *sum, MPI_Comm comm)
+{
   PetscMPIInt rank, size;
 
   PetscFunctionBeginUser;
@@ -119,9 +134,12 @@ PetscErrorCode CourantTreeSumGather(CourantTreeSum *sum, MPI_Comm comm) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantTreeSumFold - The sum of all leaves, which empties it: subtrees without a sibling are added from the
- * right. */
-void CourantTreeSumFold(CourantTreeSum *sum, double *result) {
+/*
+  CourantTreeSumFold - The sum of all leaves, which empties it:
+  subtrees without a sibling are added from the right.
+*/
+void CourantTreeSumFold(CourantTreeSum *sum, double *result)
+{
   for (int i = sum->n - 2; i >= 0; i--)
     for (size_t k = 0; k < sum->length; k++) sum->subtrees[i].values[k] += sum->subtrees[i + 1].values[k];
   if (sum->n)

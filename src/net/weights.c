@@ -23,27 +23,32 @@ typedef struct {
   char file[PETSC_MAX_PATH_LEN];
 } Options;
 
-static double He(const void *options, const CourantParameter *p) {
+static double He(const void *options, const CourantParameter *p)
+{
   (void)options;
   return sqrt(2. / (double)p->fan_in);
 }
 
-static double Xavier(const void *options, const CourantParameter *p) {
+static double Xavier(const void *options, const CourantParameter *p)
+{
   (void)options;
   return sqrt(6. / (double)(p->fan_in + p->fan_out));
 }
 
-static double Normal(const void *options, const CourantParameter *p) {
+static double Normal(const void *options, const CourantParameter *p)
+{
   (void)p;
   return ((const Options *)options)->std;
 }
 
-static double UniformBound(const void *options, const CourantParameter *p) {
+static double UniformBound(const void *options, const CourantParameter *p)
+{
   (void)p;
   return ((const Options *)options)->bound;
 }
 
-static double Torch(const void *options, const CourantParameter *p) {
+static double Torch(const void *options, const CourantParameter *p)
+{
   (void)options;
   return 1 / sqrt((double)p->fan_in);
 }
@@ -89,13 +94,15 @@ const CourantKey CourantWeightsKeys[] = {
 const int CourantInitialiserCount = PETSC_STATIC_ARRAY_LENGTH(initialisers);
 
 /* CourantInitialiser - Name and keys of an initialiser. */
-const char *CourantInitialiser(int index, const CourantKey **keys) {
+const char *CourantInitialiser(int index, const CourantKey **keys)
+{
   *keys = initialisers[index].keys;
   return initialisers[index].name;
 }
 
 /* CourantWeightsRead - The `weights` mapping of a deck; absent, PyTorch's default initialisation. */
-PetscErrorCode CourantWeightsRead(CourantNode node, CourantWeights *weights) {
+PetscErrorCode CourantWeightsRead(CourantNode node, CourantWeights *weights)
+{
   PetscFunctionBeginUser;
   PetscCall(PetscNew((Options **)&weights->options));
   PetscCall(
@@ -107,14 +114,16 @@ PetscErrorCode CourantWeightsRead(CourantNode node, CourantWeights *weights) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantWeightsReset(CourantWeights *weights) {
+PetscErrorCode CourantWeightsReset(CourantWeights *weights)
+{
   PetscFunctionBeginUser;
   PetscCall(PetscFree(weights->options));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* CourantWeightsFill - The initial theta [size]. */
-PetscErrorCode CourantWeightsFill(const CourantWeights *weights, CourantNet net, double theta[]) {
+PetscErrorCode CourantWeightsFill(const CourantWeights *weights, CourantNet net, double theta[])
+{
   const Initialiser *init = &initialisers[weights->init];
   CourantRandom stream = {.seed = weights->seed, .purpose = COURANT_RANDOM_WEIGHTS};
 
@@ -141,7 +150,8 @@ PetscErrorCode CourantWeightsFill(const CourantWeights *weights, CourantNet net,
 }
 
 static PetscErrorCode LoadParameter(CourantNode node, hid_t file, const char *name, const CourantParameter *p,
-                                    double *values) {
+                                    double *values)
+{
   hsize_t dims[4] = {0};
   char expected[96] = "";
   PetscBool fits;
@@ -171,7 +181,8 @@ static PetscErrorCode LoadParameter(CourantNode node, hid_t file, const char *na
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode LoadAll(CourantNet net, CourantNode node, hid_t file, double theta[]) {
+static PetscErrorCode LoadAll(CourantNet net, CourantNode node, hid_t file, double theta[])
+{
   PetscFunctionBeginUser;
   for (PetscInt l = 0; l < net->nlayers; l++) {
     const CourantLayer *layer = &net->layers[l];
@@ -187,7 +198,8 @@ static PetscErrorCode LoadAll(CourantNet net, CourantNode node, hid_t file, doub
 
 /* CourantWeightsLoad - theta from an HDF5 file with one dataset per parameter name; node is what errors name.
  */
-PetscErrorCode CourantWeightsLoad(CourantNet net, CourantNode node, const char name[], double theta[]) {
+PetscErrorCode CourantWeightsLoad(CourantNet net, CourantNode node, const char name[], double theta[])
+{
   PetscFunctionBeginUser;
   H5Eset_auto(H5E_DEFAULT, NULL, NULL);
   if (access(name, R_OK)) CourantNodeError(node, "%s: %s", name, strerror(errno));

@@ -16,7 +16,8 @@ typedef struct {
   double learning_rate, weight_decay;
 } DescentRun;
 
-static const char *StepDescent(void *ctx, int which, double theta[]) {
+static const char *StepDescent(void *ctx, int which, double theta[])
+{
   DescentRun *run = (DescentRun *)ctx;
   (void)which;
   return CourantTrainerStep(run->trainer, run->learning_rate, run->weight_decay, theta);
@@ -27,7 +28,8 @@ typedef struct {
   double learning_rate;
 } StepperRun;
 
-static PetscErrorCode StepFlow(StepperRun *run, int which, double theta[], PetscBool *converged) {
+static PetscErrorCode StepFlow(StepperRun *run, int which, double theta[], PetscBool *converged)
+{
   Vec v = run->map->theta;
 
   PetscFunctionBeginUser;
@@ -39,7 +41,8 @@ static PetscErrorCode StepFlow(StepperRun *run, int which, double theta[], Petsc
 
 static const char not_converged[] = "the time stepper's solver did not converge";
 
-static const char *StepByStepper(void *ctx, int which, double theta[]) {
+static const char *StepByStepper(void *ctx, int which, double theta[])
+{
   PetscBool converged = PETSC_FALSE;
   if (StepFlow((StepperRun *)ctx, which, theta, &converged)) return CourantErrorMessage();
   return converged ? NULL : not_converged;
@@ -47,7 +50,8 @@ static const char *StepByStepper(void *ctx, int which, double theta[]) {
 
 /* Growth of a small difference at the row's state. */
 static const char *CheckLocal(CourantMap map, Worker *worker, const CourantMapRow *row, const double *state,
-                              double learning_rate, CourantMapCell *cell) {
+                              double learning_rate, CourantMapCell *cell)
+{
   const char *problem;
 
   if (map->by_ts) {
@@ -79,7 +83,8 @@ static const char *CheckLocal(CourantMap map, Worker *worker, const CourantMapRo
 }
 
 static const char *CheckGlobal(CourantMap map, Worker *worker, const CourantMapRow *row, const double *state,
-                               double learning_rate, CourantMapCell *cell) {
+                               double learning_rate, CourantMapCell *cell)
+{
   CourantOutcome outcome;
   const char *problem =
       CourantGlobalOutcome(&worker->trainer, learning_rate, row->alpha, map->start, &worker->work, &outcome);
@@ -96,18 +101,23 @@ static const char *CheckGlobal(CourantMap map, Worker *worker, const CourantMapR
   return NULL;
 }
 
-/* Which checks a cell takes. A stepper other than Euler is checked locally alone: the trainer is gradient
- * descent. */
-static PetscBool TakesLocal(CourantMap map, PetscInt index) {
+/*
+  Which checks a cell takes. A stepper other than Euler is
+  checked locally alone: the trainer is gradient descent.
+*/
+static PetscBool TakesLocal(CourantMap map, PetscInt index)
+{
   return map->settings.local && map->rows[index / map->nl].has_state ? PETSC_TRUE : PETSC_FALSE;
 }
 
-static PetscBool TakesGlobal(CourantMap map) {
+static PetscBool TakesGlobal(CourantMap map)
+{
   return map->settings.global && !map->by_ts ? PETSC_TRUE : PETSC_FALSE;
 }
 
 /* CourantMapCellIsDone - Is there nothing left to check in a cell? */
-PetscBool CourantMapCellIsDone(CourantMap map, PetscInt index) {
+PetscBool CourantMapCellIsDone(CourantMap map, PetscInt index)
+{
   const CourantMapCell *cell = &map->cells[index];
   return (!TakesLocal(map, index) || cell->local_verdict != COURANT_UNSET) &&
                  (!TakesGlobal(map) || cell->global_regime != COURANT_UNSET)
@@ -116,7 +126,8 @@ PetscBool CourantMapCellIsDone(CourantMap map, PetscInt index) {
 }
 
 /* Both checks of a cell; an interruption leaves it as it was. */
-static const char *CheckCell(CourantMap map, Worker *worker, PetscInt index) {
+static const char *CheckCell(CourantMap map, Worker *worker, PetscInt index)
+{
   const PetscInt w = index / map->nl;
   const CourantMapRow *row = &map->rows[w];
   const double *state = map->states + (size_t)w * (size_t)map->p,
@@ -136,7 +147,8 @@ typedef struct {
   PetscInt *index;
 } Queue;
 
-static PetscErrorCode FillQueue(CourantMap map, Queue *queue) {
+static PetscErrorCode FillQueue(CourantMap map, Queue *queue)
+{
   PetscInt left = 0;
 
   PetscFunctionBeginUser;
@@ -153,7 +165,8 @@ static PetscErrorCode FillQueue(CourantMap map, Queue *queue) {
 }
 
 /* Works on the queue with all threads until the round is over. Returns what went wrong. */
-static const char *WorkOnQueue(CourantMap map, Queue *queue, int nworkers, Worker workers[]) {
+static const char *WorkOnQueue(CourantMap map, Queue *queue, int nworkers, Worker workers[])
+{
   const double start = omp_get_wtime();
   const char *problem = NULL;
   PetscInt next = queue->next;
@@ -184,7 +197,8 @@ static const char *WorkOnQueue(CourantMap map, Queue *queue, int nworkers, Worke
 }
 
 /* The cells that this rank has done since the last round go to rank 0, which tells the monitor. */
-static PetscErrorCode GatherCells(CourantMap map, Queue *queue, PetscInt *left) {
+static PetscErrorCode GatherCells(CourantMap map, Queue *queue, PetscInt *left)
+{
   typedef struct {
     PetscInt index;
     CourantMapCell cell;
@@ -228,7 +242,8 @@ static PetscErrorCode GatherCells(CourantMap map, Queue *queue, PetscInt *left) 
   Each rank takes every size-th cell and its threads take them in turn; a cell's numbers do not depend on who
   computes it. Every few seconds rank 0 gathers what is done.
 */
-PetscErrorCode CourantMapCrossCheck(CourantMap map) {
+PetscErrorCode CourantMapCrossCheck(CourantMap map)
+{
   const int nworkers = map->by_ts ? 1 : (int)map->problem->threads;
   const char *problem = NULL;
   PetscInt left = 1;
@@ -263,14 +278,18 @@ PetscErrorCode CourantMapCrossCheck(CourantMap map) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static int Ascending(const void *a, const void *b) {
+static int Ascending(const void *a, const void *b)
+{
   const double x = *(const double *)a, y = *(const double *)b;
   return (x > y) - (x < y);
 }
 
-/* CourantMapGetAgreement - Counts of the local check's verdicts, and how far measured growth is from
- * predicted. */
-PetscErrorCode CourantMapGetAgreement(CourantMap map, CourantAgreement *a) {
+/*
+  CourantMapGetAgreement - Counts of the local check's
+  verdicts, and how far measured growth is from predicted.
+*/
+PetscErrorCode CourantMapGetAgreement(CourantMap map, CourantAgreement *a)
+{
   double *errors;
 
   PetscFunctionBeginUser;

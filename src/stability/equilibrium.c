@@ -20,7 +20,8 @@ struct _CourantEquilibrium {
   PetscReal alpha;
 };
 
-static PetscErrorCode AddDecay(CourantEquilibrium eq, Vec theta, PetscReal *objective, Vec gradient) {
+static PetscErrorCode AddDecay(CourantEquilibrium eq, Vec theta, PetscReal *objective, Vec gradient)
+{
   PetscScalar square;
 
   PetscFunctionBeginUser;
@@ -33,7 +34,8 @@ static PetscErrorCode AddDecay(CourantEquilibrium eq, Vec theta, PetscReal *obje
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Objective(Tao tao, Vec theta, PetscReal *objective, void *ctx) {
+static PetscErrorCode Objective(Tao tao, Vec theta, PetscReal *objective, void *ctx)
+{
   CourantEquilibrium eq = (CourantEquilibrium)ctx;
 
   PetscFunctionBeginUser;
@@ -44,8 +46,8 @@ static PetscErrorCode Objective(Tao tao, Vec theta, PetscReal *objective, void *
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ObjectiveAndGradient(Tao tao, Vec theta, PetscReal *objective, Vec gradient,
-                                           void *ctx) {
+static PetscErrorCode ObjectiveAndGradient(Tao tao, Vec theta, PetscReal *objective, Vec gradient, void *ctx)
+{
   CourantEquilibrium eq = (CourantEquilibrium)ctx;
 
   PetscFunctionBeginUser;
@@ -56,7 +58,8 @@ static PetscErrorCode ObjectiveAndGradient(Tao tao, Vec theta, PetscReal *object
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Gradient(Tao tao, Vec theta, Vec gradient, void *ctx) {
+static PetscErrorCode Gradient(Tao tao, Vec theta, Vec gradient, void *ctx)
+{
   PetscReal objective;
 
   PetscFunctionBeginUser;
@@ -64,7 +67,8 @@ static PetscErrorCode Gradient(Tao tao, Vec theta, Vec gradient, void *ctx) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode SetHessian(Tao tao, Vec theta, Mat H, Mat P, void *ctx) {
+static PetscErrorCode SetHessian(Tao tao, Vec theta, Mat H, Mat P, void *ctx)
+{
   CourantEquilibrium eq = (CourantEquilibrium)ctx;
 
   PetscFunctionBeginUser;
@@ -75,7 +79,8 @@ static PetscErrorCode SetHessian(Tao tao, Vec theta, Mat H, Mat P, void *ctx) {
 }
 
 /* CourantEquilibriumCreate - Finder of equilibria of a problem, which is borrowed. */
-PetscErrorCode CourantEquilibriumCreate(CourantProblem problem, CourantEquilibrium *equilibrium) {
+PetscErrorCode CourantEquilibriumCreate(CourantProblem problem, CourantEquilibrium *equilibrium)
+{
   CourantEquilibrium eq;
   MPI_Comm comm;
   KSP ksp;
@@ -120,13 +125,16 @@ PetscErrorCode CourantEquilibriumCreate(CourantProblem problem, CourantEquilibri
   CourantEquilibriumSetFromOptions - Options: those of TAO and, for the predictor, of KSP, with the prefix
   equilibrium_.
 */
-PetscErrorCode CourantEquilibriumSetFromOptions(CourantEquilibrium eq) {
+PetscErrorCode CourantEquilibriumSetFromOptions(CourantEquilibrium eq)
+{
   static const char *const constant = "-equilibrium_tao_ntr_init_type";
   PetscBool set;
 
   PetscFunctionBeginUser;
-  /* The default first radius comes from trial steps along the gradient, which may leave the basin the start
-   * is in. */
+  /*
+    The default first radius comes from trial steps along the
+    gradient, which may leave the basin the start is in.
+  */
   PetscCall(PetscOptionsHasName(NULL, NULL, constant, &set));
   if (!set) PetscCall(PetscOptionsSetValue(NULL, constant, "constant"));
   PetscCall(TaoSetFromOptions(eq->tao));
@@ -142,7 +150,8 @@ PetscErrorCode CourantEquilibriumSetFromOptions(CourantEquilibrium eq) {
   infinity is for its spectrum to say.
 */
 PetscErrorCode CourantEquilibriumDescend(CourantEquilibrium eq, PetscReal alpha, Vec theta,
-                                         PetscBool *converged) {
+                                         PetscBool *converged)
+{
   PetscReal loss, scale, decay, F, norm;
 
   PetscFunctionBeginUser;
@@ -167,9 +176,12 @@ PetscErrorCode CourantEquilibriumDescend(CourantEquilibrium eq, PetscReal alpha,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The branch's tangent d theta / d alpha at an equilibrium: (H + alpha D) d theta / d alpha = -D theta; 0
- * where that has no solution. */
-static PetscErrorCode Tangent(CourantEquilibrium eq, PetscReal alpha, Vec theta, Vec tangent) {
+/*
+  The branch's tangent d theta / d alpha at an equilibrium: (H + alpha
+  D) d theta / d alpha = -D theta; 0 where that has no solution.
+*/
+static PetscErrorCode Tangent(CourantEquilibrium eq, PetscReal alpha, Vec theta, Vec tangent)
+{
   KSPConvergedReason reason;
 
   PetscFunctionBeginUser;
@@ -190,7 +202,8 @@ static PetscErrorCode Tangent(CourantEquilibrium eq, PetscReal alpha, Vec theta,
   to fit, or a step around a bend.
 */
 static PetscErrorCode BranchDefect(CourantEquilibrium eq, PetscReal from, PetscReal to, Vec theta, Vec next,
-                                   PetscReal *defect) {
+                                   PetscReal *defect)
+{
   const Vec tangents[2] = {eq->tangent, eq->next_tangent}, step = eq->decay;
   PetscReal length, norm, size;
   PetscScalar along;
@@ -223,7 +236,8 @@ static PetscErrorCode BranchDefect(CourantEquilibrium eq, PetscReal from, PetscR
   wherever that leads, and jumps goes up by one. Without convergence theta is left at the last equilibrium.
 */
 PetscErrorCode CourantEquilibriumContinue(CourantEquilibrium eq, PetscReal from, PetscReal to, Vec theta,
-                                          PetscInt *jumps, PetscBool *converged) {
+                                          PetscInt *jumps, PetscBool *converged)
+{
   PetscReal target = to, defect = 0;
   PetscInt inserted = 0, shortened = 0;
 
@@ -262,7 +276,8 @@ PetscErrorCode CourantEquilibriumContinue(CourantEquilibrium eq, PetscReal from,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantEquilibriumDestroy(CourantEquilibrium *equilibrium) {
+PetscErrorCode CourantEquilibriumDestroy(CourantEquilibrium *equilibrium)
+{
   CourantEquilibrium eq = *equilibrium;
 
   PetscFunctionBeginUser;

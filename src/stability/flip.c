@@ -20,7 +20,8 @@ struct _CourantFlip {
   Vec solution;
 };
 
-PetscErrorCode CourantFlipCreate(CourantProblem problem, CourantFlip *result) {
+PetscErrorCode CourantFlipCreate(CourantProblem problem, CourantFlip *result)
+{
   CourantFlip flip;
   MPI_Comm comm;
   PC pc;
@@ -45,7 +46,8 @@ PetscErrorCode CourantFlipCreate(CourantProblem problem, CourantFlip *result) {
 }
 
 /* CourantFlipSetFromOptions - Options: those of KSP with the prefix flip_. */
-PetscErrorCode CourantFlipSetFromOptions(CourantFlip flip) {
+PetscErrorCode CourantFlipSetFromOptions(CourantFlip flip)
+{
   PetscFunctionBeginUser;
   PetscCall(KSPSetFromOptions(flip->ksp));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -61,7 +63,8 @@ PetscErrorCode CourantFlipSetFromOptions(CourantFlip flip) {
 */
 PetscErrorCode CourantFlipCompute(CourantFlip flip, PetscReal alpha, Vec theta, Vec v,
                                   const CourantExtreme *largest, const CourantExtreme *smallest,
-                                  CourantFlipResult *result) {
+                                  CourantFlipResult *result)
+{
   PetscScalar cubic, quartic;
   PetscReal norm, residual;
   KSPConvergedReason reason;
@@ -100,7 +103,8 @@ PetscErrorCode CourantFlipCompute(CourantFlip flip, PetscReal alpha, Vec theta, 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantFlipDestroy(CourantFlip *flip) {
+PetscErrorCode CourantFlipDestroy(CourantFlip *flip)
+{
   PetscFunctionBeginUser;
   if (!*flip) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(KSPDestroy(&(*flip)->ksp));

@@ -58,7 +58,8 @@ const CourantKey CourantMapCheckKeys[] = {
   section; option holds values that go before the deck's, points a number of points that does (0: the deck's).
 */
 static PetscErrorCode ReadAxis(CourantNode node, const char option[], double lowest, double single,
-                               PetscInt points, CourantReals *values) {
+                               PetscInt points, CourantReals *values)
+{
   Axis axis = {.from = NAN, .to = NAN};
   PetscReal given[1024];
   PetscInt n = PETSC_STATIC_ARRAY_LENGTH(given);
@@ -109,7 +110,8 @@ static PetscErrorCode ReadAxis(CourantNode node, const char option[], double low
 }
 
 /* -points 64x32, learning rates by weight decays; 0: not given. */
-static PetscErrorCode ReadPoints(CourantMap map, PetscInt points[2]) {
+static PetscErrorCode ReadPoints(CourantMap map, PetscInt points[2])
+{
   char text[64], rest;
   int nl, nw;
   PetscBool set;
@@ -125,7 +127,8 @@ static PetscErrorCode ReadPoints(CourantMap map, PetscInt points[2]) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ReadSettings(CourantMap map) {
+static PetscErrorCode ReadSettings(CourantMap map)
+{
   const CourantNode node = map->problem->top.map;
   CourantMapSettings *s = &map->settings;
   PetscInt points[2];
@@ -157,7 +160,8 @@ static PetscErrorCode ReadSettings(CourantMap map) {
 
   Collective on comm, whose ranks share the cells of the cross-check; the deck is borrowed.
 */
-PetscErrorCode CourantMapCreate(MPI_Comm comm, CourantDeck deck, CourantMap *result) {
+PetscErrorCode CourantMapCreate(MPI_Comm comm, CourantDeck deck, CourantMap *result)
+{
   CourantMap map;
 
   PetscFunctionBeginUser;
@@ -173,7 +177,8 @@ PetscErrorCode CourantMapCreate(MPI_Comm comm, CourantDeck deck, CourantMap *res
 }
 
 /* CourantMapGetProblem - The problem the map is of; borrowed. */
-PetscErrorCode CourantMapGetProblem(CourantMap map, CourantProblem *problem) {
+PetscErrorCode CourantMapGetProblem(CourantMap map, CourantProblem *problem)
+{
   PetscFunctionBeginUser;
   *problem = map->problem;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -181,7 +186,8 @@ PetscErrorCode CourantMapGetProblem(CourantMap map, CourantProblem *problem) {
 
 /* CourantMapSetMonitor - Who hears of each row and round of cells, on rank 0, and of cells at work. */
 PetscErrorCode CourantMapSetMonitor(CourantMap map, CourantMapMonitor monitor, CourantMapProgress progress,
-                                    void *ctx) {
+                                    void *ctx)
+{
   PetscFunctionBeginUser;
   map->monitor = monitor;
   map->progress = progress;
@@ -194,7 +200,8 @@ PetscErrorCode CourantMapSetMonitor(CourantMap map, CourantMapMonitor monitor, C
   -weight_decay a,b,.. (values of an axis), -points NxM, and those of CourantProblemSetFromOptions(). Solvers
   read theirs in CourantMapSetUp().
 */
-PetscErrorCode CourantMapSetFromOptions(CourantMap map) {
+PetscErrorCode CourantMapSetFromOptions(CourantMap map)
+{
   PetscFunctionBeginUser;
   PetscCall(ReadSettings(map));
   map->rule = CourantRule(map->train.rule);
@@ -202,9 +209,12 @@ PetscErrorCode CourantMapSetFromOptions(CourantMap map) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The state that every row is linearised at, where it does not move with alpha; the chain's start where it
- * does. */
-static PetscErrorCode SetUpState(CourantMap map) {
+/*
+  The state that every row is linearised at, where it does not
+  move with alpha; the chain's start where it does.
+*/
+static PetscErrorCode SetUpState(CourantMap map)
+{
   PetscScalar *theta;
 
   PetscFunctionBeginUser;
@@ -232,7 +242,8 @@ static PetscErrorCode SetUpState(CourantMap map) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode DestroySolvers(CourantMap map) {
+static PetscErrorCode DestroySolvers(CourantMap map)
+{
   PetscFunctionBeginUser;
   PetscCall(CourantFlipDestroy(&map->flip));
   PetscCall(CourantEquilibriumDestroy(&map->equilibrium));
@@ -243,7 +254,8 @@ static PetscErrorCode DestroySolvers(CourantMap map) {
 }
 
 /* The growth of the map is the probe's, its check the flow's: they have to be one stepper. */
-static PetscErrorCode CheckSteppers(CourantMap map) {
+static PetscErrorCode CheckSteppers(CourantMap map)
+{
   const char *type, *flow_type;
   TS ts;
 
@@ -263,7 +275,8 @@ static PetscErrorCode CheckSteppers(CourantMap map) {
   (TS), hessian_max_ and hessian_min_ (EPS), equilibrium_ (TAO, KSP), flip_ (KSP). Called by
   CourantMapSetUp(), before any long computation.
 */
-PetscErrorCode CourantMapCreateSolvers(CourantMap map) {
+PetscErrorCode CourantMapCreateSolvers(CourantMap map)
+{
   PetscFunctionBeginUser;
   PetscCall(DestroySolvers(map));
   PetscCall(CourantStepperCreate(PETSC_COMM_SELF, "probe_", &map->stepper));
@@ -283,7 +296,8 @@ PetscErrorCode CourantMapCreateSolvers(CourantMap map) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static CourantMapRow EmptyRow(double alpha) {
+static CourantMapRow EmptyRow(double alpha)
+{
   return (CourantMapRow){.alpha = alpha,
                          .m_max = NAN,
                          .m_min = NAN,
@@ -308,9 +322,12 @@ static CourantMapRow EmptyRow(double alpha) {
                          .flip_status = COURANT_UNSET};
 }
 
-/* CourantMapSetUp - Reads data and weights, makes the solvers, and leaves every row and cell "not computed".
- * Collective. */
-PetscErrorCode CourantMapSetUp(CourantMap map) {
+/*
+  CourantMapSetUp - Reads data and weights, makes the solvers,
+  and leaves every row and cell "not computed". Collective.
+*/
+PetscErrorCode CourantMapSetUp(CourantMap map)
+{
   const PetscScalar *mask;
   Vec D;
 
@@ -347,7 +364,8 @@ PetscErrorCode CourantMapSetUp(CourantMap map) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantMapDestroy(CourantMap *result) {
+PetscErrorCode CourantMapDestroy(CourantMap *result)
+{
   CourantMap map = *result;
 
   PetscFunctionBeginUser;
@@ -364,9 +382,12 @@ PetscErrorCode CourantMapDestroy(CourantMap *result) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantMapRestore - Rows, cells and states hold what an interrupted run has done: fills what follows from
- * them. */
-PetscErrorCode CourantMapRestore(CourantMap map) {
+/*
+  CourantMapRestore - Rows, cells and states hold what an
+  interrupted run has done: fills what follows from them.
+*/
+PetscErrorCode CourantMapRestore(CourantMap map)
+{
   PetscFunctionBeginUser;
   for (PetscInt w = 0; w < map->nw; w++)
     map->rows[w].has_state = isfinite(map->states[(size_t)w * (size_t)map->p]) ? 1 : 0;
@@ -375,9 +396,12 @@ PetscErrorCode CourantMapRestore(CourantMap map) {
 
 /* ---- rows ---- */
 
-/* The next row of the chain: the largest weight decay that is not done; -1 when all are. previous: the one
- * done last, -1 at the start. */
-static PetscInt NextRow(CourantMap map, PetscInt *previous) {
+/*
+  The next row of the chain: the largest weight decay that is not
+  done; -1 when all are. previous: the one done last, -1 at the start.
+*/
+static PetscInt NextRow(CourantMap map, PetscInt *previous)
+{
   PetscInt next = -1;
 
   *previous = -1;
@@ -392,7 +416,8 @@ static PetscInt NextRow(CourantMap map, PetscInt *previous) {
 }
 
 /* theta*(alpha) of a row, from that of the row before it. */
-static PetscErrorCode FindState(CourantMap map, PetscInt w, PetscInt previous, PetscBool *found) {
+static PetscErrorCode FindState(CourantMap map, PetscInt w, PetscInt previous, PetscBool *found)
+{
   CourantMapRow *row = &map->rows[w];
   PetscInt jumps = 0;
   PetscScalar *theta;
@@ -417,7 +442,8 @@ static PetscErrorCode FindState(CourantMap map, PetscInt w, PetscInt previous, P
 
 /* Extreme eigenvalues m, their residuals and multiplicities, and the modes that are neutral. */
 static PetscErrorCode FillSpectrum(CourantMap map, CourantMapRow *row, CourantExtreme *largest,
-                                   CourantExtreme *smallest) {
+                                   CourantExtreme *smallest)
+{
   const PetscBool shift = map->problem->decays_all; /* then H + alpha D has the eigenvalues lambda + alpha */
   const PetscReal alpha = shift ? row->alpha : 0, *all;
   PetscInt n;
@@ -460,9 +486,12 @@ static PetscErrorCode FillSpectrum(CourantMap map, CourantMapRow *row, CourantEx
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Is theta* an equilibrium, or a state on the way down a valley that never ends? The Newton correction it
- * still lacks tells. */
-static PetscBool IsEquilibrium(const CourantMapRow *row) {
+/*
+  Is theta* an equilibrium, or a state on the way down a valley
+  that never ends? The Newton correction it still lacks tells.
+*/
+static PetscBool IsEquilibrium(const CourantMapRow *row)
+{
   const double scale = (row->norm + row->alpha) * row->parameter_norm;
   const PetscBool minimum = row->m_min >= -1e-8 * row->norm ? PETSC_TRUE : PETSC_FALSE;
   return minimum && (row->gradient_norm <= 1e-8 * scale ||
@@ -472,7 +501,8 @@ static PetscBool IsEquilibrium(const CourantMapRow *row) {
 }
 
 /* Learning-rate limits of a row. */
-static PetscErrorCode FillLimits(CourantMap map, CourantMapRow *row) {
+static PetscErrorCode FillLimits(CourantMap map, CourantMapRow *row)
+{
   PetscReal reach = map->rule->limit;
 
   PetscFunctionBeginUser;
@@ -487,10 +517,13 @@ static PetscErrorCode FillLimits(CourantMap map, CourantMapRow *row) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Flip coefficient, and the radius of the basin just before the edge. Of gradient descent alone: the normal
- * form is Euler's. */
+/*
+  Flip coefficient, and the radius of the basin just before the
+  edge. Of gradient descent alone: the normal form is Euler's.
+*/
 static PetscErrorCode FillFlip(CourantMap map, CourantMapRow *row, const CourantExtreme *largest,
-                               const CourantExtreme *smallest) {
+                               const CourantExtreme *smallest)
+{
   CourantFlipResult flip;
   Vec v;
 
@@ -513,7 +546,8 @@ enum {
 /* The eigenvalues m that a stepper is probed at: the distinct ones, or the extremes and a grid between them.
  */
 static PetscErrorCode ProbePoints(CourantMap map, const CourantMapRow *row, PetscInt *n,
-                                  PetscReal m[INNER + 2]) {
+                                  PetscReal m[INNER + 2])
+{
   const PetscReal alpha = map->problem->decays_all ? row->alpha : 0, *all;
   PetscInt total;
 
@@ -537,7 +571,8 @@ static PetscErrorCode ProbePoints(CourantMap map, const CourantMapRow *row, Pets
 }
 
 static PetscErrorCode GrowthByStepper(CourantMap map, const CourantMapRow *row, double growth[],
-                                      double far_field[]) {
+                                      double far_field[])
+{
   PetscReal m[INNER + 2], *z, *factor;
   PetscInt n;
 
@@ -559,7 +594,8 @@ static PetscErrorCode GrowthByStepper(CourantMap map, const CourantMapRow *row, 
 }
 
 /* For gradient descent the whole row follows from its two extreme eigenvalues. */
-static PetscErrorCode FillCells(CourantMap map, PetscInt w) {
+static PetscErrorCode FillCells(CourantMap map, PetscInt w)
+{
   const CourantMapRow *row = &map->rows[w];
   const PetscBool linear = map->affine ? PETSC_TRUE : PETSC_FALSE;
   double *growth, *far_field;
@@ -585,7 +621,8 @@ static PetscErrorCode FillCells(CourantMap map, PetscInt w) {
 }
 
 /* State, spectrum, limits and predictions of one weight decay, on this rank alone. */
-static PetscErrorCode SolveRow(CourantMap map, PetscInt w) {
+static PetscErrorCode SolveRow(CourantMap map, PetscInt w)
+{
   CourantMapRow *row = &map->rows[w];
   CourantExtreme largest, smallest;
   const PetscScalar *theta;
@@ -623,7 +660,8 @@ static PetscErrorCode SolveRow(CourantMap map, PetscInt w) {
 }
 
 /* All rows that are not done yet, one after another: each state is continued from the one before. */
-static PetscErrorCode SolveRows(CourantMap map) {
+static PetscErrorCode SolveRows(CourantMap map)
+{
   PetscInt previous;
 
   PetscFunctionBeginUser;
@@ -641,7 +679,8 @@ static PetscErrorCode SolveRows(CourantMap map) {
   Rows and cells that are done already (a resumed map) are left as they are. Rank 0 computes the rows, all
   ranks the checks. After an interruption what is done stays done, on rank 0, and the error is PETSC_ERR_SIG.
 */
-PetscErrorCode CourantMapSolve(CourantMap map) {
+PetscErrorCode CourantMapSolve(CourantMap map)
+{
   PetscFunctionBeginUser;
   PetscCall(CourantMapSetUp(map));
   CourantCallOnRankZero(map->comm, map->rank, SolveRows(map));

@@ -52,8 +52,10 @@ typedef struct {
   PetscInt steps;
 } CourantMapSettings;
 
-/* Called on rank 0 after each row and each round of cells, and, without anything of PETSC, while cells are at
- * work. */
+/*
+  Called on rank 0 after each row and each round of cells, and,
+  without anything of PETSC, while cells are at work.
+*/
 typedef PetscErrorCode (*CourantMapMonitor)(CourantMap, void *ctx);
 typedef void (*CourantMapProgress)(double cells_done, void *ctx);
 

@@ -11,7 +11,8 @@
 */
 CourantRegime CourantRegimePredict(const CourantMapRow *row, double growth, double slack,
                                    double learning_rate, PetscBool bounded, PetscBool linear,
-                                   double far_field) {
+                                   double far_field)
+{
   if (row->status != COURANT_CONVERGED || !isfinite(growth) || fabs(growth - 1) <= slack)
     return COURANT_REGIME_UNDECIDED;
   if (row->low < 0) return COURANT_REGIME_UNSTABLE_FLOW;

@@ -38,7 +38,8 @@ struct _CourantSpectrum {
 
 /* Residuals are measured against the norm of the operator: a test relative to the eigenvalue fails near 0. */
 static PetscErrorCode AbsoluteTest(EPS eps, PetscScalar re, PetscScalar im, PetscReal residual,
-                                   PetscReal *error, void *ctx) {
+                                   PetscReal *error, void *ctx)
+{
   CourantSpectrum spectrum = (CourantSpectrum)ctx;
 
   PetscFunctionBeginUser;
@@ -49,7 +50,8 @@ static PetscErrorCode AbsoluteTest(EPS eps, PetscScalar re, PetscScalar im, Pets
 
 /* For the first look at the norm: every Ritz value will do. */
 static PetscErrorCode AnyTest(EPS eps, PetscScalar re, PetscScalar im, PetscReal residual, PetscReal *error,
-                              void *ctx) {
+                              void *ctx)
+{
   PetscFunctionBeginUser;
   (void)eps, (void)re, (void)im, (void)residual, (void)ctx;
   *error = 0;
@@ -59,7 +61,8 @@ static PetscErrorCode AnyTest(EPS eps, PetscScalar re, PetscScalar im, PetscReal
 /*
   CourantSpectrumCreate - Solver for the largest and the smallest eigenvalue of a symmetric operator.
 */
-PetscErrorCode CourantSpectrumCreate(MPI_Comm comm, CourantSpectrum *spectrum) {
+PetscErrorCode CourantSpectrumCreate(MPI_Comm comm, CourantSpectrum *spectrum)
+{
   static const char *const prefixes[] = {"hessian_max_", "hessian_min_"};
 
   PetscFunctionBeginUser;
@@ -83,7 +86,8 @@ PetscErrorCode CourantSpectrumCreate(MPI_Comm comm, CourantSpectrum *spectrum) {
 }
 
 /* CourantSpectrumSetOperator - The symmetric operator; it may change between solves. Takes a reference. */
-PetscErrorCode CourantSpectrumSetOperator(CourantSpectrum spectrum, Mat A) {
+PetscErrorCode CourantSpectrumSetOperator(CourantSpectrum spectrum, Mat A)
+{
   PetscInt n;
 
   PetscFunctionBeginUser;
@@ -105,14 +109,16 @@ PetscErrorCode CourantSpectrumSetOperator(CourantSpectrum spectrum, Mat A) {
 }
 
 /* CourantSpectrumSetFromOptions - Options: those of EPS with the prefixes hessian_max_ and hessian_min_. */
-PetscErrorCode CourantSpectrumSetFromOptions(CourantSpectrum spectrum) {
+PetscErrorCode CourantSpectrumSetFromOptions(CourantSpectrum spectrum)
+{
   PetscFunctionBeginUser;
   for (int e = 0; e < 2; e++) PetscCall(EPSSetFromOptions(spectrum->ends[e].eps));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* A start that depends on nothing but its index, so that a solve repeats whatever came before it. */
-static PetscErrorCode SetStart(EPS eps, Vec start, uint32_t index) {
+static PetscErrorCode SetStart(EPS eps, Vec start, uint32_t index)
+{
   const CourantRandom stream = {.seed = 1, .purpose = COURANT_RANDOM_KRYLOV, .index = index};
   PetscInt first, last, n;
   PetscScalar *array;
@@ -138,7 +144,8 @@ static PetscErrorCode SetStart(EPS eps, Vec start, uint32_t index) {
 }
 
 /* A few Lanczos steps give the norm to some percent, which is all that a convergence test needs. */
-static PetscErrorCode EstimateNorm(CourantSpectrum spectrum) {
+static PetscErrorCode EstimateNorm(CourantSpectrum spectrum)
+{
   PetscInt converged;
   PetscScalar value;
 
@@ -156,7 +163,8 @@ static PetscErrorCode EstimateNorm(CourantSpectrum spectrum) {
 }
 
 /* Rayleigh quotient and residual of a vector, which is normalised. */
-static PetscErrorCode Measure(CourantSpectrum spectrum, Vec x, PetscReal *value, PetscReal *residual) {
+static PetscErrorCode Measure(CourantSpectrum spectrum, Vec x, PetscReal *value, PetscReal *residual)
+{
   PetscScalar quotient;
 
   PetscFunctionBeginUser;
@@ -174,7 +182,8 @@ static PetscErrorCode Measure(CourantSpectrum spectrum, Vec x, PetscReal *value,
   value is below (1 - e) of the way from the bottom to the top of the spectrum with probability at most 1.648
   sqrt(n) exp(-sqrt(e) (2k - 1)). Here e = 1 %.
 */
-static PetscReal MissedProbability(PetscInt n, PetscInt steps) {
+static PetscReal MissedProbability(PetscInt n, PetscInt steps)
+{
   return steps >= n ? 0
                     : PetscMin(1, 1.648 * PetscSqrtReal((PetscReal)n) *
                                       PetscExpReal(-0.1 * (2. * (PetscReal)steps - 1)));
@@ -182,7 +191,8 @@ static PetscReal MissedProbability(PetscInt n, PetscInt steps) {
 
 /* One solve from a random start, away from the vectors found so far; adds a converged vector to them. */
 static PetscErrorCode SolveOnce(CourantSpectrum spectrum, End *end, uint32_t index, PetscReal *value,
-                                PetscReal *residual, PetscBool *converged) {
+                                PetscReal *residual, PetscBool *converged)
+{
   PetscInt n, found, iterations, ncv;
   Vec x;
 
@@ -207,9 +217,12 @@ static PetscErrorCode SolveOnce(CourantSpectrum spectrum, End *end, uint32_t ind
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The largest (sign 1) or smallest (sign -1) eigenvalue, and one solve more to see whether there is another
- * like it or beyond it. */
-static PetscErrorCode SolveEnd(CourantSpectrum spectrum, End *end, PetscReal sign) {
+/*
+  The largest (sign 1) or smallest (sign -1) eigenvalue, and one
+  solve more to see whether there is another like it or beyond it.
+*/
+static PetscErrorCode SolveEnd(CourantSpectrum spectrum, End *end, PetscReal sign)
+{
   PetscReal value = NAN, residual = NAN;
   PetscBool converged;
   PetscInt n, best = 0;
@@ -244,7 +257,8 @@ static PetscErrorCode SolveEnd(CourantSpectrum spectrum, End *end, PetscReal sig
 }
 
 /* The assembled operator, column by column, and all its eigenvalues. */
-static PetscErrorCode SolveDense(CourantSpectrum spectrum, PetscInt n) {
+static PetscErrorCode SolveDense(CourantSpectrum spectrum, PetscInt n)
+{
   PetscScalar *matrix, *work, query;
   const PetscScalar *column;
   PetscBLASInt size, lwork = -1, info;
@@ -284,9 +298,12 @@ static PetscErrorCode SolveDense(CourantSpectrum spectrum, PetscInt n) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* What LAPACK knows better: multiplicities, and that nothing was missed. Where the two disagree, the end did
- * not converge. */
-static PetscErrorCode Compare(CourantSpectrum spectrum) {
+/*
+  What LAPACK knows better: multiplicities, and that nothing
+  was missed. Where the two disagree, the end did not converge.
+*/
+static PetscErrorCode Compare(CourantSpectrum spectrum)
+{
   const PetscInt n = spectrum->n_all;
   const PetscReal rounding = 1e-14 * (PetscReal)n * spectrum->norm;
 
@@ -309,7 +326,8 @@ static PetscErrorCode Compare(CourantSpectrum spectrum) {
 
   A solver that does not converge leaves the status not_converged, not an error.
 */
-PetscErrorCode CourantSpectrumSolve(CourantSpectrum spectrum) {
+PetscErrorCode CourantSpectrumSolve(CourantSpectrum spectrum)
+{
   PetscMPIInt ranks;
   PetscInt n;
 
@@ -330,7 +348,8 @@ PetscErrorCode CourantSpectrumSolve(CourantSpectrum spectrum) {
 
 /* CourantSpectrumGetExtremes - What CourantSpectrumSolve() found; either may be NULL. */
 PetscErrorCode CourantSpectrumGetExtremes(CourantSpectrum spectrum, CourantExtreme *largest,
-                                          CourantExtreme *smallest) {
+                                          CourantExtreme *smallest)
+{
   PetscFunctionBeginUser;
   if (largest) *largest = spectrum->ends[0].result;
   if (smallest) *smallest = spectrum->ends[1].result;
@@ -338,29 +357,35 @@ PetscErrorCode CourantSpectrumGetExtremes(CourantSpectrum spectrum, CourantExtre
 }
 
 /* CourantSpectrumGetTopVector - Unit eigenvector of the largest eigenvalue; borrowed. */
-PetscErrorCode CourantSpectrumGetTopVector(CourantSpectrum spectrum, Vec *v) {
+PetscErrorCode CourantSpectrumGetTopVector(CourantSpectrum spectrum, Vec *v)
+{
   PetscFunctionBeginUser;
   *v = spectrum->ends[0].vector;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* CourantSpectrumGetNorm - The largest |eigenvalue|, the yardstick of residuals. */
-PetscErrorCode CourantSpectrumGetNorm(CourantSpectrum spectrum, PetscReal *norm) {
+PetscErrorCode CourantSpectrumGetNorm(CourantSpectrum spectrum, PetscReal *norm)
+{
   PetscFunctionBeginUser;
   *norm = spectrum->norm;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantSpectrumGetAll - All eigenvalues, ascending, of operators of up to 2048 unknowns on one rank; else n
- * is 0. Borrowed. */
-PetscErrorCode CourantSpectrumGetAll(CourantSpectrum spectrum, PetscInt *n, const PetscReal **values) {
+/*
+  CourantSpectrumGetAll - All eigenvalues, ascending, of operators
+  of up to 2048 unknowns on one rank; else n is 0. Borrowed.
+*/
+PetscErrorCode CourantSpectrumGetAll(CourantSpectrum spectrum, PetscInt *n, const PetscReal **values)
+{
   PetscFunctionBeginUser;
   *n = spectrum->n_all;
   *values = spectrum->all;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantSpectrumDestroy(CourantSpectrum *spectrum) {
+PetscErrorCode CourantSpectrumDestroy(CourantSpectrum *spectrum)
+{
   PetscFunctionBeginUser;
   if (!*spectrum) PetscFunctionReturn(PETSC_SUCCESS);
   for (int e = 0; e < 2; e++) {

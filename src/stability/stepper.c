@@ -18,7 +18,8 @@ struct _CourantStepper {
   PetscReal limit;    /* |R(-x)| <= 1 for 0 <= x <= limit; infinite where there is none */
 };
 
-static PetscErrorCode IFunction(TS ts, PetscReal t, Vec u, Vec udot, Vec f, void *J) {
+static PetscErrorCode IFunction(TS ts, PetscReal t, Vec u, Vec udot, Vec f, void *J)
+{
   PetscFunctionBeginUser;
   (void)ts, (void)t;
   PetscCall(MatMult((Mat)J, u, f));
@@ -26,7 +27,8 @@ static PetscErrorCode IFunction(TS ts, PetscReal t, Vec u, Vec udot, Vec f, void
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode IJacobian(TS ts, PetscReal t, Vec u, Vec udot, PetscReal shift, Mat A, Mat B, void *J) {
+static PetscErrorCode IJacobian(TS ts, PetscReal t, Vec u, Vec udot, PetscReal shift, Mat A, Mat B, void *J)
+{
   PetscFunctionBeginUser;
   (void)ts, (void)t, (void)u, (void)udot, (void)A;
   PetscCall(MatCopy((Mat)J, B, SAME_NONZERO_PATTERN));
@@ -36,7 +38,8 @@ static PetscErrorCode IJacobian(TS ts, PetscReal t, Vec u, Vec udot, PetscReal s
 }
 
 /* The block-diagonal matrix of n complex numbers, [[re, -im], [im, re]] each. */
-static PetscErrorCode CreateBlocks(PetscInt n, const PetscReal re[], const PetscReal im[], Mat *J) {
+static PetscErrorCode CreateBlocks(PetscInt n, const PetscReal re[], const PetscReal im[], Mat *J)
+{
   PetscFunctionBeginUser;
   PetscCall(MatCreateSeqAIJ(PETSC_COMM_SELF, 2 * n, 2 * n, 2, NULL, J));
   for (PetscInt i = 0; i < n; i++) {
@@ -51,7 +54,8 @@ static PetscErrorCode CreateBlocks(PetscInt n, const PetscReal re[], const Petsc
 }
 
 /* A stepper for u' = J u. */
-static PetscErrorCode CreateProbe(CourantStepper stepper, Mat J, TS *ts, Mat *B) {
+static PetscErrorCode CreateProbe(CourantStepper stepper, Mat J, TS *ts, Mat *B)
+{
   SNES snes;
   KSP ksp;
   PC pc;
@@ -86,7 +90,8 @@ static PetscErrorCode CreateProbe(CourantStepper stepper, Mat J, TS *ts, Mat *B)
 /* Starts from u = 1 in every block and takes steps, handing each state [2n] to Look(). */
 static PetscErrorCode Step(CourantStepper stepper, PetscInt n, const PetscReal re[], const PetscReal im[],
                            PetscInt steps, PetscBool (*Look)(void *, PetscInt step, const PetscScalar u[]),
-                           void *ctx) {
+                           void *ctx)
+{
   Mat J, B;
   TS ts;
   Vec u;
@@ -120,7 +125,8 @@ typedef struct {
   PetscReal *re[2], *im[2]; /* after one and after two steps */
 } States;
 
-static PetscBool Record(void *ctx, PetscInt step, const PetscScalar u[]) {
+static PetscBool Record(void *ctx, PetscInt step, const PetscScalar u[])
+{
   States *s = (States *)ctx;
   for (PetscInt i = 0; i < s->n && s->re[step - 1]; i++) {
     s->re[step - 1][i] = PetscRealPart(u[2 * i]);
@@ -134,7 +140,8 @@ static PetscBool Record(void *ctx, PetscInt step, const PetscScalar u[]) {
 
   prefix is that of its options, "probe_".
 */
-PetscErrorCode CourantStepperCreate(MPI_Comm comm, const char prefix[], CourantStepper *stepper) {
+PetscErrorCode CourantStepperCreate(MPI_Comm comm, const char prefix[], CourantStepper *stepper)
+{
   PetscFunctionBeginUser;
   PetscCall(PetscNew(stepper));
   (*stepper)->comm = comm;
@@ -142,14 +149,16 @@ PetscErrorCode CourantStepperCreate(MPI_Comm comm, const char prefix[], CourantS
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantStepperDestroy(CourantStepper *stepper) {
+PetscErrorCode CourantStepperDestroy(CourantStepper *stepper)
+{
   PetscFunctionBeginUser;
   PetscCall(PetscFree(*stepper));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* The first x at which growth passes 1, by sections of 64 points; looked for up to 1e6. */
-static PetscErrorCode FindLimit(CourantStepper stepper) {
+static PetscErrorCode FindLimit(CourantStepper stepper)
+{
   enum { POINTS = 64 };
   PetscReal x[POINTS], z[POINTS], growth[POINTS], low = 0, high = 0;
 
@@ -197,7 +206,8 @@ static PetscErrorCode FindLimit(CourantStepper stepper) {
   Requires |R(z) - 1 - z| <= |z|^2 at z = -1e-3, which any consistent method meets; then R(z)^2 after two
   steps decides "one-step". Options: those of TS, with the prefix.
 */
-PetscErrorCode CourantStepperSetUp(CourantStepper stepper) {
+PetscErrorCode CourantStepperSetUp(CourantStepper stepper)
+{
   const PetscReal z[3] = {-1e-3, -0.7, -0.3}, y[3] = {0, 0, 0.4};
   PetscReal re[2][3], im[2][3];
   States states = {.n = 3, .re = {re[0], re[1]}, .im = {im[0], im[1]}};
@@ -222,18 +232,24 @@ PetscErrorCode CourantStepperSetUp(CourantStepper stepper) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantStepperGetType - TS type, and whether it is a one-step method; either may be NULL. After
- * CourantStepperSetUp(). */
-PetscErrorCode CourantStepperGetType(CourantStepper stepper, const char **type, PetscBool *one_step) {
+/*
+  CourantStepperGetType - TS type, and whether it is a one-step
+  method; either may be NULL. After CourantStepperSetUp().
+*/
+PetscErrorCode CourantStepperGetType(CourantStepper stepper, const char **type, PetscBool *one_step)
+{
   PetscFunctionBeginUser;
   if (type) *type = stepper->type;
   if (one_step) *one_step = stepper->one_step;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantStepperGetRealLimit - The largest x such that growth is at most 1 on [-x, 0]; infinite for steppers
- * without a limit. */
-PetscErrorCode CourantStepperGetRealLimit(CourantStepper stepper, PetscReal *limit) {
+/*
+  CourantStepperGetRealLimit - The largest x such that growth is
+  at most 1 on [-x, 0]; infinite for steppers without a limit.
+*/
+PetscErrorCode CourantStepperGetRealLimit(CourantStepper stepper, PetscReal *limit)
+{
   PetscFunctionBeginUser;
   *limit = stepper->limit;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -244,7 +260,8 @@ PetscErrorCode CourantStepperGetRealLimit(CourantStepper stepper, PetscReal *lim
   points.
 */
 PetscErrorCode CourantStepperComputeFactor(CourantStepper stepper, PetscInt n, const PetscReal z_re[],
-                                           const PetscReal z_im[], PetscReal R_re[], PetscReal R_im[]) {
+                                           const PetscReal z_im[], PetscReal R_re[], PetscReal R_im[])
+{
   States states = {.n = n, .re = {R_re}, .im = {R_im}};
 
   PetscFunctionBeginUser;
@@ -261,9 +278,12 @@ typedef struct {
   PetscReal log_norm[LAST + 1];
 } Orbit;
 
-/* The size of the state as long as it is a number to reckon with. Nothing is rescaled: a multistep method
- * remembers. */
-static PetscBool Follow(void *ctx, PetscInt step, const PetscScalar u[]) {
+/*
+  The size of the state as long as it is a number to reckon
+  with. Nothing is rescaled: a multistep method remembers.
+*/
+static PetscBool Follow(void *ctx, PetscInt step, const PetscScalar u[])
+{
   Orbit *orbit = (Orbit *)ctx;
   const PetscReal norm = hypot(PetscRealPart(u[0]), PetscRealPart(u[1]));
 
@@ -278,7 +298,8 @@ static PetscBool Follow(void *ctx, PetscInt step, const PetscScalar u[]) {
   steps 100 to 200 (or the second half of the steps, where the state leaves the range of numbers before).
 */
 PetscErrorCode CourantStepperComputeGrowth(CourantStepper stepper, PetscInt n, const PetscReal z_re[],
-                                           const PetscReal z_im[], PetscReal growth[]) {
+                                           const PetscReal z_im[], PetscReal growth[])
+{
   PetscReal *im;
 
   PetscFunctionBeginUser;

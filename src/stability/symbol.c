@@ -17,7 +17,8 @@
 enum { PEAKS = 64, NEWTON = 20 };
 
 /* Is this the network the bound is for? Then its normalisation, 1/M or 1. */
-static PetscBool IsOneLayer(CourantNet net, PetscReal *weight) {
+static PetscBool IsOneLayer(CourantNet net, PetscReal *weight)
+{
   const CourantLayer *l = net->layers;
 
   if (net->nlayers != 3) return PETSC_FALSE;
@@ -41,7 +42,8 @@ typedef struct {
   fftw_plan forward, backward;
 } Grid;
 
-static PetscErrorCode GridCreate(int h, int w, Grid *grid) {
+static PetscErrorCode GridCreate(int h, int w, Grid *grid)
+{
   const size_t half = (size_t)h * (size_t)(w / 2 + 1);
 
   PetscFunctionBeginUser;
@@ -54,7 +56,8 @@ static PetscErrorCode GridCreate(int h, int w, Grid *grid) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static void GridDestroy(Grid *grid) {
+static void GridDestroy(Grid *grid)
+{
   fftw_destroy_plan(grid->forward);
   fftw_destroy_plan(grid->backward);
   CourantFree(&grid->image);
@@ -62,7 +65,8 @@ static void GridDestroy(Grid *grid) {
   CourantFree(&grid->power);
 }
 
-static void AddImage(Grid *grid, int h, int w, const double *image, double weight) {
+static void AddImage(Grid *grid, int h, int w, const double *image, double weight)
+{
   memset(grid->image, 0, sizeof(double) * (size_t)grid->h * (size_t)grid->w);
   for (int y = 0; y < h; y++)
     memcpy(grid->image + (size_t)y * (size_t)grid->w, image + (size_t)y * (size_t)w,
@@ -73,10 +77,13 @@ static void AddImage(Grid *grid, int h, int w, const double *image, double weigh
         weight * (grid->half[2 * i] * grid->half[2 * i] + grid->half[2 * i + 1] * grid->half[2 * i + 1]);
 }
 
-/* The power as a trigonometric polynomial, sum_d R(d) cos(w . d), its gradient and second derivatives at w; R
- * is the image of the grid now. */
+/*
+  The power as a trigonometric polynomial, sum_d R(d) cos(w . d), its
+  gradient and second derivatives at w; R is the image of the grid now.
+*/
 static double Polynomial(const Grid *grid, int h, int w, const double at[2], double gradient[2],
-                         double second[3]) {
+                         double second[3])
+{
   double value = 0;
 
   memset(gradient, 0, 2 * sizeof(double));
@@ -97,7 +104,8 @@ static double Polynomial(const Grid *grid, int h, int w, const double at[2], dou
 }
 
 /* Newton's method uphill from a grid point; never returns less than it started from. */
-static double Climb(const Grid *grid, int h, int w, double at[2]) {
+static double Climb(const Grid *grid, int h, int w, double at[2])
+{
   double gradient[2], second[3], best = 0;
 
   for (int step = 0; step < NEWTON; step++) {
@@ -116,7 +124,8 @@ static double Climb(const Grid *grid, int h, int w, double at[2]) {
 
 /* The supremum over continuous frequencies: the grid's largest peaks, each climbed. h, w: size of the images.
  */
-static double Supremum(Grid *grid, int h, int w) {
+static double Supremum(Grid *grid, int h, int w)
+{
   const int columns = grid->w / 2 + 1;
   double highest = 0, supremum, last = INFINITY;
 
@@ -156,7 +165,8 @@ static double Supremum(Grid *grid, int h, int w) {
   collective: the problem is one of one rank. Source: Sun et al. 2022, section 4, extended to K != 0 and to
   many images.
 */
-PetscErrorCode CourantSymbolBound(CourantProblem problem, Vec theta, PetscReal *bound) {
+PetscErrorCode CourantSymbolBound(CourantProblem problem, Vec theta, PetscReal *bound)
+{
   const CourantNet net = problem->net;
   const CourantDataset data = problem->data;
   const int h = (int)data->h, w = (int)data->w;

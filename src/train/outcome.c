@@ -5,20 +5,23 @@
 #include <math.h>
 #include <string.h>
 
-static double Norm(size_t n, const double a[]) {
+static double Norm(size_t n, const double a[])
+{
   double sum = 0;
   for (size_t i = 0; i < n; i++) sum += a[i] * a[i];
   return sqrt(sum);
 }
 
-static double Distance(size_t n, const double a[], const double b[]) {
+static double Distance(size_t n, const double a[], const double b[])
+{
   double sum = 0;
   for (size_t i = 0; i < n; i++) sum += (a[i] - b[i]) * (a[i] - b[i]);
   return sqrt(sum);
 }
 
 /* CourantOutcomeWorkCreate - Arrays for runs of at most `steps` steps with n weights. */
-PetscErrorCode CourantOutcomeWorkCreate(size_t n, PetscInt steps, CourantOutcomeWork *work) {
+PetscErrorCode CourantOutcomeWorkCreate(size_t n, PetscInt steps, CourantOutcomeWork *work)
+{
   const size_t length = (size_t)steps + 1;
 
   PetscFunctionBeginUser;
@@ -28,21 +31,26 @@ PetscErrorCode CourantOutcomeWorkCreate(size_t n, PetscInt steps, CourantOutcome
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantOutcomeWorkDestroy(CourantOutcomeWork *work) {
+PetscErrorCode CourantOutcomeWorkDestroy(CourantOutcomeWork *work)
+{
   PetscFunctionBeginUser;
   PetscCall(PetscFree6(work->base, work->other, work->sums, work->ring, work->moves, work->objective));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Geometric mean of the growth over the last quarter of `count` steps; sums[t] is the logarithm of the growth
- * over the first t. */
-static double LastQuarter(const double sums[], PetscInt count) {
+/*
+  Geometric mean of the growth over the last quarter of `count`
+  steps; sums[t] is the logarithm of the growth over the first t.
+*/
+static double LastQuarter(const double sums[], PetscInt count)
+{
   const PetscInt quarter = PetscMax(count / 4, 1);
   return exp((sums[count] - sums[count - quarter]) / (double)quarter);
 }
 
 /* A growth that has moved by less than 1e-4 over 50 steps is taken as it is. */
-static PetscBool Settled(const double sums[], PetscInt count) {
+static PetscBool Settled(const double sums[], PetscInt count)
+{
   return count >= 100 && count % 10 == 0 &&
                  fabs(LastQuarter(sums, count) - LastQuarter(sums, count - 50)) < 1e-4
              ? PETSC_TRUE
@@ -50,7 +58,8 @@ static PetscBool Settled(const double sums[], PetscInt count) {
 }
 
 /* A direction that is the same in every cell of a map. */
-static void RandomDirection(size_t n, double direction[]) {
+static void RandomDirection(size_t n, double direction[])
+{
   CourantRandomNormal((CourantRandom){.seed = 1, .purpose = COURANT_RANDOM_PERTURBATION}, (int64_t)n,
                       direction);
   const double norm = Norm(n, direction);
@@ -67,7 +76,8 @@ static void RandomDirection(size_t n, double direction[]) {
   with a memory cannot be moved: they end when the difference is out of the range that is linear and resolved.
 */
 const char *CourantLocalGrowth(const CourantRunner *runner, const double state[], CourantOutcomeWork *work,
-                               double *growth) {
+                               double *growth)
+{
   const size_t n = work->n;
   const double norm = Norm(n, state), unit = norm > 0 ? norm : 1, start = 1e-6 * unit;
   double *base = work->base, *other = work->other, *sums = work->sums, before = start;
@@ -112,7 +122,8 @@ const char *CourantLocalGrowth(const CourantRunner *runner, const double state[]
 */
 const char *CourantLocalGrowthByDifferences(CourantTrainer *trainer, double learning_rate,
                                             double weight_decay, const double state[],
-                                            CourantOutcomeWork *work, double *growth) {
+                                            CourantOutcomeWork *work, double *growth)
+{
   const size_t n = work->n;
   const double norm = Norm(n, state), h = 1e-5 * (norm > 0 ? norm : 1);
   double *delta = work->base, *at = work->other, *sums = work->sums, *forward = work->ring;
@@ -141,20 +152,25 @@ const char *CourantLocalGrowthByDifferences(CourantTrainer *trainer, double lear
   return NULL;
 }
 
-/* CourantLocalVerdict - Are measured and predicted growth on the same side of 1? Undecided where `steps`
- * steps could not tell. */
-CourantVerdict CourantLocalVerdict(double measured, double predicted, PetscInt steps) {
+/*
+  CourantLocalVerdict - Are measured and predicted growth on the
+  same side of 1? Undecided where `steps` steps could not tell.
+*/
+CourantVerdict CourantLocalVerdict(double measured, double predicted, PetscInt steps)
+{
   if (!(fabs(log(measured)) >= log(10) / (double)steps)) return COURANT_VERDICT_UNDECIDED;
   return (measured > 1) == (predicted > 1) ? COURANT_AGREE : COURANT_DISAGREE;
 }
 
 /* The ring's state `back` steps before step t. */
-static const double *State(const CourantOutcomeWork *work, PetscInt t, PetscInt back) {
+static const double *State(const CourantOutcomeWork *work, PetscInt t, PetscInt back)
+{
   return work->ring + (size_t)((t - back) % COURANT_RING) * work->n;
 }
 
 /* Half the largest distance between two of the states from..to-1 steps before step t. */
-static double Amplitude(const CourantOutcomeWork *work, PetscInt t, PetscInt from, PetscInt to) {
+static double Amplitude(const CourantOutcomeWork *work, PetscInt t, PetscInt from, PetscInt to)
+{
   double largest = 0;
   for (PetscInt a = from; a < to; a++)
     for (PetscInt b = a + 1; b < to; b++)
@@ -162,28 +178,34 @@ static double Amplitude(const CourantOutcomeWork *work, PetscInt t, PetscInt fro
   return largest / 2;
 }
 
-static int Period(const CourantOutcomeWork *work, PetscInt t, double amplitude) {
+static int Period(const CourantOutcomeWork *work, PetscInt t, double amplitude)
+{
   for (int q = 1; q <= COURANT_RING / 2; q++)
     if (Distance(work->n, State(work, t, 0), State(work, t, q)) < 1e-6 * amplitude) return q;
   return 0;
 }
 
-static double Largest(const double values[], PetscInt from, PetscInt to) {
+static double Largest(const double values[], PetscInt from, PetscInt to)
+{
   double largest = 0;
   for (PetscInt t = from; t <= to; t++) largest = fmax(largest, values[t]);
   return largest;
 }
 
 /* Has the objective fallen at every step of the last quarter? */
-static PetscBool Falls(const CourantOutcomeWork *work, PetscInt t) {
+static PetscBool Falls(const CourantOutcomeWork *work, PetscInt t)
+{
   for (PetscInt s = t - t / 4 + 1; s <= t; s++)
     if (work->objective[s] > work->objective[s - 1]) return PETSC_FALSE;
   return PETSC_TRUE;
 }
 
-/* Did the objective fall, and the steps shrink, all through the last quarter? Then it is a slow approach and
- * not an oscillation. */
-static PetscBool Drifts(const CourantOutcomeWork *work, PetscInt t) {
+/*
+  Did the objective fall, and the steps shrink, all through the
+  last quarter? Then it is a slow approach and not an oscillation.
+*/
+static PetscBool Drifts(const CourantOutcomeWork *work, PetscInt t)
+{
   const PetscInt from = t - t / 4;
   for (PetscInt s = from + 1; s <= t; s++)
     if (work->moves[s] > work->moves[s - 1] * (1 + 1e-9)) return PETSC_FALSE;
@@ -199,7 +221,8 @@ static PetscBool Drifts(const CourantOutcomeWork *work, PetscInt t) {
   whose steps are as long as a quarter of the run ago is restrained; at its end, shrinking steps or a slow
   drift downhill are stable.
 */
-static void Judge(const CourantOutcomeWork *work, PetscInt t, double norm, CourantOutcome *outcome) {
+static void Judge(const CourantOutcomeWork *work, PetscInt t, double norm, CourantOutcome *outcome)
+{
   const double recent = Largest(work->moves, t - COURANT_RING + 1, t);
   const double earlier = Largest(work->moves, t - t / 4 - COURANT_RING + 1, t - t / 4);
 
@@ -232,7 +255,8 @@ static void Judge(const CourantOutcomeWork *work, PetscInt t, double norm, Coura
   it is decided.
 */
 const char *CourantGlobalOutcome(CourantTrainer *trainer, double learning_rate, double weight_decay,
-                                 const double start[], CourantOutcomeWork *work, CourantOutcome *outcome) {
+                                 const double start[], CourantOutcomeWork *work, CourantOutcome *outcome)
+{
   const size_t n = work->n;
   const double first = Norm(n, start);
   double *theta = work->base, before = first, unit = first;

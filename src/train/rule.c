@@ -9,10 +9,12 @@ static const CourantRuleOps *const rules[] = {COURANT_RULES(ADDRESS)};
 static const char *const names[] = {COURANT_RULES(NAME)};
 const int CourantRuleCount = PETSC_STATIC_ARRAY_LENGTH(rules);
 
-const CourantRuleOps *CourantRule(int index) {
+const CourantRuleOps *CourantRule(int index)
+{
   return rules[index];
 }
 
-const char *const *CourantRuleNames(void) {
+const char *const *CourantRuleNames(void)
+{
   return names;
 }

@@ -10,7 +10,8 @@
   paper's analysis, and affine is grad L(0) [n] and L(0).
 */
 PetscErrorCode CourantTrainerCreate(CourantProblem problem, const CourantRuleOps *rule, const double mask[],
-                                    const double affine[], CourantTrainer *trainer) {
+                                    const double affine[], CourantTrainer *trainer)
+{
   double *zero, *ignored;
 
   PetscFunctionBeginUser;
@@ -25,16 +26,20 @@ PetscErrorCode CourantTrainerCreate(CourantProblem problem, const CourantRuleOps
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantTrainerDestroy(CourantTrainer *trainer) {
+PetscErrorCode CourantTrainerDestroy(CourantTrainer *trainer)
+{
   PetscFunctionBeginUser;
   PetscCall(CourantEvaluatorDestroy(&trainer->evaluator));
   CourantFree(&trainer->gradient);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantTrainerGradient - Gradient and loss at theta, left in trainer->gradient. Returns NULL or what went
- * wrong. */
-const char *CourantTrainerGradient(CourantTrainer *trainer, const double theta[]) {
+/*
+  CourantTrainerGradient - Gradient and loss at theta, left in
+  trainer->gradient. Returns NULL or what went wrong.
+*/
+const char *CourantTrainerGradient(CourantTrainer *trainer, const double theta[])
+{
   const size_t n = trainer->n;
   double *g = trainer->gradient;
 
@@ -50,13 +55,15 @@ const char *CourantTrainerGradient(CourantTrainer *trainer, const double theta[]
 }
 
 /* CourantTrainerLoss - L at the theta of the last gradient. */
-double CourantTrainerLoss(const CourantTrainer *trainer) {
+double CourantTrainerLoss(const CourantTrainer *trainer)
+{
   return trainer->gradient[trainer->n];
 }
 
 /* CourantTrainerStep - One step of the rule in place. Returns NULL or what went wrong. */
 const char *CourantTrainerStep(CourantTrainer *trainer, double learning_rate, double weight_decay,
-                               double theta[]) {
+                               double theta[])
+{
   const char *problem = CourantTrainerGradient(trainer, theta);
   if (!problem)
     trainer->rule->Step(trainer->n, theta, trainer->gradient, trainer->mask, learning_rate, weight_decay);
@@ -78,7 +85,8 @@ const CourantKey CourantTrainKeys[] = {
 };
 
 /* CourantTrainRead - The `train` section of a deck; absent, the defaults. */
-PetscErrorCode CourantTrainRead(CourantNode train, CourantTrainSettings *settings) {
+PetscErrorCode CourantTrainRead(CourantNode train, CourantTrainSettings *settings)
+{
   PetscFunctionBeginUser;
   PetscCall(CourantNodeSelect(train, "rule", "gd", CourantRuleCount, CourantRuleNames(), &settings->rule));
   PetscCall(CourantNodeRead(train, 1, (CourantTable[]){{CourantTrainKeys, settings}}));

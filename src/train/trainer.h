@@ -1,6 +1,8 @@
 #pragma once
-/* The training loop: the independent check of what the analysis predicts. It shares gradients with it and
- * nothing else. */
+/*
+  The training loop: the independent check of what the analysis
+  predicts. It shares gradients with it and nothing else.
+*/
 #include "dynamics/problem.h"
 #include "train/rule.h"
 

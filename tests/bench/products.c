@@ -10,13 +10,15 @@
 #include <stdlib.h>
 #include <time.h>
 
-static double Now(void) {
+static double Now(void)
+{
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static int Ascending(const void *a, const void *b) {
+static int Ascending(const void *a, const void *b)
+{
   const double x = *(const double *)a, y = *(const double *)b;
   return (x > y) - (x < y);
 }
@@ -29,15 +31,18 @@ typedef struct {
   Vec theta, v, out;
 } Bench;
 
-static PetscErrorCode Gradient(Bench *b) {
+static PetscErrorCode Gradient(Bench *b)
+{
   return CourantProblemComputeLoss(b->problem, b->theta, NULL, b->out);
 }
 
-static PetscErrorCode Product(Bench *b) {
+static PetscErrorCode Product(Bench *b)
+{
   return MatMult(b->H, b->v, b->out);
 }
 
-static PetscErrorCode Time(Bench *b, const char *name, PetscErrorCode (*Work)(Bench *)) {
+static PetscErrorCode Time(Bench *b, const char *name, PetscErrorCode (*Work)(Bench *))
+{
   double seconds[REPETITIONS];
 
   PetscFunctionBeginUser;
@@ -53,7 +58,8 @@ static PetscErrorCode Time(Bench *b, const char *name, PetscErrorCode (*Work)(Be
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Run(const char *file) {
+static PetscErrorCode Run(const char *file)
+{
   char overrides[1024] = "";
   CourantDeck deck;
   Bench b;
@@ -82,7 +88,8 @@ static PetscErrorCode Run(const char *file) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
   PetscErrorCode code = SlepcInitialize(&argc, &argv, NULL, NULL);
 
   if (!code) code = PetscPushErrorHandler(CourantErrorHandler, NULL);

@@ -9,7 +9,8 @@
 #include <string.h>
 
 /* FNV-1a over the bytes of a vector's local part, folded over the ranks in order. */
-static PetscErrorCode Hash(Vec v, uint64_t *hash) {
+static PetscErrorCode Hash(Vec v, uint64_t *hash)
+{
   const PetscScalar *array;
   PetscInt n;
   PetscMPIInt rank, size;
@@ -33,7 +34,8 @@ static PetscErrorCode Hash(Vec v, uint64_t *hash) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Run(const char *file) {
+static PetscErrorCode Run(const char *file)
+{
   CourantDeck deck;
   CourantProblem problem;
   Vec theta, gradient, product;
@@ -68,7 +70,8 @@ static PetscErrorCode Run(const char *file) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
   PetscErrorCode code = SlepcInitialize(&argc, &argv, NULL, NULL);
   if (!code) code = PetscPushErrorHandler(CourantErrorHandler, NULL);
   if (!code && argc > 1) code = Run(argv[1]);

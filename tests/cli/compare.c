@@ -17,14 +17,16 @@ typedef struct {
   int differences;
 } Comparison;
 
-static void Differ(Comparison *c, const char *what) {
+static void Differ(Comparison *c, const char *what)
+{
   printf("%s differs: %s\n", c->object, what);
   c->differences++;
 }
 
 /* Reads both as they are stored and compares the bytes. */
 static int SameBytes(hid_t a, hid_t b, hid_t type_a, hid_t type_b, hid_t space_a, hid_t space_b,
-                     int attribute) {
+                     int attribute)
+{
   const hssize_t n = H5Sget_simple_extent_npoints(space_a);
   const size_t size = H5Tget_size(type_a);
   int same = H5Tequal(type_a, type_b) > 0 && H5Sextent_equal(space_a, space_b) > 0;
@@ -42,7 +44,8 @@ static int SameBytes(hid_t a, hid_t b, hid_t type_a, hid_t type_b, hid_t space_a
   return same;
 }
 
-static herr_t VisitAttribute(hid_t object, const char *name, const H5A_info_t *info, void *ctx) {
+static herr_t VisitAttribute(hid_t object, const char *name, const H5A_info_t *info, void *ctx)
+{
   static const char *const apart[] = {"ranks", "wall_time_s", "command_line", "DIMENSION_LIST",
                                       "REFERENCE_LIST"};
   Comparison *c = (Comparison *)ctx;
@@ -61,7 +64,8 @@ static herr_t VisitAttribute(hid_t object, const char *name, const H5A_info_t *i
   return 0;
 }
 
-static herr_t VisitObject(hid_t file, const char *name, const H5O_info_t *info, void *ctx) {
+static herr_t VisitObject(hid_t file, const char *name, const H5O_info_t *info, void *ctx)
+{
   Comparison *c = (Comparison *)ctx;
 
   c->object = name;
@@ -81,7 +85,8 @@ static herr_t VisitObject(hid_t file, const char *name, const H5O_info_t *info, 
   return 0;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
   if (argc != 3) return 2;
   hid_t files[2];
   int differences = 0;

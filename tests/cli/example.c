@@ -1,4 +1,7 @@
-/* example DECK - Both ends of the Hessian's spectrum at a deck's initial weights, by the public interface alone. */
+/*
+  example DECK - Both ends of the Hessian's spectrum at a
+  deck's initial weights, by the public interface alone.
+*/
 #include <courant.h>
 
 static PetscErrorCode Run(const char *file)
@@ -24,8 +27,8 @@ static PetscErrorCode Run(const char *file)
   PetscCall(CourantSpectrumSetFromOptions(spectrum));
   PetscCall(CourantSpectrumSolve(spectrum));
   PetscCall(CourantSpectrumGetExtremes(spectrum, &largest, &smallest));
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "lambda in [%.12g, %.12g], residuals %.1e, %.1e\n", smallest.value, largest.value, smallest.residual,
-                        largest.residual));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "lambda in [%.12g, %.12g], residuals %.1e, %.1e\n", smallest.value,
+                        largest.value, smallest.residual, largest.residual));
   PetscCall(CourantSpectrumDestroy(&spectrum));
   PetscCall(MatDestroy(&H));
   PetscCall(VecDestroy(&theta));

@@ -31,7 +31,8 @@
     if (!(a_ < l_)) fail_msg("%s = %.6g, expected less than %.6g", #a, a_, l_);                              \
   } while (0)
 
-static int SetUpPetsc(void **state) {
+static int SetUpPetsc(void **state)
+{
   (void)state;
   PetscErrorCode code = SlepcInitializeNoArguments();
   if (!code) code = PetscPushErrorHandler(CourantErrorHandler, NULL);
@@ -39,13 +40,15 @@ static int SetUpPetsc(void **state) {
   return (int)code;
 }
 
-static int TearDownPetsc(void **state) {
+static int TearDownPetsc(void **state)
+{
   (void)state;
   return (int)SlepcFinalize();
 }
 
 /* The main program of a list of cmocka_unit_test()s. */
 #define TEST_MAIN(tests)                                                                                     \
-  int main(void) {                                                                                           \
+  int main(void)                                                                                             \
+  {                                                                                                          \
     return cmocka_run_group_tests(tests, SetUpPetsc, TearDownPetsc);                                         \
   }

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static PetscErrorCode Open(const char *data, double budget, CourantDeck *deck, CourantDataset *set) {
+static PetscErrorCode Open(const char *data, double budget, CourantDeck *deck, CourantDataset *set)
+{
   char text[512];
 
   PetscFunctionBeginUser;
@@ -17,12 +18,14 @@ static PetscErrorCode Open(const char *data, double budget, CourantDeck *deck, C
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static void Close(CourantDeck deck, CourantDataset set) {
+static void Close(CourantDeck deck, CourantDataset set)
+{
   OK(CourantDatasetDestroy(&set));
   OK(CourantDeckDestroy(&deck));
 }
 
-static void Checkerboard(void **state) {
+static void Checkerboard(void **state)
+{
   CourantDeck deck;
   CourantDataset set;
   double x[35];
@@ -35,7 +38,8 @@ static void Checkerboard(void **state) {
   Close(deck, set);
 }
 
-static void Stripes(void **state) {
+static void Stripes(void **state)
+{
   CourantDeck deck;
   CourantDataset set;
   const double wave[4] = {1, 0, -1, 0};
@@ -49,7 +53,8 @@ static void Stripes(void **state) {
 }
 
 /* Unit variance about the mean, and a power spectrum that falls with the exponent. */
-static void Noise(void **state) {
+static void Noise(void **state)
+{
   enum { N = 64, SAMPLES = 40 };
   CourantDeck deck;
   CourantDataset set;
@@ -75,8 +80,10 @@ static void Noise(void **state) {
     ones += set->labels[i] == 1;
     assert_true(set->labels[i] == 0 || set->labels[i] == 1);
   }
-  /* sums of k^-2 over both bands: 0.1307 and 0.0317/4; each power has a chi-square of 320 or 1280 degrees of
-   * freedom */
+  /*
+    sums of k^-2 over both bands: 0.1307 and 0.0317/4; each power
+    has a chi-square of 320 or 1280 degrees of freedom
+  */
   NEAR(high / low, 0.0317 / 4 / 0.1307, 0.25 * 0.0317 / 4 / 0.1307);
   assert_true(ones > 5 && ones < 35);
   Close(deck, set);
@@ -85,7 +92,8 @@ static void Noise(void **state) {
 }
 
 /* A budget too small for the images streams them, with the same values. */
-static void Streaming(void **state) {
+static void Streaming(void **state)
+{
   CourantDeck decks[2];
   CourantDataset sets[2];
   double x[2][3 * 64];
@@ -103,15 +111,16 @@ static void Streaming(void **state) {
 
 static char file[] = "/tmp/courant-data-XXXXXX";
 
-static void Put(hid_t h5, const char *name, int rank, const hsize_t dims[], hid_t type,
-                const double *values) {
+static void Put(hid_t h5, const char *name, int rank, const hsize_t dims[], hid_t type, const double *values)
+{
   const hid_t space = H5Screate_simple(rank, dims, NULL),
               set = H5Dcreate(h5, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
   if (values) H5Dwrite(set, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values);
   H5Dclose(set), H5Sclose(space);
 }
 
-static void Hdf5(void **state) {
+static void Hdf5(void **state)
+{
   double planes[2 * 3 * 2 * 2], bad[8] = {0, 1, 2, 3, 4, 5, NAN, 7}, x[24];
   const double labels[3] = {0, 1, 1};
   CourantDeck deck;

@@ -19,7 +19,8 @@ static const char good[] =
     "  cross_check: {steps: 200}\n";
 
 /* All that reads a deck, up to the first computation. */
-static PetscErrorCode ReadAll(const char *text, const char *overrides) {
+static PetscErrorCode ReadAll(const char *text, const char *overrides)
+{
   CourantDeck deck;
   CourantMap map;
 
@@ -98,7 +99,8 @@ static const Case cases[] = {
     {"kernel", "-set kernel: expected key=value, such as train.steps=50"},
 };
 
-static void Overrides(void **state) {
+static void Overrides(void **state)
+{
   (void)state;
   OK(ReadAll(good, NULL));
   OK(ReadAll(good, "map.weight_decay.values=[0, 1e-4, "
@@ -136,7 +138,8 @@ static const Case texts[] = {
     {"data: {size: 4}\nnetwork: [{conv: {}}]\nloss: logistic\n", "deck:1: data: the key 'source' is missing"},
 };
 
-static void Texts(void **state) {
+static void Texts(void **state)
+{
   (void)state;
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
     CourantErrorClear();

@@ -1,7 +1,8 @@
 /* Equilibria: descent to them, the branch they are on, and its end. */
 #include "problem.h"
 
-static double FlowNorm(Fixture *f, double alpha) {
+static double FlowNorm(Fixture *f, double alpha)
+{
   PetscReal norm;
   Vec F;
   OK(VecDuplicate(f->theta, &F));
@@ -12,7 +13,8 @@ static double FlowNorm(Fixture *f, double alpha) {
 }
 
 /* The projection on the checkerboard's one patch, the top-left one divided by 8. */
-static double Amplitude(Fixture *f) {
+static double Amplitude(Fixture *f)
+{
   const PetscScalar *w;
   double sum = 0;
   OK(VecGetArrayRead(f->theta, &w));
@@ -22,7 +24,8 @@ static double Amplitude(Fixture *f) {
   return sum;
 }
 
-static void SetAmplitude(Fixture *f, double amplitude) {
+static void SetAmplitude(Fixture *f, double amplitude)
+{
   PetscScalar *w;
   OK(VecGetArray(f->theta, &w));
   for (int y = 0; y < 8; y++)
@@ -30,7 +33,8 @@ static void SetAmplitude(Fixture *f, double amplitude) {
   OK(VecRestoreArray(f->theta, &w));
 }
 
-static void Descends(void **state) {
+static void Descends(void **state)
+{
   static const char *const decks[] = {CHECKERBOARD, NOISE, TWO_LAYERS};
   const double alphas[] = {1.25, 0.3, 0.02};
 
@@ -54,7 +58,8 @@ static void Descends(void **state) {
 }
 
 /* From beside the saddle at 0, where a bare Newton method would end, descent leads to a minimum. */
-static void LeavesSaddles(void **state) {
+static void LeavesSaddles(void **state)
+{
   CourantEquilibrium equilibrium;
   CourantExtreme largest, smallest;
   PetscBool converged;
@@ -77,7 +82,8 @@ static void LeavesSaddles(void **state) {
 }
 
 /* The branch with positive amplitude goes on from 40 to 0.1; the mirror branch ends in a fold at 15.9088. */
-static void Branches(void **state) {
+static void Branches(void **state)
+{
   const double down[] = {40, 30, 20, 15, 10, 5, 1.25, 0.1};
   CourantEquilibrium equilibrium;
   PetscBool converged;

@@ -3,7 +3,8 @@
 #include <petscblaslapack.h>
 #include <stdlib.h>
 
-static double *State(Fixture *f, Vec v) {
+static double *State(Fixture *f, Vec v)
+{
   const PetscScalar *array;
   double *values = malloc(sizeof(double) * (size_t)f->p);
   OK(VecGetArrayRead(v, &array));
@@ -13,7 +14,8 @@ static double *State(Fixture *f, Vec v) {
 }
 
 /* One step of gradient descent. */
-static void Step(Fixture *f, double eta, double alpha, double *w) {
+static void Step(Fixture *f, double eta, double alpha, double *w)
+{
   PetscScalar *array;
   const PetscScalar *F;
   Vec v, flow;
@@ -32,7 +34,8 @@ static void Step(Fixture *f, double eta, double alpha, double *w) {
 }
 
 /* w -> what two steps make of it, less w. */
-static void Residual(Fixture *f, double eta, double alpha, const double *w, double *r) {
+static void Residual(Fixture *f, double eta, double alpha, const double *w, double *r)
+{
   memcpy(r, w, sizeof(double) * (size_t)f->p);
   Step(f, eta, alpha, r);
   Step(f, eta, alpha, r);
@@ -40,7 +43,8 @@ static void Residual(Fixture *f, double eta, double alpha, const double *w, doub
 }
 
 /* Half the distance of the two points of the 2-cycle near guess, by Newton's method with differences. */
-static double HalfDistance(Fixture *f, double eta, double alpha, double *w) {
+static double HalfDistance(Fixture *f, double eta, double alpha, double *w)
+{
   const PetscInt p = f->p;
   double *r = malloc(sizeof(double) * (size_t)p), *r2 = malloc(sizeof(double) * (size_t)p);
   double *J = malloc(sizeof(double) * (size_t)(p * p)), distance = 0;
@@ -70,7 +74,8 @@ static double HalfDistance(Fixture *f, double eta, double alpha, double *w) {
   return sqrt(distance) / 2;
 }
 
-static void Compute(Fixture *f, double alpha, CourantFlipResult *result, CourantExtreme *largest, Vec *v) {
+static void Compute(Fixture *f, double alpha, CourantFlipResult *result, CourantExtreme *largest, Vec *v)
+{
   CourantEquilibrium equilibrium;
   CourantExtreme smallest;
   CourantFlip flip;
@@ -91,7 +96,8 @@ static void Compute(Fixture *f, double alpha, CourantFlipResult *result, Courant
   (eta m - 2) / h^2 of the cycle's half-distance h tends to c as eta m tends to 2, linearly: two learning
   rates give the limit. c < 0 has its cycle on the other side of the edge.
 */
-static void CycleTest(const char *deck, double alpha) {
+static void CycleTest(const char *deck, double alpha)
+{
   CourantFlipResult flip;
   CourantExtreme largest;
   double estimate[2];
@@ -115,23 +121,27 @@ static void CycleTest(const char *deck, double alpha) {
   Close(&f);
 }
 
-static void NoiseImage(void **state) {
+static void NoiseImage(void **state)
+{
   (void)state;
   CycleTest(NOISE, 0.5);
 }
 
-static void TwoLayers(void **state) {
+static void TwoLayers(void **state)
+{
   (void)state;
   CycleTest(TWO_LAYERS, 0.02);
 }
 
-static void BiasesDoNotDecay(void **state) {
+static void BiasesDoNotDecay(void **state)
+{
   (void)state;
   CycleTest(TWO_LAYERS_KERNEL_DECAY, 0.05);
 }
 
 /* By 30-digit arithmetic on the one-dimensional problem. */
-static void Checkerboard(void **state) {
+static void Checkerboard(void **state)
+{
   const struct {
     double alpha, m, limit, c;
   } cases[] = {{1.25, 3.87542408398, 0.516072552748, 5.62899813287},
@@ -158,7 +168,8 @@ static void Checkerboard(void **state) {
 }
 
 /* Nothing is invented where the normal form does not hold. */
-static void Refuses(void **state) {
+static void Refuses(void **state)
+{
   const CourantExtreme simple = {.value = 4, .residual = 1e-12, .multiplicity = 1},
                        twice = {.value = 4, .residual = 1e-12, .multiplicity = 2};
   const CourantExtreme negative = {.value = -1, .residual = 1e-12, .multiplicity = 1},

@@ -4,9 +4,12 @@
 #include <hdf5.h>
 #include <unistd.h>
 
-/* y[o](z) = b[o] + sum w[o,i](k) x[i](z + k - pad), element by element; outside the image: zero, or wrapped
- * around. */
-static double Naive(const CourantLayer *layer, const double *x, const double *w, int oy, int ox, int o) {
+/*
+  y[o](z) = b[o] + sum w[o,i](k) x[i](z + k - pad), element by
+  element; outside the image: zero, or wrapped around.
+*/
+static double Naive(const CourantLayer *layer, const double *x, const double *w, int oy, int ox, int o)
+{
   const CourantConvOptions *conv = (const CourantConvOptions *)layer->options;
   const int kh = (int)conv->kernel[0], kw = (int)conv->kernel[1], h = (int)layer->in.h,
             width = (int)layer->in.w, c = (int)layer->in.c;
@@ -27,7 +30,8 @@ static double Naive(const CourantLayer *layer, const double *x, const double *w,
   return sum;
 }
 
-static void CompareConvolutions(const CourantBackend *backend) {
+static void CompareConvolutions(const CourantBackend *backend)
+{
   const char *const *examples = NULL;
   const double tolerance = backend->bits == 64 ? 1e-13 : 3e-5;
 
@@ -58,7 +62,8 @@ static void CompareConvolutions(const CourantBackend *backend) {
   }
 }
 
-static void Convolution(void **state) {
+static void Convolution(void **state)
+{
   (void)state;
   ForEveryBackend(64, CompareConvolutions);
   ForEveryBackend(32, CompareConvolutions);
@@ -68,7 +73,8 @@ enum { POINTS = 4096 };
 static char file[] = "/tmp/courant-kernels-XXXXXX";
 
 /* An image of all the arguments, so that a 1 x 1 kernel of weight 1 hands them to the activation. */
-static void WriteArguments(double u[POINTS]) {
+static void WriteArguments(double u[POINTS])
+{
   const hsize_t dims[3] = {1, 64, 64}, one = 1;
   const double label = 1;
 
@@ -84,7 +90,8 @@ static void WriteArguments(double u[POINTS]) {
   H5Dclose(images), H5Dclose(label_set), H5Sclose(space), H5Sclose(labels), H5Fclose(h5);
 }
 
-static void CompareSwish(const CourantBackend *backend) {
+static void CompareSwish(const CourantBackend *backend)
+{
   const double theta = 1, epsilon = backend->bits == 64 ? 2.3e-16 : 1.2e-7,
                floor = backend->bits == 64 ? 1e-300 : 1e-34;
   double u[POINTS], value[POINTS], second[POINTS];
@@ -110,7 +117,8 @@ static void CompareSwish(const CourantBackend *backend) {
   NumericsClose(&f);
 }
 
-static void Swish(void **state) {
+static void Swish(void **state)
+{
   (void)state;
   close(mkstemp(file));
   ForEveryBackend(64, CompareSwish);

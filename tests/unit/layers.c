@@ -1,5 +1,7 @@
-/* Every layer of the registry, without naming any: derivatives, adjoints, symmetry, in each precision and
- * instruction set. */
+/*
+  Every layer of the registry, without naming any: derivatives,
+  adjoints, symmetry, in each precision and instruction set.
+*/
 #include "numerics.h"
 
 enum { SAMPLES = 3 };
@@ -13,7 +15,8 @@ typedef struct {
 
 /* A layer between two convolutions, so that gradients by its input, its parameters and its output all count.
  */
-static void Open(Fixture *f, const CourantBackend *backend, const char *layer, const char *example) {
+static void Open(Fixture *f, const CourantBackend *backend, const char *layer, const char *example)
+{
   char text[1024];
 
   snprintf(text, sizeof text,
@@ -33,14 +36,16 @@ static void Open(Fixture *f, const CourantBackend *backend, const char *layer, c
   f->result = malloc(sizeof(double) * CourantEvaluatorLength(f->evaluator, 4));
 }
 
-static void Close(Fixture *f) {
+static void Close(Fixture *f)
+{
   NumericsClose(&f->n);
   free(f->theta), free(f->v), free(f->u), free(f->result);
 }
 
 static void (*test)(Fixture *);
 
-static void EveryExample(const CourantBackend *backend) {
+static void EveryExample(const CourantBackend *backend)
+{
   for (int type = 0; type < CourantLayerTypeCount; type++)
     for (const char *const *example = CourantLayerType(type)->examples; *example; example++) {
       Fixture f;
@@ -50,13 +55,15 @@ static void EveryExample(const CourantBackend *backend) {
     }
 }
 
-static void ForEveryLayer(int bits, void (*Test)(Fixture *)) {
+static void ForEveryLayer(int bits, void (*Test)(Fixture *))
+{
   test = Test;
   ForEveryBackend(bits, EveryExample);
 }
 
 /* Gradient against central differences of the loss, second order in the step. */
-static void GradientTest(Fixture *f) {
+static void GradientTest(Fixture *f)
+{
   double *at = malloc(sizeof(double) * (size_t)f->p), *gradient = malloc(sizeof(double) * (size_t)f->p);
   double loss[2], slope, error[2];
 
@@ -81,7 +88,8 @@ static void GradientTest(Fixture *f) {
   The gradient along the line theta + e v, less its jet of order 3, falls as e^4: one wrong coefficient and it
   falls more slowly.
 */
-static void TaylorTest(Fixture *f) {
+static void TaylorTest(Fixture *f)
+{
   const PetscInt p = f->p;
   double *at = malloc(sizeof(double) * (size_t)p), *gradient = malloc(sizeof(double) * (size_t)(p + 1)),
          error[2];
@@ -103,7 +111,8 @@ static void TaylorTest(Fixture *f) {
 }
 
 /* Forward and backward are adjoint at every order: (k+1) L_(k+1) = g_k . v. */
-static void AdjointTest(Fixture *f) {
+static void AdjointTest(Fixture *f)
+{
   const PetscInt p = f->p;
 
   OK(CourantEvaluatorRun(f->evaluator, 3, f->theta, f->v, PETSC_COMM_SELF, f->result));
@@ -114,7 +123,8 @@ static void AdjointTest(Fixture *f) {
 }
 
 /* u . H v = v . H u, by products at the kept primal, which are those of a jet to the bit. */
-static void SymmetryTest(Fixture *f) {
+static void SymmetryTest(Fixture *f)
+{
   const PetscInt p = f->p;
   double *hv = malloc(sizeof(double) * (size_t)(p + 1)), *hu = malloc(sizeof(double) * (size_t)(p + 1));
 
@@ -128,7 +138,8 @@ static void SymmetryTest(Fixture *f) {
 }
 
 /* Single precision gives the double result within its rounding. */
-static void SingleTest(Fixture *f) {
+static void SingleTest(Fixture *f)
+{
   const CourantBackend *backend;
   const CourantEvaluatorSettings settings = {
       .order = 3, .threads = 1, .memory = 1e9, .last = CourantLeafCount(f->n.data)};
@@ -148,27 +159,32 @@ static void SingleTest(Fixture *f) {
   free(expected);
 }
 
-static void Gradient(void **state) {
+static void Gradient(void **state)
+{
   (void)state;
   ForEveryLayer(64, GradientTest);
 }
 
-static void Taylor(void **state) {
+static void Taylor(void **state)
+{
   (void)state;
   ForEveryLayer(64, TaylorTest);
 }
 
-static void Adjoint(void **state) {
+static void Adjoint(void **state)
+{
   (void)state;
   ForEveryLayer(64, AdjointTest);
 }
 
-static void Symmetry(void **state) {
+static void Symmetry(void **state)
+{
   (void)state;
   ForEveryLayer(64, SymmetryTest);
 }
 
-static void Single(void **state) {
+static void Single(void **state)
+{
   (void)state;
   ForEveryLayer(32, SingleTest);
 }

@@ -14,7 +14,8 @@ typedef struct {
 } Numerics;
 
 static inline void NumericsOpen(Numerics *f, const CourantBackend *backend, const char *text, int threads,
-                                double memory) {
+                                double memory)
+{
   OK(CourantDeckParse(PETSC_COMM_SELF, text, NULL, &f->deck));
   const CourantNode root = CourantDeckRoot(f->deck);
   OK(CourantDatasetCreate(CourantNodeChild(root, "data"), 1e9, &f->data));
@@ -26,7 +27,8 @@ static inline void NumericsOpen(Numerics *f, const CourantBackend *backend, cons
   f->p = f->net->size;
 }
 
-static inline void NumericsClose(Numerics *f) {
+static inline void NumericsClose(Numerics *f)
+{
   OK(CourantEvaluatorDestroy(&f->evaluator));
   OK(CourantNetDestroy(&f->net));
   OK(CourantDatasetDestroy(&f->data));
@@ -34,27 +36,31 @@ static inline void NumericsClose(Numerics *f) {
 }
 
 /* n normal numbers, the index-th such list; freed by the caller. */
-static inline double *Normal(PetscInt n, uint32_t index, double scale) {
+static inline double *Normal(PetscInt n, uint32_t index, double scale)
+{
   double *values = malloc(sizeof(double) * (size_t)n);
   CourantRandomNormal((CourantRandom){.seed = 11, .purpose = COURANT_RANDOM_TEST, .index = index}, n, values);
   for (PetscInt i = 0; i < n; i++) values[i] *= scale;
   return values;
 }
 
-static inline double Dot(PetscInt n, const double *a, const double *b) {
+static inline double Dot(PetscInt n, const double *a, const double *b)
+{
   double sum = 0;
   for (PetscInt i = 0; i < n; i++) sum += a[i] * b[i];
   return sum;
 }
 
-static inline double Distance(PetscInt n, const double *a, const double *b) {
+static inline double Distance(PetscInt n, const double *a, const double *b)
+{
   double sum = 0;
   for (PetscInt i = 0; i < n; i++) sum += (a[i] - b[i]) * (a[i] - b[i]);
   return sqrt(sum);
 }
 
 /* Test() for the code of every instruction set this machine has. */
-static inline void ForEveryBackend(int bits, void (*Test)(const CourantBackend *)) {
+static inline void ForEveryBackend(int bits, void (*Test)(const CourantBackend *))
+{
   static const char *const isas[] = {"baseline", "avx2", "avx512"};
   int tested = 0;
 

@@ -9,7 +9,8 @@ typedef struct {
   double factor[N];
 } Linear;
 
-static const char *StepLinear(void *ctx, int which, double theta[]) {
+static const char *StepLinear(void *ctx, int which, double theta[])
+{
   const Linear *map = (const Linear *)ctx;
   (void)which;
   for (int i = 0; i < N; i++)
@@ -17,7 +18,8 @@ static const char *StepLinear(void *ctx, int which, double theta[]) {
   return NULL;
 }
 
-static void Local(void **state) {
+static void Local(void **state)
+{
   static const struct {
     Linear map;
     double growth, tolerance;
@@ -40,7 +42,8 @@ static void Local(void **state) {
   OK(CourantOutcomeWorkDestroy(&work));
 }
 
-static void Verdicts(void **state) {
+static void Verdicts(void **state)
+{
   (void)state;
   assert_int_equal(CourantLocalVerdict(1.2, 1.1, 2000), COURANT_AGREE);
   assert_int_equal(CourantLocalVerdict(0.2, 0.9, 2000), COURANT_AGREE);
@@ -51,7 +54,8 @@ static void Verdicts(void **state) {
 }
 
 /* The paper's program at these constants: lr 0.1, 0.4 converge, 0.55, 0.9, 1.4 oscillate, 1.7 diverges. */
-static void Global(void **state) {
+static void Global(void **state)
+{
   static const struct {
     double eta;
     CourantOutcomeKind kind;

@@ -11,7 +11,8 @@ typedef struct {
   PetscInt p;
 } Fixture;
 
-static inline void Open(Fixture *f, const char *text) {
+static inline void Open(Fixture *f, const char *text)
+{
   OK(CourantDeckParse(PETSC_COMM_SELF, text, NULL, &f->deck));
   OK(CourantProblemCreate(PETSC_COMM_SELF, f->deck, &f->problem));
   OK(CourantProblemSetUp(f->problem));
@@ -20,7 +21,8 @@ static inline void Open(Fixture *f, const char *text) {
   OK(CourantProblemGetSize(f->problem, &f->p));
 }
 
-static inline void Close(Fixture *f) {
+static inline void Close(Fixture *f)
+{
   OK(VecDestroy(&f->theta));
   OK(CourantProblemDestroy(&f->problem));
   OK(CourantDeckDestroy(&f->deck));
@@ -28,7 +30,8 @@ static inline void Close(Fixture *f) {
 
 /* Both ends of H + alpha D at theta, with the top vector, which the caller destroys (v NULL: not wanted). */
 static inline void Extremes(Fixture *f, double alpha, CourantExtreme *largest, CourantExtreme *smallest,
-                            Vec *v) {
+                            Vec *v)
+{
   CourantSpectrum spectrum;
   Mat H;
   Vec top;

@@ -3,7 +3,8 @@
 #include "core/random.h"
 #include <stdlib.h>
 
-static void KnownAnswers(void **state) {
+static void KnownAnswers(void **state)
+{
   static const struct {
     CourantRandom stream;
     uint32_t draw, bits[4];
@@ -27,7 +28,8 @@ static void KnownAnswers(void **state) {
 
 enum { N = 200000 };
 
-static void Distributions(void **state) {
+static void Distributions(void **state)
+{
   const CourantRandom stream = {.seed = 5, .purpose = 1};
   double *x = malloc(sizeof(double) * N), mean = 0, square = 0, fourth = 0;
 
@@ -52,7 +54,8 @@ static void Distributions(void **state) {
   free(x);
 }
 
-static void PrefixesAgree(void **state) {
+static void PrefixesAgree(void **state)
+{
   const CourantRandom stream = {.seed = 9, .purpose = 2, .index = 7};
   double all[101], some[50];
 

@@ -10,7 +10,8 @@
 static char folder[] = "/tmp/courant-results-XXXXXX";
 static char name[64];
 
-static void Make(CourantResult *result) {
+static void Make(CourantResult *result)
+{
   const double x[2] = {1, 2}, y[3] = {10, 20, 30};
   static const CourantResultEntry entries[] = {
       {"/g/real", COURANT_RESULT_REAL, {"/g/x", "/g/y"}, "a real", "1", .formula = "x y"},
@@ -26,7 +27,8 @@ static void Make(CourantResult *result) {
   OK(CourantResultSetReal(*result, "/g", "rate", 0.25));
 }
 
-static void RoundTrip(void **state) {
+static void RoundTrip(void **state)
+{
   const double values[6] = {1, 2, 3, 4, 5, 6};
   double read[6], rate;
   uint8_t flags[2];
@@ -58,7 +60,8 @@ static void RoundTrip(void **state) {
   OK(CourantResultDestroy(&result));
 }
 
-static void EqualResultsAreEqualFiles(void **state) {
+static void EqualResultsAreEqualFiles(void **state)
+{
   char *bytes[2];
   long size[2];
 
@@ -83,7 +86,8 @@ static void EqualResultsAreEqualFiles(void **state) {
 }
 
 /* A limit on the size of files stands for a full disk. */
-static void FullDisk(void **state) {
+static void FullDisk(void **state)
+{
   struct rlimit before, small;
   struct stat info;
   CourantResult result;
@@ -112,7 +116,8 @@ static void FullDisk(void **state) {
   OK(CourantResultDestroy(&result));
 }
 
-static void NoFolder(void **state) {
+static void NoFolder(void **state)
+{
   CourantResult result;
   (void)state;
   Make(&result);
@@ -123,7 +128,8 @@ static void NoFolder(void **state) {
   OK(CourantResultDestroy(&result));
 }
 
-static void NotAResult(void **state) {
+static void NotAResult(void **state)
+{
   CourantResult result;
   FILE *stream = fopen(name, "w");
 
@@ -144,18 +150,21 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(NotAResult),
 };
 
-static int SetUp(void **state) {
+static int SetUp(void **state)
+{
   if (!mkdtemp(folder)) return 1;
   snprintf(name, sizeof name, "%s/x.h5", folder);
   return SetUpPetsc(state);
 }
 
-static int TearDown(void **state) {
+static int TearDown(void **state)
+{
   unlink(name);
   rmdir(folder);
   return TearDownPetsc(state);
 }
 
-int main(void) {
+int main(void)
+{
   return cmocka_run_group_tests(tests, SetUp, TearDown);
 }

@@ -18,7 +18,8 @@ static const Case cases[] = {
     {"one unknown", 1, {4, 0, 0, 0, 0}, 0, 0, 1},
 };
 
-static Mat Diagonal(const Case *c) {
+static Mat Diagonal(const Case *c)
+{
   Mat A;
   OK(MatCreateSeqAIJ(PETSC_COMM_SELF, c->n, c->n, 1, NULL, &A));
   for (PetscInt i = 0; i < c->n; i++) {
@@ -31,7 +32,8 @@ static Mat Diagonal(const Case *c) {
   return A;
 }
 
-static void Ends(void **state) {
+static void Ends(void **state)
+{
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     const Case *c = &cases[i];
@@ -60,7 +62,8 @@ static void Ends(void **state) {
 }
 
 /* The same numbers to the bit, whatever was solved before. */
-static void Repeats(void **state) {
+static void Repeats(void **state)
+{
   CourantSpectrum spectrum;
   CourantExtreme first, again;
   Mat A = Diagonal(&cases[0]), B = Diagonal(&cases[2]);
@@ -79,7 +82,8 @@ static void Repeats(void **state) {
   OK(MatDestroy(&B));
 }
 
-static void NotConverged(void **state) {
+static void NotConverged(void **state)
+{
   CourantSpectrum spectrum;
   CourantExtreme largest;
   Mat A = Diagonal(&cases[0]);

@@ -2,32 +2,43 @@
 #include "check.h"
 #include <complex.h>
 
-static double complex Euler(double complex z) {
+static double complex Euler(double complex z)
+{
   return 1 + z;
 }
-static double complex Rk4(double complex z) {
+static double complex Rk4(double complex z)
+{
   return 1 + z * (1 + z / 2 * (1 + z / 3 * (1 + z / 4)));
 }
-static double complex Beuler(double complex z) {
+static double complex Beuler(double complex z)
+{
   return 1 / (1 - z);
 }
-static double complex Cn(double complex z) {
+static double complex Cn(double complex z)
+{
   return (1 + z / 2) / (1 - z / 2);
 }
-static double complex Theta07(double complex z) {
+static double complex Theta07(double complex z)
+{
   return (1 + 0.3 * z) / (1 - 0.7 * z);
 }
 
-/* gamma = 1 - 1/sqrt(2), both stages on the diagonal: the L-stable SDIRK2 of Alexander (1977), which arkimex
- * l2 has as its implicit part. */
-static double complex Sdirk2(double complex z) {
+/*
+  gamma = 1 - 1/sqrt(2), both stages on the diagonal: the L-stable
+  SDIRK2 of Alexander (1977), which arkimex l2 has as its implicit part.
+*/
+static double complex Sdirk2(double complex z)
+{
   const double g = 1 - M_SQRT1_2;
   return (1 + (1 - 2 * g) * z) / ((1 - g * z) * (1 - g * z));
 }
 
-/* Two stages, second order, gamma = 1 + 1/sqrt(2): R = (1 + (1-2g) z + (1/2 - 2g + g^2) z^2) / (1 - g z)^2,
- * the last coefficient 0 for this gamma. */
-static double complex Ros2p(double complex z) {
+/*
+  Two stages, second order, gamma = 1 + 1/sqrt(2): R = (1 + (1-2g) z + (1/2
+  - 2g + g^2) z^2) / (1 - g z)^2, the last coefficient 0 for this gamma.
+*/
+static double complex Ros2p(double complex z)
+{
   const double g = 1 + M_SQRT1_2;
   return (1 + (1 - 2 * g) * z + (0.5 - 2 * g + g * g) * z * z) / ((1 - g * z) * (1 - g * z));
 }
@@ -48,14 +59,16 @@ static const Case cases[] = {
     {"-a_ts_type rosw -a_ts_rosw_type 2p", Ros2p, INFINITY},
 };
 
-static void Open(const char *options, CourantStepper *stepper) {
+static void Open(const char *options, CourantStepper *stepper)
+{
   OK(PetscOptionsClear(NULL));
   OK(PetscOptionsInsertString(NULL, options));
   OK(CourantStepperCreate(PETSC_COMM_SELF, "a_", stepper));
   OK(CourantStepperSetUp(*stepper));
 }
 
-static void ClosedForms(void **state) {
+static void ClosedForms(void **state)
+{
   (void)state;
   for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
     CourantStepper stepper;
@@ -85,7 +98,8 @@ static void ClosedForms(void **state) {
 }
 
 /* BDF2: the larger root of (3/2 - z) r^2 - 2 r + 1/2 = 0. */
-static void Multistep(void **state) {
+static void Multistep(void **state)
+{
   CourantStepper stepper;
   PetscBool one_step;
   const PetscReal z[3] = {-0.5, -0.01, -20};
@@ -105,7 +119,8 @@ static void Multistep(void **state) {
 }
 
 /* What cannot be probed is refused with a reason, whatever type it is; nothing crashes. */
-static void EveryType(void **state) {
+static void EveryType(void **state)
+{
   static const char *const types[] = {
       "euler", "beuler", "basicsymplectic", "pseudo", "cn",    "theta", "alpha", "alpha2", "glle",     "glee",
       "ssp",   "rk",     "arkimex",         "rosw",   "eimex", "mimex", "bdf",   "mprk",   "discgrad", "irk"};

@@ -4,19 +4,22 @@
 
 enum { LENGTH = 5, MOST = 37 };
 
-static double Leaf(PetscInt leaf, int k) {
+static double Leaf(PetscInt leaf, int k)
+{
   return sin(1 + 7 * leaf + k) * pow(10, (leaf * 5 + k) % 9);
 }
 
 /* The definition: a range is the largest power of two of its leaves, plus the rest. */
-static double Recursive(PetscInt first, PetscInt n, int k) {
+static double Recursive(PetscInt first, PetscInt n, int k)
+{
   PetscInt left = 1;
   if (n == 1) return Leaf(first, k);
   while (2 * left < n) left *= 2;
   return Recursive(first, left, k) + Recursive(first + left, n - left, k);
 }
 
-static void Fill(CourantTreeSum *sum, PetscInt first, PetscInt last) {
+static void Fill(CourantTreeSum *sum, PetscInt first, PetscInt last)
+{
   for (PetscInt leaf = first; leaf < last; leaf++) {
     double *values = CourantTreeSumNext(sum);
     for (int k = 0; k < LENGTH; k++) values[k] = Leaf(leaf, k);
@@ -25,7 +28,8 @@ static void Fill(CourantTreeSum *sum, PetscInt first, PetscInt last) {
 }
 
 /* Every split of 1 .. 37 leaves into three neighbours. */
-static void Splits(void **state) {
+static void Splits(void **state)
+{
   CourantTreeSum part[3];
   double result[LENGTH];
 
@@ -47,7 +51,8 @@ static const char deck[] = "data: {source: noise, size: 12, samples: 100, expone
                            "network:\n- conv: {channels: 3, kernel: 5}\n- swish: {}\n- conv: {channels: 1, "
                            "kernel: 3, padding: same}\n- global_mean: {}\nloss: logistic\n";
 
-static void CompareThreads(const CourantBackend *backend) {
+static void CompareThreads(const CourantBackend *backend)
+{
   static const struct {
     int threads;
     double memory;
@@ -73,7 +78,8 @@ static void CompareThreads(const CourantBackend *backend) {
   free(first);
 }
 
-static void ThreadsAndMemory(void **state) {
+static void ThreadsAndMemory(void **state)
+{
   (void)state;
   ForEveryBackend(64, CompareThreads);
   ForEveryBackend(32, CompareThreads);

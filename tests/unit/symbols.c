@@ -2,15 +2,19 @@
 #include "problem.h"
 #include <stdlib.h>
 
-static double Bound(Fixture *f) {
+static double Bound(Fixture *f)
+{
   PetscReal bound;
   OK(CourantSymbolBound(f->problem, f->theta, &bound));
   return bound;
 }
 
-/* The paper's checkerboard, sum, label 0: a beta / 2 sup |I^|^2 = 256^4 / 4 at the highest frequency; the
- * operator is 225^2 32^2 / 4. */
-static void Checkerboard(void **state) {
+/*
+  The paper's checkerboard, sum, label 0: a beta / 2 sup |I^|^2 =
+  256^4 / 4 at the highest frequency; the operator is 225^2 32^2 / 4.
+*/
+static void Checkerboard(void **state)
+{
   CourantExtreme largest, smallest;
   Fixture f;
 
@@ -27,7 +31,8 @@ static void Checkerboard(void **state) {
 }
 
 /* One pixel: |I^|^2 = 1 at every frequency, and the operator is the identity. */
-static void OnePixel(void **state) {
+static void OnePixel(void **state)
+{
   CourantExtreme largest, smallest;
   Fixture f;
 
@@ -43,9 +48,12 @@ static void OnePixel(void **state) {
   Close(&f);
 }
 
-/* Circular convolution with a full window: the operator is the convolution, and the bound is its largest
- * eigenvalue. */
-static void FullWindow(void **state) {
+/*
+  Circular convolution with a full window: the operator is the
+  convolution, and the bound is its largest eigenvalue.
+*/
+static void FullWindow(void **state)
+{
   CourantExtreme largest, smallest;
   Fixture f;
 
@@ -65,7 +73,8 @@ static void FullWindow(void **state) {
 }
 
 /* At random states, paddings, labels and numbers of images. */
-static void Bounds(void **state) {
+static void Bounds(void **state)
+{
   static const char *const paddings[] = {"valid", "circular", "same", "3"};
 
   (void)state;
@@ -90,7 +99,8 @@ static void Bounds(void **state) {
 }
 
 /* The supremum over continuous frequencies is that of a grid sixteen times finer than the transform's. */
-static void Supremum(void **state) {
+static void Supremum(void **state)
+{
   enum { N = 10, FINE = 800 };
   double *image = malloc(sizeof(double) * N * N), highest = 0;
   Fixture f;
@@ -118,7 +128,8 @@ static void Supremum(void **state) {
   Close(&f);
 }
 
-static void OtherNetworks(void **state) {
+static void OtherNetworks(void **state)
+{
   Fixture f;
   (void)state;
   Open(&f, TWO_LAYERS);

@@ -9,7 +9,8 @@ static const char base[] = "data: {source: noise, size: 20}\n"
                            "kernel: 3}\n- conv: {channels: 1, kernel: 1}\n"
                            "- global_mean: {}\nloss: logistic\n";
 
-static PetscErrorCode Fill(const char *weights, double **theta, CourantNet *net) {
+static PetscErrorCode Fill(const char *weights, double **theta, CourantNet *net)
+{
   char text[1024];
   CourantDeck deck;
   CourantWeights w = {0};
@@ -29,7 +30,8 @@ static PetscErrorCode Fill(const char *weights, double **theta, CourantNet *net)
 }
 
 /* Root mean square and largest magnitude of parameter i of layer l. */
-static void Measure(CourantNet net, const double *theta, int l, int i, double *rms, double *most) {
+static void Measure(CourantNet net, const double *theta, int l, int i, double *rms, double *most)
+{
   const CourantLayer *layer = &net->layers[l];
   const double *values = theta + layer->offset + (i ? layer->parameters[0].size : 0);
   *rms = *most = 0;
@@ -40,7 +42,8 @@ static void Measure(CourantNet net, const double *theta, int l, int i, double *r
   *rms = sqrt(*rms);
 }
 
-static void Distributions(void **state) {
+static void Distributions(void **state)
+{
   static const struct {
     const char *weights;
     double rms, most; /* of the second convolution's kernels: 40 * 9 in, 30 * 9 out; most 0: unbounded */
@@ -73,7 +76,8 @@ static void Distributions(void **state) {
   }
 }
 
-static void SeedsDiffer(void **state) {
+static void SeedsDiffer(void **state)
+{
   double *a, *b, *c;
   CourantNet net;
 
@@ -90,7 +94,8 @@ static void SeedsDiffer(void **state) {
   free(a), free(b), free(c);
 }
 
-static void DecayMask(void **state) {
+static void DecayMask(void **state)
+{
   double *theta, *mask;
   CourantNet net;
 
@@ -108,7 +113,8 @@ static void DecayMask(void **state) {
 
 static char file[] = "/tmp/courant-weights-XXXXXX";
 
-static void Put(hid_t h5, const char *name, int rank, const hsize_t dims[], double value) {
+static void Put(hid_t h5, const char *name, int rank, const hsize_t dims[], double value)
+{
   double values[40 * 30 * 9];
   for (size_t i = 0; i < sizeof values / sizeof *values; i++) values[i] = value;
   const hid_t space = H5Screate_simple(rank, dims, NULL);
@@ -117,7 +123,8 @@ static void Put(hid_t h5, const char *name, int rank, const hsize_t dims[], doub
   H5Dclose(set), H5Sclose(space);
 }
 
-static void Files(void **state) {
+static void Files(void **state)
+{
   char weights[128];
   double *theta;
   CourantNet net;

@@ -2,7 +2,8 @@
 #include "maps.h"
 
 /* The restrained band lies between limit and 2/alpha below a weight decay of 9.23, and is absent above. */
-static void OneLayer(void **state) {
+static void OneLayer(void **state)
+{
   Solved s;
 
   (void)state;
@@ -27,7 +28,8 @@ static void OneLayer(void **state) {
 }
 
 /* A generic spectrum: matrix-free ends against LAPACK's. */
-static void Noise(void **state) {
+static void Noise(void **state)
+{
   Solved s;
 
   (void)state;
@@ -55,7 +57,8 @@ static void Noise(void **state) {
 }
 
 /* The paper's linear experiment: stable exactly for 1.296e7 < alpha < 2e8, by prediction and by run. */
-static void PaperLinear(void **state) {
+static void PaperLinear(void **state)
+{
   Solved s;
 
   (void)state;
@@ -78,7 +81,8 @@ static void PaperLinear(void **state) {
 }
 
 /* The paper's nonlinear experiment; c by 30-digit arithmetic on the branch with negative amplitude. */
-static void PaperNonlinear(void **state) {
+static void PaperNonlinear(void **state)
+{
   Solved s;
 
   (void)state;
@@ -97,7 +101,8 @@ static void PaperNonlinear(void **state) {
 }
 
 /* Bare decks: states that are no equilibria, no equilibrium at all, and every other way to linearise. */
-static void Linearise(void **state) {
+static void Linearise(void **state)
+{
   Solved s;
 
   (void)state;

@@ -9,7 +9,8 @@ typedef struct {
 } Solved;
 
 /* Solves the map of a deck, with options as on the command line. */
-static inline void Solve(const char *deck, const char *options, Solved *s) {
+static inline void Solve(const char *deck, const char *options, Solved *s)
+{
   char path[512];
 
   OK(PetscOptionsClear(NULL));
@@ -21,12 +22,14 @@ static inline void Solve(const char *deck, const char *options, Solved *s) {
   OK(CourantMapSolve(s->map));
 }
 
-static inline void Free(Solved *s) {
+static inline void Free(Solved *s)
+{
   OK(CourantMapDestroy(&s->map));
   OK(CourantDeckDestroy(&s->deck));
 }
 
-static inline const CourantMapRow *Row(const Solved *s, double alpha) {
+static inline const CourantMapRow *Row(const Solved *s, double alpha)
+{
   for (PetscInt w = 0; w < s->map->nw; w++)
     if (fabs(s->map->rows[w].alpha - alpha) <= 1e-12 * alpha) return &s->map->rows[w];
   fail_msg("no weight decay %g", alpha);
@@ -34,7 +37,8 @@ static inline const CourantMapRow *Row(const Solved *s, double alpha) {
 }
 
 /* The cell nearest to a learning rate in the row of a weight decay. */
-static inline const CourantMapCell *Cell(const Solved *s, double alpha, double eta) {
+static inline const CourantMapCell *Cell(const Solved *s, double alpha, double eta)
+{
   const PetscInt w = (PetscInt)(Row(s, alpha) - s->map->rows);
   PetscInt best = 0;
   for (PetscInt l = 1; l < s->map->nl; l++)
@@ -47,7 +51,8 @@ static inline const CourantMapCell *Cell(const Solved *s, double alpha, double e
   agrees with, at least 90 % of the cells decided, 99 % of these in agreement and 99 % within 1 % of the
   predicted growth, half of them within 2e-3.
 */
-static inline void CheckMap(const Solved *s) {
+static inline void CheckMap(const Solved *s)
+{
   CourantAgreement a;
   PetscInt within = 0, measured = 0;
 

@@ -1,10 +1,13 @@
-/* The one-layer network at weight decays for which reference numbers are known, on the branch continued from
- * weight decay 40. */
+/*
+  The one-layer network at weight decays for which reference
+  numbers are known, on the branch continued from weight decay 40.
+*/
 #include "maps.h"
 
 static Solved s;
 
-static void Numbers(void **state) {
+static void Numbers(void **state)
+{
   (void)state;
   NEAR(Row(&s, 1.25)->m_max, 3.875424084, 1e-8);
   NEAR(Row(&s, 1.25)->limit, 0.516072553, 1e-8);
@@ -16,9 +19,12 @@ static void Numbers(void **state) {
   CheckMap(&s);
 }
 
-/* Above 9.233 the top eigenvalue is the decay itself, 63 times, and there is no restrained band; below it is
- * simple. */
-static void Multiplicities(void **state) {
+/*
+  Above 9.233 the top eigenvalue is the decay itself, 63 times,
+  and there is no restrained band; below it is simple.
+*/
+static void Multiplicities(void **state)
+{
   (void)state;
   for (PetscInt w = 0; w < s.map->nw; w++) {
     const CourantMapRow *row = &s.map->rows[w];
@@ -38,9 +44,12 @@ static void Multiplicities(void **state) {
   }
 }
 
-/* Trained from beside the equilibrium, 1 and 3 % past the limit: the 2-cycle's half-distance by 30-digit
- * arithmetic. */
-static void HalfDistances(void **state) {
+/*
+  Trained from beside the equilibrium, 1 and 3 % past the
+  limit: the 2-cycle's half-distance by 30-digit arithmetic.
+*/
+static void HalfDistances(void **state)
+{
   const double factors[] = {1.01, 1.03}, expected[] = {0.060305961, 0.10692721};
   const CourantMapRow *row = Row(&s, 1.25);
   const double *theta = s.map->states + (row - s.map->rows) * s.map->p;
@@ -64,7 +73,8 @@ static void HalfDistances(void **state) {
 }
 
 /* The paper's program: 0.1, 0.4 converge, 0.55, 0.9, 1.4 oscillate, 1.7 diverges. */
-static void Outcomes(void **state) {
+static void Outcomes(void **state)
+{
   static const struct {
     double eta;
     int kind;
@@ -84,17 +94,20 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(Outcomes),
 };
 
-static int SetUp(void **state) {
+static int SetUp(void **state)
+{
   const int failed = SetUpPetsc(state);
   if (!failed) Solve("tests/verify/one-layer-reference.yaml", "-threads 2", &s);
   return failed;
 }
 
-static int TearDown(void **state) {
+static int TearDown(void **state)
+{
   Free(&s);
   return TearDownPetsc(state);
 }
 
-int main(void) {
+int main(void)
+{
   return cmocka_run_group_tests(tests, SetUp, TearDown);
 }

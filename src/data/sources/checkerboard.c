@@ -14,7 +14,8 @@ static const CourantKey keys[] = {
     {0},
 };
 
-static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *options) {
+static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *options)
+{
   PetscFunctionBeginUser;
   data->n = 1;
   PetscCall(CourantExtentApply(data, node, &((const Checkerboard *)options)->extent));
@@ -22,7 +23,8 @@ static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *op
 }
 
 static const char *Read(CourantDataset data, const void *options, PetscInt sample, double image[],
-                        double *label) {
+                        double *label)
+{
   const Checkerboard *o = (const Checkerboard *)options;
 
   (void)sample;

@@ -25,7 +25,8 @@ static const CourantKey keys[] = {
 
 /* A dataset of numbers with least..most dimensions; dataset is -1 after an error. */
 static PetscErrorCode OpenNumbers(CourantNode node, hid_t file, const char *name, int least, int most,
-                                  hid_t *dataset, hsize_t dims[4], int *rank) {
+                                  hid_t *dataset, hsize_t dims[4], int *rank)
+{
   PetscFunctionBeginUser;
   const hid_t opened = H5Dopen(file, name, H5P_DEFAULT);
   *dataset = -1;
@@ -49,7 +50,8 @@ static PetscErrorCode OpenNumbers(CourantNode node, hid_t file, const char *name
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *options) {
+static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *options)
+{
   const Hdf5 *o = (const Hdf5 *)options;
   const CourantNode file = CourantNodeChild(node, "file"), images = CourantNodeChild(node, "images"),
                     labels = CourantNodeChild(node, "labels");
@@ -87,7 +89,8 @@ static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *op
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Close(CourantDataset data) {
+static PetscErrorCode Close(CourantDataset data)
+{
   State *state = (State *)data->state;
 
   PetscFunctionBeginUser;
@@ -101,7 +104,8 @@ static PetscErrorCode Close(CourantDataset data) {
 }
 
 static const char *Read(CourantDataset data, const void *options, PetscInt sample, double image[],
-                        double *label) {
+                        double *label)
+{
   const State *state = (const State *)data->state;
   const hid_t space = H5Dget_space(state->images);
   const int rank = H5Sget_simple_extent_ndims(space);

@@ -29,7 +29,8 @@ static const CourantKey keys[] = {
     {0},
 };
 
-static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *options) {
+static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *options)
+{
   const Noise *o = (const Noise *)options;
   State *state;
 
@@ -48,7 +49,8 @@ static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *op
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Close(CourantDataset data) {
+static PetscErrorCode Close(CourantDataset data)
+{
   State *state = (State *)data->state;
 
   PetscFunctionBeginUser;
@@ -61,10 +63,13 @@ static PetscErrorCode Close(CourantDataset data) {
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* White noise, each mode scaled by |f|^(-exponent/2), the mean's mode taken out, unit variance over the
- * image. */
+/*
+  White noise, each mode scaled by |f|^(-exponent/2), the
+  mean's mode taken out, unit variance over the image.
+*/
 static const char *Read(CourantDataset data, const void *options, PetscInt sample, double image[],
-                        double *label) {
+                        double *label)
+{
   const Noise *o = (const Noise *)options;
   const State *state = (const State *)data->state;
   const PetscInt h = data->h, w = data->w, n = h * w;

@@ -1,7 +1,8 @@
 #include "data/sources/pattern.h"
 
 /* CourantExtentApply - Shape of a one-channel image given as size or as height and width. */
-PetscErrorCode CourantExtentApply(CourantDataset data, CourantNode node, const CourantExtent *extent) {
+PetscErrorCode CourantExtentApply(CourantDataset data, CourantNode node, const CourantExtent *extent)
+{
   PetscFunctionBeginUser;
   data->h = extent->height ? extent->height : extent->size;
   data->w = extent->width ? extent->width : extent->size;

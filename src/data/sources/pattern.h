@@ -8,7 +8,8 @@ typedef struct {
 
 #define COURANT_EXTENT_KEYS(type, member)                                                                    \
   {"size", COURANT_KEY_INT, offsetof(type, member.size), "", 1, 1 << 20, .help = "height and width"},        \
-      {"height", COURANT_KEY_INT, offsetof(type, member.height), "", 1, 1 << 20, .help = "rows"}, {          \
+      {"height", COURANT_KEY_INT, offsetof(type, member.height), "", 1, 1 << 20, .help = "rows"},            \
+  {                                                                                                          \
     "width", COURANT_KEY_INT, offsetof(type, member.width), "", 1, 1 << 20, .help = "columns"                \
   }
 

@@ -15,7 +15,8 @@ static const CourantKey keys[] = {
     {0},
 };
 
-static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *options) {
+static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *options)
+{
   PetscFunctionBeginUser;
   data->n = 1;
   PetscCall(CourantExtentApply(data, node, &((const Stripes *)options)->extent));
@@ -23,7 +24,8 @@ static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *op
 }
 
 static const char *Read(CourantDataset data, const void *options, PetscInt sample, double image[],
-                        double *label) {
+                        double *label)
+{
   const Stripes *o = (const Stripes *)options;
   const double ky = 2 * M_PI / o->period * sin(o->angle * M_PI / 180);
   const double kx = 2 * M_PI / o->period * cos(o->angle * M_PI / 180);

@@ -49,11 +49,13 @@ typedef struct {
   PetscBool circular, fourier;
 } Geometry;
 
-static size_t Whole(size_t n) {
+static size_t Whole(size_t n)
+{
   return (n + 15) / 16 * 16;
 }
 
-static Geometry GeometryOf(const CourantLayer *layer) {
+static Geometry GeometryOf(const CourantLayer *layer)
+{
   const Conv *o = (const Conv *)layer->options;
   Geometry g = {.ic = (int)layer->in.c,
                 .oc = (int)o->channels,
@@ -83,7 +85,8 @@ static Geometry GeometryOf(const CourantLayer *layer) {
   return g;
 }
 
-static PetscErrorCode SetUp(CourantLayer *layer) {
+static PetscErrorCode SetUp(CourantLayer *layer)
+{
   const Conv *o = (const Conv *)layer->options;
   const CourantShape in = layer->in;
   const PetscInt kh = o->kernel[0], kw = o->kernel[1];
@@ -126,7 +129,8 @@ static PetscErrorCode SetUp(CourantLayer *layer) {
   [oc,ic,kh,kw] (direct) or their half spectra [oc,ic] (Fourier). The state per sample and coefficient is the
   spectra of the input planes [ic].
 */
-static void Space(const CourantLayer *layer, int order, CourantLayerSpace *space) {
+static void Space(const CourantLayer *layer, int order, CourantLayerSpace *space)
+{
   const Geometry g = GeometryOf(layer);
   const size_t pairs = (size_t)g.oc * (size_t)g.ic, weights = Whole((size_t)layer->size),
                jets = (size_t)order + 1;
@@ -142,17 +146,19 @@ static void Space(const CourantLayer *layer, int order, CourantLayerSpace *space
   }
 }
 
-static void *Prepare(const CourantLayer *layer) {
+static void *Prepare(const CourantLayer *layer)
+{
   const Geometry g = GeometryOf(layer);
   return g.fourier ? CourantFourierCreate(g.hp, g.wp) : NULL;
 }
 
-static void Release(void *prepared) {
+static void Release(void *prepared)
+{
   CourantFourierDestroy((CourantFourier)prepared);
 }
 
-static void Pack(const CourantLayer *layer, void *prepared, const double *parameters, void *to,
-                 void *scratch) {
+static void Pack(const CourantLayer *layer, void *prepared, const double *parameters, void *to, void *scratch)
+{
   const Geometry g = GeometryOf(layer);
   const int taps = g.kh * g.kw;
   real *packed = (real *)to, *behind = packed + Whole((size_t)layer->size);
@@ -169,14 +175,16 @@ static void Pack(const CourantLayer *layer, void *prepared, const double *parame
 }
 
 /* n numbers out of one channel of a row of pixels, and back into it. */
-static inline void Gather(int n, const real *from, int stride, real *to) {
+static inline void Gather(int n, const real *from, int stride, real *to)
+{
   if (stride == 1)
     memcpy(to, from, sizeof(real) * (size_t)n);
   else
     for (int i = 0; i < n; i++) to[i] = from[(ptrdiff_t)i * stride];
 }
 
-static inline void Scatter(int n, const real *from, real *to, int stride) {
+static inline void Scatter(int n, const real *from, real *to, int stride)
+{
   if (stride == 1)
     memcpy(to, from, sizeof(real) * (size_t)n);
   else
@@ -184,7 +192,8 @@ static inline void Scatter(int n, const real *from, real *to, int stride) {
 }
 
 /* Channel c of an image [h,w,ic] as a plane [hp,ldx] with its padding; zeros up to ldx. */
-static void Pad(const Geometry *g, const real *image, int c, real *plane) {
+static void Pad(const Geometry *g, const real *image, int c, real *plane)
+{
   const int inside = g->wp - g->left < g->w ? g->wp - g->left : g->w;
 
   for (int py = 0; py < g->hp; py++) {
@@ -202,7 +211,8 @@ static void Pad(const Geometry *g, const real *image, int c, real *plane) {
 }
 
 /* The adjoint: a plane of gradients [hp,ldr] back to channel c of the image. */
-static void Unpad(const Geometry *g, const real *plane, int c, real *image) {
+static void Unpad(const Geometry *g, const real *plane, int c, real *image)
+{
   if (g->circular) {
     for (int i = 0; i < g->h * g->w; i++) image[(ptrdiff_t)i * g->ic + c] = 0;
     for (int py = 0; py < g->hp; py++)
@@ -218,7 +228,8 @@ static void Unpad(const Geometry *g, const real *plane, int c, real *image) {
 }
 
 /* Channel c of an output gradient [ho,wo,oc] as a plane [hz,ldz], zeros around it. */
-static void Spread(const Geometry *g, const real *dy, int c, real *plane) {
+static void Spread(const Geometry *g, const real *dy, int c, real *plane)
+{
   memset(plane, 0, sizeof(real) * g->zplane);
   for (int y = 0; y < g->ho; y++) {
     real *row = plane + (ptrdiff_t)(y + g->margin_y) * g->ldz + g->margin_x;
@@ -227,7 +238,8 @@ static void Spread(const Geometry *g, const real *dy, int c, real *plane) {
 }
 
 /* A plane of results [ho,ldr] plus a constant as channel c of the output [ho,wo,oc]. */
-static void Deliver(const Geometry *g, real *plane, real bias, int c, real *y) {
+static void Deliver(const Geometry *g, real *plane, real bias, int c, real *y)
+{
   for (int oy = 0; oy < g->ho; oy++) {
     real *row = plane + (ptrdiff_t)oy * g->ldr;
     for (int ox = 0; bias != 0 && ox < g->wo; ox++) row[ox] += bias;
@@ -236,33 +248,40 @@ static void Deliver(const Geometry *g, real *plane, real bias, int c, real *y) {
 }
 
 /* The weights of an (output, input) pair as they are, and what stands behind them for that pair. */
-static const real *Kernel(const Geometry *g, const CourantLayerCall *call, int k, int o, int i) {
+static const real *Kernel(const Geometry *g, const CourantLayerCall *call, int k, int o, int i)
+{
   return call->w.c[k] + (ptrdiff_t)(o * g->ic + i) * (g->kh * g->kw);
 }
 
-static const real *Behind(const Geometry *g, const CourantLayerCall *call, int k, int o, int i) {
+static const real *Behind(const Geometry *g, const CourantLayerCall *call, int k, int o, int i)
+{
   const size_t each = g->fourier ? g->spectrum : (size_t)(g->kh * g->kw);
   return call->w.c[k] + Whole((size_t)call->layer->size) + (size_t)(o * g->ic + i) * each;
 }
 
-static real Bias(const Geometry *g, const CourantLayerCall *call, int k, int o) {
+static real Bias(const Geometry *g, const CourantLayerCall *call, int k, int o)
+{
   const PetscBool there = call->layer->nparameters == 2 && k <= call->w.degree ? PETSC_TRUE : PETSC_FALSE;
   return there ? call->w.c[k][(ptrdiff_t)g->oc * g->ic * g->kh * g->kw + o] : 0;
 }
 
-static int Min(int a, int b) {
+static int Min(int a, int b)
+{
   return a < b ? a : b;
 }
 
-static int Max(int a, int b) {
+static int Max(int a, int b)
+{
   return a > b ? a : b;
 }
 
-static const real *Image(const CourantLayerCall *call, const Jet *x, int k, int sample) {
+static const real *Image(const CourantLayerCall *call, const Jet *x, int k, int sample)
+{
   return x->c[k] + (ptrdiff_t)sample * (ptrdiff_t)CourantShapeSize(call->layer->in);
 }
 
-static real *Output(const CourantLayerCall *call, const Jet *y, int k, int sample) {
+static real *Output(const CourantLayerCall *call, const Jet *y, int k, int sample)
+{
   return y->c[k] + (ptrdiff_t)sample * (ptrdiff_t)CourantShapeSize(call->layer->out);
 }
 
@@ -271,18 +290,21 @@ typedef struct {
   real *x, *z, *result;
 } Planes;
 
-static Planes PlanesOf(const Geometry *g, const CourantLayerCall *call) {
+static Planes PlanesOf(const Geometry *g, const CourantLayerCall *call)
+{
   Planes p = {.x = call->scratch};
   p.z = p.x + (size_t)((call->order + 1) * g->ic) * g->xplane;
   p.result = p.z + (size_t)((call->order + 1) * g->oc) * g->zplane;
   return p;
 }
 
-static const real *XPlane(const Geometry *g, const Planes *p, int k, int i) {
+static const real *XPlane(const Geometry *g, const Planes *p, int k, int i)
+{
   return p->x + (size_t)(k * g->ic + i) * g->xplane;
 }
 
-static const real *ZPlane(const Geometry *g, const Planes *p, int k, int o) {
+static const real *ZPlane(const Geometry *g, const Planes *p, int k, int o)
+{
   return p->z + (size_t)(k * g->oc + o) * g->zplane;
 }
 
@@ -295,7 +317,8 @@ typedef struct {
 } Sum;
 
 static void AddTerm(Sum *sum, const Geometry *g, int ldx, int ho, int wo, const real *x, const real *w,
-                    real *result) {
+                    real *result)
+{
   if (x) sum->terms[sum->n++] = (PlaneTerm){x, w};
   if (sum->n < TERMS && x) return;
   if (sum->n || !sum->add)
@@ -304,7 +327,8 @@ static void AddTerm(Sum *sum, const Geometry *g, int ldx, int ho, int wo, const 
   sum->add = 1;
 }
 
-static void ForwardDirect(const Geometry *g, const CourantLayerCall *call, int sample) {
+static void ForwardDirect(const Geometry *g, const CourantLayerCall *call, int sample)
+{
   const int last = Min(call->order, call->x.degree), w_degree = call->w.degree;
   const Planes p = PlanesOf(g, call);
 
@@ -321,7 +345,8 @@ static void ForwardDirect(const Geometry *g, const CourantLayerCall *call, int s
     }
 }
 
-static void BackwardDirect(const Geometry *g, const CourantLayerCall *call, int sample) {
+static void BackwardDirect(const Geometry *g, const CourantLayerCall *call, int sample)
+{
   const int last = Min(call->order, call->x.degree), w_degree = call->w.degree;
   const Planes p = PlanesOf(g, call);
   const ptrdiff_t inside = (ptrdiff_t)g->margin_y * g->ldz + g->margin_x;
@@ -359,7 +384,8 @@ typedef struct {
   real *dy; /* spectra of output gradients [order+1,oc] */
 } Spectra;
 
-static Spectra SpectraOf(const Geometry *g, const CourantLayerCall *call) {
+static Spectra SpectraOf(const Geometry *g, const CourantLayerCall *call)
+{
   Spectra s = {.x = call->scratch};
   s.z = s.x + g->xplane;
   s.result = s.z + g->zplane;
@@ -369,11 +395,13 @@ static Spectra SpectraOf(const Geometry *g, const CourantLayerCall *call) {
   return s;
 }
 
-static real *XSpectrum(const Geometry *g, const CourantLayerCall *call, int k, int sample, int i) {
+static real *XSpectrum(const Geometry *g, const CourantLayerCall *call, int k, int sample, int i)
+{
   return call->state[k] + (size_t)(sample * g->ic + i) * g->spectrum;
 }
 
-static void ForwardFourier(const Geometry *g, const CourantLayerCall *call, int sample) {
+static void ForwardFourier(const Geometry *g, const CourantLayerCall *call, int sample)
+{
   const CourantFourier f = (CourantFourier)call->prepared;
   const int last = Min(call->order, call->x.degree), w_degree = call->w.degree;
   const Spectra s = SpectraOf(g, call);
@@ -395,7 +423,8 @@ static void ForwardFourier(const Geometry *g, const CourantLayerCall *call, int 
     }
 }
 
-static void BackwardFourier(const Geometry *g, const CourantLayerCall *call, int sample) {
+static void BackwardFourier(const Geometry *g, const CourantLayerCall *call, int sample)
+{
   const CourantFourier f = (CourantFourier)call->prepared;
   const int last = Min(call->order, call->x.degree), w_degree = call->w.degree;
   const int lowest =
@@ -431,7 +460,8 @@ static void BackwardFourier(const Geometry *g, const CourantLayerCall *call, int
   }
 }
 
-static void Forward(const CourantLayerCall *call) {
+static void Forward(const CourantLayerCall *call)
+{
   const Geometry g = GeometryOf(call->layer);
 
   for (int sample = 0; sample < call->n; sample++) {
@@ -442,7 +472,8 @@ static void Forward(const CourantLayerCall *call) {
   }
 }
 
-static void Backward(const CourantLayerCall *call) {
+static void Backward(const CourantLayerCall *call)
+{
   const Geometry g = GeometryOf(call->layer);
 
   for (int sample = 0; sample < call->n; sample++) {

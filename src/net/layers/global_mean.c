@@ -1,10 +1,12 @@
 #include "net/layers/globalpool.h"
 
-static void Forward(const CourantLayerCall *call) {
+static void Forward(const CourantLayerCall *call)
+{
   GlobalForward(call, 1 / (real)(call->layer->in.h * call->layer->in.w));
 }
 
-static void Backward(const CourantLayerCall *call) {
+static void Backward(const CourantLayerCall *call)
+{
   GlobalBackward(call, 1 / (real)(call->layer->in.h * call->layer->in.w));
 }
 

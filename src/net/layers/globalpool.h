@@ -5,13 +5,15 @@
 static const CourantKey keys[] = {{0}};
 static const char *const examples[] = {"{}", NULL};
 
-static PetscErrorCode SetUp(CourantLayer *layer) {
+static PetscErrorCode SetUp(CourantLayer *layer)
+{
   PetscFunctionBeginUser;
   layer->out = (CourantShape){1, 1, layer->in.c};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static inline void GlobalForward(const CourantLayerCall *call, real weight) {
+static inline void GlobalForward(const CourantLayerCall *call, real weight)
+{
   const int pixels = (int)(call->layer->in.h * call->layer->in.w), c = (int)call->layer->in.c;
 
   for (int k = call->from; k <= call->order; k++)
@@ -29,7 +31,8 @@ static inline void GlobalForward(const CourantLayerCall *call, real weight) {
     }
 }
 
-static inline void GlobalBackward(const CourantLayerCall *call, real weight) {
+static inline void GlobalBackward(const CourantLayerCall *call, real weight)
+{
   const int pixels = (int)(call->layer->in.h * call->layer->in.w), c = (int)call->layer->in.c;
 
   for (int k = call->from; call->dx.c[0] && k <= call->order; k++)

@@ -12,7 +12,8 @@ static const CourantKey keys[] = {
 
 static const char *const examples[] = {"{}", "{beta: 1.7}", NULL};
 
-static PetscErrorCode SetUp(CourantLayer *layer) {
+static PetscErrorCode SetUp(CourantLayer *layer)
+{
   PetscFunctionBeginUser;
   layer->out = layer->in;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -22,7 +23,8 @@ static PetscErrorCode SetUp(CourantLayer *layer) {
   With c = 1 - s = s e^(-beta u), which loses nothing where s is near 1, and t = c - s: s' = beta s c, s'' =
   beta s' t, s''' = beta (s'' t - 2 s'^2), s'''' = beta (s''' t - 6 s' s''); f^(k) = u s^(k) + k s^(k-1).
 */
-static inline void Value(vec u, const void *options, vec d[COURANT_DERIVATIVES]) {
+static inline void Value(vec u, const void *options, vec d[COURANT_DERIVATIVES])
+{
   const vec beta = Splat((real)((const Swish *)options)->beta);
   const vec e = Exp(-(beta * u)), s = 1 / (1 + e), c = s * e, t = c - s;
   const vec s1 = beta * (s * c), s2 = beta * (s1 * t), s3 = beta * Madd(s2, t, -2 * (s1 * s1));

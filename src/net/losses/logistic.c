@@ -2,7 +2,8 @@
 #include "net/layerops.h"
 #include <math.h>
 
-static const char *Check(PetscInt outputs, PetscInt n, const double *labels) {
+static const char *Check(PetscInt outputs, PetscInt n, const double *labels)
+{
   if (outputs != 1) return "the logistic loss needs a network with one output";
   for (PetscInt i = 0; i < n; i++)
     if (labels[i] != 0 && labels[i] != 1) return "the logistic loss needs labels 0 and 1";
@@ -10,7 +11,8 @@ static const char *Check(PetscInt outputs, PetscInt n, const double *labels) {
 }
 
 /* With s = 1 / (1 + e^-p): l' = s - y, l'' = s (1-s), l''' = l'' (1-2s), l'''' = l''' (1-2s) - 2 l''^2. */
-static void Run(const CourantLossCall *call) {
+static void Run(const CourantLossCall *call)
+{
   for (int i = 0; i < call->n; i++) {
     const double p = (double)call->p.c[0][i], e = exp(-fabs(p)), s = p >= 0 ? 1 / (1 + e) : e / (1 + e);
     const double t = 1 - 2 * s, l2 = s * (1 - s), l3 = l2 * t, l4 = l3 * t - 2 * l2 * l2;
