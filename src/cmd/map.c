@@ -164,7 +164,10 @@ static PetscErrorCode CreateDatasets(CourantMap map, CourantResult file)
   if (map->by_ts) PetscCall(CourantStepperGetRealLimit(map->stepper, &reach));
   PetscCall(CourantResultSetString(file, "/map", "time_stepper", type));
   PetscCall(CourantResultSetReal(file, "/map", "reach", reach));
-  PetscCall(CourantResultSetInt(file, WEIGHT_DECAY, "exact_multiplicity", map->p <= 2048));
+  const char *const exact =
+      map->p <= 2048 ? "all eigenvalues are known" : "a lower bound: not all eigenvalues are known";
+  PetscCall(CourantResultSetString(file, "/map/multiplicity", "certainty", exact));
+  PetscCall(CourantResultSetString(file, "/map/neutral_modes", "certainty", exact));
   if (map->settings.local) {
     PetscCall(CourantResultSetString(
         file, "/trainer/local", "method",
@@ -308,7 +311,10 @@ static PetscErrorCode WriteAgreement(CourantMap map, CourantResult file, const C
 static PetscErrorCode PrintHeader(CourantMap map, const Session *session)
 {
   const CourantProblem problem = map->problem;
-  const double states = 8. * (double)map->nw * (double)map->p;
+  const double p = (double)map->p, threads = (double)problem->threads;
+  /* states of the rows, the Krylov bases, the assembled Hessian, and what each thread of the cross-check
+   * holds */
+  const double vectors = (double)map->nw + 100 + (map->p <= 2048 ? p : 0) + threads * (COURANT_RING + 8);
 
   PetscFunctionBeginUser;
   if (session->output.quiet || map->rank) PetscFunctionReturn(PETSC_SUCCESS);
@@ -316,9 +322,10 @@ static PetscErrorCode PrintHeader(CourantMap map, const Session *session)
          (int)map->nw);
   if (problem->top.about[0]) printf("  %s\n", problem->top.about);
   PetscCall(CourantProblemView(problem, stdout));
-  printf("  memory %.1f MB, %d rank%s of %d thread%s, %s\n",
-         (CourantEvaluatorMemory(problem->first) + states) / 1e6, map->size, map->size > 1 ? "s" : "",
-         (int)problem->threads, problem->threads > 1 ? "s" : "", problem->backend->isa);
+  printf("  memory about %.0f MB, %d rank%s of %d thread%s, %s\n",
+         ceil((CourantProblemMemory(problem) * (1 + threads / 2) + 8 * p * vectors) / 1e6), map->size,
+         map->size > 1 ? "s" : "", (int)problem->threads, problem->threads > 1 ? "s" : "",
+         problem->backend->isa);
   if (session->output.resumed) printf("  resumed from %s\n", session->output.partial);
   fflush(stdout);
   PetscFunctionReturn(PETSC_SUCCESS);

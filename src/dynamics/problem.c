@@ -133,6 +133,42 @@ static PetscErrorCode CreateShared(CourantProblem problem, int order, CourantEva
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Vectors of theta's length, the decay mask among them. */
+static PetscErrorCode SetUpVectors(CourantProblem problem)
+{
+  const PetscInt p = problem->net->size;
+  PetscInt first, last;
+  PetscMPIInt size;
+  double *mask;
+
+  PetscFunctionBeginUser;
+  PetscCall(VecCreate(problem->comm, &problem->mask));
+  PetscCall(VecSetSizes(problem->mask, PETSC_DECIDE, p));
+  PetscCall(VecSetType(problem->mask, VECSTANDARD));
+  PetscCallMPI(MPI_Comm_size(problem->comm, &size));
+  if (size > 1) PetscCall(VecScatterCreateToAll(problem->mask, &problem->to_all, &problem->all));
+  PetscCall(PetscMalloc3(4 * ((size_t)p + 1), &problem->result, p, &problem->theta, p, &problem->direction));
+  PetscCall(PetscMalloc1(p, &mask));
+  PetscCall(CourantNetDecayMask(problem->net, problem->weights.decay ? PETSC_TRUE : PETSC_FALSE, mask));
+  PetscCall(VecGetOwnershipRange(problem->mask, &first, &last));
+  problem->decays_all = PETSC_TRUE;
+  for (PetscInt i = 0; i < p; i++) {
+    if (mask[i] != 1) problem->decays_all = PETSC_FALSE;
+    if (i >= first && i < last) PetscCall(VecSetValue(problem->mask, i, mask[i], INSERT_VALUES));
+  }
+  PetscCall(PetscFree(mask));
+  PetscCall(VecAssemblyBegin(problem->mask));
+  PetscCall(VecAssemblyEnd(problem->mask));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantProblemMemory - Bytes this rank holds for samples, activations and sums. */
+double CourantProblemMemory(CourantProblem problem)
+{
+  const double image = 8. * (double)CourantDatasetImageSize(problem->data), n = (double)problem->data->n;
+  return 8 * n + (problem->data->images ? n : 1) * image + CourantEvaluatorMemory(problem->first);
+}
+
 /*
   CourantProblemSetUp - Reads the data, shapes the network, and
   allocates what gradients and products need. Collective.
@@ -140,8 +176,6 @@ static PetscErrorCode CreateShared(CourantProblem problem, int order, CourantEva
 PetscErrorCode CourantProblemSetUp(CourantProblem problem)
 {
   const CourantTop *top = &problem->top;
-  PetscMPIInt size;
-  double *mask;
 
   PetscFunctionBeginUser;
   if (problem->net) PetscFunctionReturn(PETSC_SUCCESS);
@@ -157,26 +191,13 @@ PetscErrorCode CourantProblemSetUp(CourantProblem problem)
           ->Check((PetscInt)CourantShapeSize(problem->net->out), problem->data->n, problem->data->labels);
   if (wrong) CourantNodeError(top->loss, "%s", wrong);
 
-  const PetscInt p = problem->net->size;
-  PetscCall(VecCreate(problem->comm, &problem->mask));
-  PetscCall(VecSetSizes(problem->mask, PETSC_DECIDE, p));
-  PetscCall(VecSetType(problem->mask, VECSTANDARD));
-  PetscCallMPI(MPI_Comm_size(problem->comm, &size));
-  if (size > 1) PetscCall(VecScatterCreateToAll(problem->mask, &problem->to_all, &problem->all));
-  PetscCall(PetscMalloc3(4 * ((size_t)p + 1), &problem->result, p, &problem->theta, p, &problem->direction));
-  PetscCall(PetscMalloc1(p, &mask));
-  PetscCall(CourantNetDecayMask(problem->net, problem->weights.decay ? PETSC_TRUE : PETSC_FALSE, mask));
-  problem->decays_all = PETSC_TRUE;
-  PetscInt first, last;
-  PetscCall(VecGetOwnershipRange(problem->mask, &first, &last));
-  for (PetscInt i = 0; i < p; i++) {
-    if (mask[i] != 1) problem->decays_all = PETSC_FALSE;
-    if (i >= first && i < last) PetscCall(VecSetValue(problem->mask, i, mask[i], INSERT_VALUES));
-  }
-  PetscCall(PetscFree(mask));
-  PetscCall(VecAssemblyBegin(problem->mask));
-  PetscCall(VecAssemblyEnd(problem->mask));
+  PetscCall(SetUpVectors(problem));
   PetscCall(CreateShared(problem, 1, &problem->first));
+  const double least = CourantProblemMemory(problem);
+  if (problem->memory_text[0] && least > problem->memory)
+    CourantInputError(problem->comm,
+                      "-memory %s is too little for this model: it takes at least %.3g MB on a rank",
+                      problem->memory_text, ceil(least / 1e5) / 10);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

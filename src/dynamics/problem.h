@@ -31,6 +31,7 @@ struct _CourantProblem {
   double *theta, *direction;     /* [p] */
 };
 
+double CourantProblemMemory(CourantProblem);
 PetscErrorCode CourantProblemCreateEvaluator(CourantProblem, int order, int threads, CourantEvaluator *);
 
 extern const CourantKey CourantTopKeys[];

@@ -125,9 +125,10 @@ static PetscErrorCode CreateWorker(CourantEvaluator ev, Worker *worker)
     PetscCall(Allocate(ev, (size_t)ev->net->size, &worker->gradient[k]));
   }
   PetscCall(Allocate(ev, layout->scratch, &worker->scratch));
-  PetscCall(CourantAllocate((size_t)layout->samples * CourantDatasetImageSize(ev->data) * sizeof(double),
-                            &worker->images));
+  const size_t images = (size_t)layout->samples * CourantDatasetImageSize(ev->data) * sizeof(double);
+  PetscCall(CourantAllocate(images, &worker->images));
   PetscCall(CourantTreeSumCreate(length, leaves, &worker->sum));
+  ev->memory += (double)images + 8. * (double)length * (double)worker->sum.capacity;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -54,6 +54,7 @@ fails 2 "-points 4y4: expected learning rates x weight decays, such as 64x64" ma
 fails 2 "-learning_rate -1: expected numbers above 0" map "$deck" -learning_rate -1
 fails 2 "-threads 0: expected a number from 1 to 4096" map "$deck" -threads 0
 fails 2 "-memory lots: expected an amount such as 2GB" map "$deck" -memory lots
+fails 2 "-memory 100KB is too little for this model: it takes at least" map "$deck" -memory 100KB
 fails 2 "-isa sse9: this machine and build have baseline" map "$deck" -isa sse9
 fails 2 "-ts_type mimex: this stepper cannot be probed" map "$deck" -ts_type mimex
 fails 2 "-force starts again and -resume goes on: one of them" map "$deck" -force -resume
@@ -149,7 +150,7 @@ for n in 2 3; do
   ok $? "$n ranks write the file of one"
 done
 "$bits" "$source/tests/cli/noise-100.yaml" -threads 1 >reference 2>err
-for way in "1 2 1GB" "1 1 2MB" "2 1 1GB" "2 2 2MB" "3 1 1GB" "3 2 1MB"; do
+for way in "1 2 1GB" "1 1 3MB" "2 1 1GB" "2 2 6MB" "3 1 1GB" "3 2 9MB"; do
   set -- $way
   mpiexec -n "$1" "$bits" "$source/tests/cli/noise-100.yaml" -threads "$2" -memory "$3" >out 2>err && cmp -s reference out
   ok $? "loss, gradient and product of 100 samples: $1 ranks, $2 threads, $3"

@@ -1,5 +1,8 @@
 /* The decks of models/: what each has to show, on coarser grids where it has a grid. */
 #include "maps.h"
+#include <hdf5.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 /* The restrained band lies between limit and 2/alpha below a weight decay of 9.23, and is absent above. */
 static void OneLayer(void **state)
@@ -100,6 +103,36 @@ static void PaperNonlinear(void **state)
   Free(&s);
 }
 
+/* Weights of a file: the map is that of the state they were taken from. */
+static void WeightsFile(void **state)
+{
+  char overrides[256], file[] = "/tmp/courant-map-XXXXXX";
+  CourantMapRow row;
+  Solved s;
+
+  (void)state;
+  Solve("models/one-layer-noise.yaml", "-learning_rate 0.1 -weight_decay 1 -threads 1", &s);
+  row = s.map->rows[0];
+  close(mkstemp(file));
+  const hid_t h5 = H5Fcreate(file, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  const hid_t space = H5Screate_simple(4, (hsize_t[]){1, 1, 7, 7}, NULL);
+  const hid_t set = H5Dcreate(h5, "0.weight", H5T_IEEE_F64LE, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  H5Dwrite(set, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, s.map->states);
+  H5Dclose(set), H5Sclose(space), H5Fclose(h5);
+  Free(&s);
+
+  snprintf(overrides, sizeof overrides, "map.linearise=file,map.file=%s", file);
+  OK(CourantDeckLoad(PETSC_COMM_SELF, SOURCE_ROOT "/models/one-layer-noise.yaml", overrides, &s.deck));
+  OK(CourantMapCreate(PETSC_COMM_SELF, s.deck, &s.map));
+  OK(CourantMapSetFromOptions(s.map));
+  OK(CourantMapSolve(s.map));
+  NEAR(s.map->rows[0].m_max, row.m_max, 1e-12);
+  NEAR(s.map->rows[0].parameter_norm, row.parameter_norm, 1e-14);
+  assert_int_equal(s.map->cells[0].local_verdict, COURANT_AGREE);
+  Free(&s);
+  unlink(file);
+}
+
 /* Bare decks: states that are no equilibria, no equilibrium at all, and every other way to linearise. */
 static void Linearise(void **state)
 {
@@ -141,7 +174,7 @@ static void Linearise(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(OneLayer),       cmocka_unit_test(Noise),     cmocka_unit_test(PaperLinear),
-    cmocka_unit_test(PaperNonlinear), cmocka_unit_test(Linearise),
+    cmocka_unit_test(PaperNonlinear), cmocka_unit_test(Linearise), cmocka_unit_test(WeightsFile),
 };
 
 TEST_MAIN(tests)
