@@ -79,8 +79,10 @@ static PetscErrorCode PrintDeck(void)
   }
   printf("\ntrain:\n");
   PrintKeys(CourantTrainKeys);
-  for (int i = 0; i < CourantRuleCount; i++)
+  for (int i = 0; i < CourantRuleCount; i++) {
     printf("  rule: %s   # %s\n", CourantRule(i)->name, CourantRule(i)->help);
+    PrintKeys(CourantRule(i)->keys);
+  }
   printf("\nmap:\n");
   PrintKeys(CourantMapSectionKeys);
   PrintKeys(CourantMapKeys);

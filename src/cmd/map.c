@@ -159,7 +159,7 @@ static PetscErrorCode CreateDatasets(CourantMap map, CourantResult file)
   PetscCall(CourantResultSetString(file, "/map", "linearise", names[map->settings.linearise]));
   PetscCall(CourantResultSetString(file, "/map", "rule", map->rule->name));
   const char *type;
-  PetscReal reach = map->rule->limit;
+  PetscReal reach = map->rule->Limit(map->train.options);
   PetscCall(CourantStepperGetType(map->stepper, &type, NULL));
   if (map->by_ts) PetscCall(CourantStepperGetRealLimit(map->stepper, &reach));
   PetscCall(CourantResultSetString(file, "/map", "time_stepper", type));

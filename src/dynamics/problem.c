@@ -169,6 +169,23 @@ double CourantProblemMemory(CourantProblem problem)
   return 8 * n + (problem->data->images ? n : 1) * image + CourantEvaluatorMemory(problem->first);
 }
 
+/* Labels that the loss cannot use are the user's error. */
+static PetscErrorCode CheckLabels(CourantProblem problem, CourantDataset data)
+{
+  PetscInt sample;
+
+  PetscFunctionBeginUser;
+  const char *wrong =
+      CourantLossType(problem->net->loss)
+          ->Check((PetscInt)CourantShapeSize(problem->net->out), data->n, data->width, data->labels, &sample);
+  if (wrong && sample < 0) CourantNodeError(problem->top.loss, "%s", wrong);
+  if (wrong)
+    CourantNodeError(problem->top.loss, "%s; %s sample %d has %g", wrong,
+                     data->split == COURANT_SPLIT_TEST ? "test" : "training", (int)sample,
+                     data->labels[sample * data->width]);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
   CourantProblemSetUp - Reads the data, shapes the network, and
   allocates what gradients and products need. Collective.
@@ -186,10 +203,7 @@ PetscErrorCode CourantProblemSetUp(CourantProblem problem)
   const CourantShape in = {problem->data->h, problem->data->w, problem->data->c};
   PetscCall(CourantNetCreate(top->network, top->loss, in, &problem->net));
   PetscCall(CourantWeightsRead(top->weights, &problem->weights));
-  const char *wrong =
-      CourantLossType(problem->net->loss)
-          ->Check((PetscInt)CourantShapeSize(problem->net->out), problem->data->n, problem->data->labels);
-  if (wrong) CourantNodeError(top->loss, "%s", wrong);
+  PetscCall(CheckLabels(problem, problem->data));
 
   PetscCall(SetUpVectors(problem));
   PetscCall(CreateShared(problem, 1, &problem->first));

@@ -11,8 +11,9 @@ typedef struct {
   size_t *state;      /* [nlayers] */
   size_t *primal;     /* [nlayers], on the tape of coefficient 0 alone */
   size_t size, size0; /* of a tape, and of the tape of coefficient 0 */
-  size_t *packed; /* [nlayers+1]: weights of layer l in a packed vector; the last is the vector's length */
-  size_t scratch; /* the largest any layer asks for */
+  size_t *packed;   /* [nlayers+1]: weights of layer l in a packed vector; the last is the vector's length */
+  size_t *gradient; /* [nlayers+1]: gradient by them in a packed gradient, likewise */
+  size_t scratch;   /* the largest any layer asks for */
 } CourantLayout;
 
 /*
@@ -25,13 +26,14 @@ typedef struct {
   void *const *prepared;                      /* [nlayers] */
   int n, from, order, reserve;                /* as in CourantLayerCall */
   const double *images;                       /* [n,h,w,c]; read when from is 0 */
-  const double *labels;                       /* [n] */
+  const double *labels;                       /* [n,width] */
+  int width;                                  /* numbers of a label */
   const double *slopes;                       /* [n,outputs]: a loss frozen to slopes . p, or NULL */
   double scale;                               /* 1 / number of samples of the whole data set */
   const void *weights[COURANT_ORDER_MAX + 1]; /* packed, coefficients 0 and (order > 0) 1 */
   void *tape[COURANT_ORDER_MAX + 1];
   void *scratch;
-  void *gradient[COURANT_ORDER_MAX + 1]; /* [size], theta's order, added to; NULL: forward only */
+  void *gradient[COURANT_ORDER_MAX + 1]; /* packed, added to; NULL: forward only */
   double *loss;                          /* [order+1], added to */
 } CourantBlock;
 
@@ -43,6 +45,9 @@ typedef struct {
   const CourantLossOps *const *losses;
   void (*Pack)(const CourantNet, const CourantLayout *, void *const prepared[], const double *theta,
                void *packed, void *scratch);
+  /* A packed gradient to theta's order, in double. */
+  void (*Unpack)(const CourantNet, const CourantLayout *, void *const prepared[], void *packed,
+                 double *gradient, void *scratch);
   void (*Run)(const CourantBlock *);
   void (*Convert)(size_t n, const void *from, double *to); /* from the working precision */
   /* f''(x) of a pointwise layer at n points, in double */

@@ -14,7 +14,7 @@ typedef struct {
   void *tape[COURANT_ORDER_MAX + 1];
   void *gradient[COURANT_ORDER_MAX + 1]; /* of the leaf at hand, in the working precision */
   void *scratch;
-  double *images; /* of a block */
+  double *images, *labels; /* of a block */
   CourantTreeSum sum;
   const char *problem;
 } Worker;
@@ -65,12 +65,13 @@ static PetscErrorCode LayOut(CourantEvaluator ev)
 
   PetscFunctionBeginUser;
   layout->order = ev->settings.order;
-  PetscCall(PetscCalloc5(layers + 1, &layout->value, layers + 1, &layout->adjoint, layers, &layout->state,
-                         layers, &layout->primal, layers + 1, &layout->packed));
+  PetscCall(PetscCalloc6(layers + 1, &layout->value, layers + 1, &layout->adjoint, layers, &layout->state,
+                         layers, &layout->primal, layers + 1, &layout->packed, layers + 1,
+                         &layout->gradient));
   CourantLayerSpace *space;
   PetscCall(PetscCalloc1(layers, &space));
   for (PetscInt l = 0; l < layers; l++) {
-    space[l].packed = (size_t)net->layers[l].size;
+    space[l].packed = space[l].gradient = (size_t)net->layers[l].size;
     if (ev->backend->layers[net->layers[l].type]->Space)
       ev->backend->layers[net->layers[l].type]->Space(&net->layers[l], layout->order, &space[l]);
     per_sample += 2 * CourantShapeSize(net->layers[l].out) + space[l].state + space[l].primal;
@@ -99,6 +100,7 @@ static PetscErrorCode LayOut(CourantEvaluator ev)
   layout->size0 = at;
   for (PetscInt l = 0; l < layers; l++) {
     layout->packed[l + 1] = layout->packed[l] + Whole(space[l].packed) + 16;
+    layout->gradient[l + 1] = layout->gradient[l] + Whole(space[l].gradient);
     layout->scratch = PetscMax(layout->scratch, space[l].scratch);
   }
   PetscCall(PetscFree(space));
@@ -122,11 +124,12 @@ static PetscErrorCode CreateWorker(CourantEvaluator ev, Worker *worker)
   PetscFunctionBeginUser;
   for (int k = 0; k <= layout->order; k++) {
     PetscCall(Allocate(ev, k ? layout->size : layout->size0, &worker->tape[k]));
-    PetscCall(Allocate(ev, (size_t)ev->net->size, &worker->gradient[k]));
+    PetscCall(Allocate(ev, layout->gradient[ev->net->nlayers], &worker->gradient[k]));
   }
   PetscCall(Allocate(ev, layout->scratch, &worker->scratch));
   const size_t images = (size_t)layout->samples * CourantDatasetImageSize(ev->data) * sizeof(double);
   PetscCall(CourantAllocate(images, &worker->images));
+  PetscCall(CourantAllocate((size_t)(layout->samples * ev->data->width) * sizeof(double), &worker->labels));
   PetscCall(CourantTreeSumCreate(length, leaves, &worker->sum));
   ev->memory += (double)images + 8. * (double)length * (double)worker->sum.capacity;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -194,6 +197,7 @@ PetscErrorCode CourantEvaluatorDestroy(CourantEvaluator *evaluator)
     }
     CourantFree(&w->scratch);
     CourantFree(&w->images);
+    CourantFree(&w->labels);
     PetscCall(CourantTreeSumDestroy(&w->sum));
   }
   PetscCall(PetscFree(ev->workers));
@@ -203,8 +207,8 @@ PetscErrorCode CourantEvaluatorDestroy(CourantEvaluator *evaluator)
   }
   PetscCall(PetscFree(ev->prepared));
   for (int k = 0; k < WEIGHTS; k++) CourantFree(&ev->weights[k]);
-  PetscCall(PetscFree5(ev->layout.value, ev->layout.adjoint, ev->layout.state, ev->layout.primal,
-                       ev->layout.packed));
+  PetscCall(PetscFree6(ev->layout.value, ev->layout.adjoint, ev->layout.state, ev->layout.primal,
+                       ev->layout.packed, ev->layout.gradient));
   PetscCall(PetscFree(*evaluator));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -231,6 +235,8 @@ static CourantBlock BlockOf(CourantEvaluator ev, Worker *worker, const Work *wor
                         .reserve = work->reserve,
                         .scratch = worker->scratch,
                         .images = worker->images,
+                        .labels = worker->labels,
+                        .width = (int)ev->data->width,
                         .loss = loss,
                         .scale = 1. / (double)ev->data->n,
                         .weights = {ev->weights[work->theta], ev->weights[DIRECTION]}};
@@ -249,24 +255,26 @@ static void RunLeaf(CourantEvaluator ev, Worker *worker, const Work *work, Petsc
   const size_t size = (size_t)ev->net->size, n = (size_t)(work->order - work->report + 1);
   double loss[COURANT_ORDER_MAX + 1] = {0};
   CourantBlock block = BlockOf(ev, worker, work, loss);
+  const CourantBatch batch = {.data = ev->data, .n = ev->data->n};
   PetscInt index = (leaf - ev->settings.first) * BlocksPerLeaf(ev);
 
   for (int k = work->report; k <= work->order; k++)
-    memset(worker->gradient[k], 0, size * ev->backend->real_size);
+    memset(worker->gradient[k], 0, ev->layout.gradient[ev->net->nlayers] * ev->backend->real_size);
   for (PetscInt first = leaf * COURANT_LEAF; first < end; first += ev->layout.samples, index++) {
     block.n = (int)PetscMin(ev->layout.samples, end - first);
-    block.labels = ev->data->labels + first;
+    CourantBatchLabels(&batch, first, block.n, worker->labels);
     block.slopes = ev->settings.slopes ? ev->settings.slopes + first * outputs : NULL;
     if (work->keep) block.tape[0] = ev->kept[index];
     if (work->from == 0) {
-      const char *problem = CourantDatasetRead(ev->data, first, block.n, worker->images);
+      const char *problem = CourantBatchRead(&batch, first, block.n, worker->images);
       if (problem) worker->problem = problem;
     }
     ev->backend->Run(&block);
   }
   double *leaf_sum = CourantTreeSumNext(&worker->sum);
   for (size_t k = 0; k < n; k++) {
-    ev->backend->Convert(size, worker->gradient[work->report + (int)k], leaf_sum + k * size);
+    ev->backend->Unpack(ev->net, &ev->layout, ev->prepared, worker->gradient[work->report + (int)k],
+                        leaf_sum + k * size, worker->scratch);
     leaf_sum[n * size + k] = loss[work->report + (int)k] / (double)ev->data->n;
   }
   CourantTreeSumAdd(&worker->sum, leaf);
@@ -408,18 +416,19 @@ PetscErrorCode CourantEvaluatorSample(CourantEvaluator ev, const double theta[],
 {
   Worker *worker = &ev->workers[0];
   const Work work = {0};
-  const size_t outputs = CourantShapeSize(ev->net->out), size = (size_t)ev->net->size;
+  const size_t outputs = CourantShapeSize(ev->net->out);
   double loss[1] = {0}, *ones;
+  const CourantBatch batch = {.data = ev->data, .n = ev->data->n};
   CourantBlock block = BlockOf(ev, worker, &work, loss);
 
   PetscFunctionBeginUser;
-  const char *problem = CourantDatasetRead(ev->data, sample, 1, worker->images);
+  const char *problem = CourantBatchRead(&batch, sample, 1, worker->images);
   if (problem) CourantNodeError(ev->data->node, "%s", problem);
   SetWeights(ev, THETA, theta);
   block.n = 1;
   block.scale = 1;
-  block.labels = ev->data->labels + sample;
-  memset(worker->gradient[0], 0, size * ev->backend->real_size);
+  CourantBatchLabels(&batch, sample, 1, worker->labels);
+  memset(worker->gradient[0], 0, ev->layout.gradient[ev->net->nlayers] * ev->backend->real_size);
   block.gradient[0] = NULL;
   ev->backend->Run(&block);
   const char *tape = (const char *)worker->tape[0];
@@ -435,7 +444,7 @@ PetscErrorCode CourantEvaluatorSample(CourantEvaluator ev, const double theta[],
     block.slopes = ones;
     block.gradient[0] = worker->gradient[0];
     ev->backend->Run(&block);
-    ev->backend->Convert(size, worker->gradient[0], gradient);
+    ev->backend->Unpack(ev->net, &ev->layout, ev->prepared, worker->gradient[0], gradient, worker->scratch);
     PetscCall(PetscFree(ones));
   }
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -26,10 +26,11 @@ typedef struct {
 
 /* Arrays a layer asks for, in reals. */
 typedef struct {
-  size_t packed;  /* weights in the layout of its kernels, per Taylor coefficient */
-  size_t primal;  /* per sample, kept with coefficient 0: what backward needs of forward */
-  size_t state;   /* per sample and coefficient */
-  size_t scratch; /* per call, without content between calls */
+  size_t packed;   /* weights in the layout of its kernels, per Taylor coefficient */
+  size_t gradient; /* gradient by the weights in the layout of its kernels, per Taylor coefficient */
+  size_t primal;   /* per sample, kept with coefficient 0: what backward needs of forward */
+  size_t state;    /* per sample and coefficient */
+  size_t scratch;  /* per call, without content between calls */
 } CourantLayerSpace;
 
 typedef struct _CourantLayer CourantLayer;
@@ -62,6 +63,7 @@ typedef struct {
   size_t options_size;
   PetscBool linear;        /* in its input, for fixed weights */
   PetscBool bounded_slope; /* pointwise, with a bounded first derivative */
+  PetscBool kinked;        /* not differentiable everywhere: minimisers may sit on its kinks */
 
   /* Checks the options against layer->in; sets out and parameters. */
   PetscErrorCode (*SetUp)(CourantLayer *);
@@ -72,6 +74,8 @@ typedef struct {
   void (*Release)(void *prepared);
   /* Parameters [size] in theta's order to the packed layout, in the working precision; NULL: a copy. */
   void (*Pack)(const CourantLayer *, void *prepared, const double *parameters, void *packed, void *scratch);
+  /* The gradient summed over a leaf of samples, from the packed layout to theta's order; NULL: a copy. */
+  void (*Unpack)(const CourantLayer *, void *prepared, void *packed, double *gradient, void *scratch);
   void (*Forward)(const CourantLayerCall *);
   void (*Backward)(const CourantLayerCall *);
 } CourantLayerOps;
@@ -80,8 +84,10 @@ typedef struct {
 typedef struct {
   const char *name, *help;
   PetscBool bounded_gradient; /* |d loss / d p| is bounded over all p */
-  /* NULL, or what is wrong with these outputs and labels. */
-  const char *(*Check)(PetscInt outputs, PetscInt n, const double *labels);
+  /* NULL, or what is wrong with these outputs and labels [n,width]; sets the sample at fault, or -1. */
+  const char *(*Check)(PetscInt outputs, PetscInt n, PetscInt width, const double *labels, PetscInt *sample);
+  /* Is the class that the outputs point at the label's? In double, from one sample's outputs. */
+  PetscBool (*Correct)(PetscInt outputs, PetscInt width, const double *p, const double *label);
   /* Adds the coefficients of the loss summed over the samples to loss[], writes dp = scale * d loss / d p. */
   void (*Run)(const CourantLossCall *);
 } CourantLossOps;

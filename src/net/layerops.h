@@ -14,7 +14,7 @@ struct CourantLayerCall {
   Jet dx, dy;      /* gradients of the objective by x and y; dx.c[0] is NULL for the first layer */
   Jet w;           /* packed weights; degree 1 at most */
   real *dw[COURANT_ORDER_MAX +
-           1];  /* gradient by the parameters in theta's order, [size]: added to; NULL: not wanted */
+           1];  /* gradient by the parameters, [space.gradient]: added to; NULL: not wanted */
   real *primal; /* [n, space.primal] */
   real *state[COURANT_ORDER_MAX + 1]; /* [n, space.state] */
   real *scratch;                      /* [space.scratch] */
@@ -22,9 +22,9 @@ struct CourantLayerCall {
 
 /* One call of a loss. */
 struct CourantLossCall {
-  int n, outputs;
+  int n, outputs, width;
   int from, order;
-  const double *labels; /* [n] */
+  const double *labels; /* [n,width]: a class, or targets [n,outputs] */
   Jet p, dp;            /* [n, outputs] */
   double scale;         /* 1 / number of samples of the whole data set */
   double *loss;         /* [order+1] */

@@ -27,6 +27,19 @@ static void Pack(const CourantNet net, const CourantLayout *layout, void *const 
   }
 }
 
+static void Unpack(const CourantNet net, const CourantLayout *layout, void *const prepared[], void *packed,
+                   double *gradient, void *scratch)
+{
+  for (PetscInt l = 0; l < net->nlayers; l++) {
+    const CourantLayer *layer = &net->layers[l];
+    real *from = (real *)packed + layout->gradient[l];
+    if (layers[layer->type]->Unpack)
+      layers[layer->type]->Unpack(layer, prepared[l], from, gradient + layer->offset, scratch);
+    else
+      for (PetscInt i = 0; i < layer->size; i++) gradient[layer->offset + i] = (double)from[i];
+  }
+}
+
 static void Convert(size_t n, const void *from, double *to)
 {
   for (size_t i = 0; i < n; i++) to[i] = (double)((const real *)from)[i];
@@ -60,7 +73,7 @@ static CourantLayerCall Call(const CourantBlock *block, PetscInt l)
   call.primal = (real *)block->tape[0] + layout->primal[l];
   for (int k = 0; k <= block->order; k++) {
     call.state[k] = (real *)block->tape[k] + layout->state[l];
-    call.dw[k] = block->gradient[k] ? (real *)block->gradient[k] + layer->offset : NULL;
+    call.dw[k] = block->gradient[k] ? (real *)block->gradient[k] + layout->gradient[l] : NULL;
   }
   return call;
 }
@@ -93,6 +106,7 @@ static void Run(const CourantBlock *block)
                                 .from = block->from,
                                 .order = block->order,
                                 .labels = block->labels,
+                                .width = block->width,
                                 .scale = block->scale,
                                 .loss = block->loss,
                                 .p = OnTape(block, block->layout->value, net->nlayers),
@@ -150,6 +164,7 @@ const CourantBackend COURANT_VARIANT(CourantBackend) = {
     .layers = layers,
     .losses = losses,
     .Pack = Pack,
+    .Unpack = Unpack,
     .Run = Run,
     .Convert = Convert,
     .SecondDerivative = SecondDerivative,

@@ -256,7 +256,7 @@ PetscErrorCode CourantMapCrossCheck(CourantMap map)
   PetscCall(FillQueue(map, &queue));
   PetscCall(PetscCalloc1(nworkers, &workers));
   for (int i = 0; i < nworkers; i++) {
-    PetscCall(CourantTrainerCreate(map->problem, map->rule, map->mask, map->affine, &workers[i].trainer));
+    PetscCall(CourantTrainerCreate(map->problem, &map->train, map->mask, map->affine, &workers[i].trainer));
     PetscCall(CourantOutcomeWorkCreate((size_t)map->p, map->settings.steps, &workers[i].work));
   }
   PetscCall(PetscLogEventBegin(CourantLogging.train, 0, 0, 0, 0));

@@ -205,6 +205,8 @@ PetscErrorCode CourantMapSetFromOptions(CourantMap map)
   PetscFunctionBeginUser;
   PetscCall(ReadSettings(map));
   map->rule = CourantRule(map->train.rule);
+  if (strcmp(map->rule->name, "gd"))
+    CourantNodeError(map->train.node, "a map is of rule gd so far, not of %s", map->rule->name);
   PetscCall(CourantProblemSetFromOptions(map->problem));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -374,6 +376,7 @@ PetscErrorCode CourantMapDestroy(CourantMap *result)
   PetscCall(MatDestroy(&map->H));
   PetscCall(VecDestroy(&map->theta));
   PetscCall(CourantProblemDestroy(&map->problem));
+  PetscCall(CourantTrainReset(&map->train));
   PetscCall(PetscFree5(map->rows, map->cells, map->states, map->start, map->mask));
   PetscCall(PetscFree(map->affine));
   PetscCall(PetscFree(map->learning_rate));
@@ -503,7 +506,7 @@ static PetscBool IsEquilibrium(const CourantMapRow *row)
 /* Learning-rate limits of a row. */
 static PetscErrorCode FillLimits(CourantMap map, CourantMapRow *row)
 {
-  PetscReal reach = map->rule->limit;
+  PetscReal reach = map->rule->Limit(map->train.options);
 
   PetscFunctionBeginUser;
   if (map->by_ts) PetscCall(CourantStepperGetRealLimit(map->stepper, &reach));
@@ -603,9 +606,9 @@ static PetscErrorCode FillCells(CourantMap map, PetscInt w)
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc2(map->nl, &growth, map->nl, &far_field));
   for (PetscInt l = 0; l < map->nl; l++) {
-    growth[l] = fmax(map->rule->Growth(map->learning_rate[l], row->high),
-                     map->rule->Growth(map->learning_rate[l], row->low));
-    far_field[l] = map->rule->Growth(map->learning_rate[l], row->alpha);
+    growth[l] = fmax(map->rule->Growth(map->train.options, map->learning_rate[l], row->high),
+                     map->rule->Growth(map->train.options, map->learning_rate[l], row->low));
+    far_field[l] = map->rule->Growth(map->train.options, map->learning_rate[l], row->alpha);
   }
   if (map->by_ts) PetscCall(GrowthByStepper(map, row, growth, far_field));
   for (PetscInt l = 0; l < map->nl; l++) {

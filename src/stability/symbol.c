@@ -195,7 +195,7 @@ PetscErrorCode CourantSymbolBound(CourantProblem problem, Vec theta, PetscReal *
     for (size_t z = 0; z < outputs; z++) curvature = fmax(curvature, slope * f2[z]);
     for (PetscInt k = 0; k < net->size; k++) square += gradient[k] * gradient[k];
     if (!problem->slopes) rank_one += s * (1 - s) * square / (double)data->n;
-    const char *wrong = CourantDatasetRead(data, i, 1, image);
+    const char *wrong = CourantBatchRead(&(CourantBatch){.data = data, .n = data->n}, i, 1, image);
     if (wrong) CourantNodeError(data->node, "%s", wrong);
     AddImage(&grid, h, w, image, curvature * weight / (double)data->n);
   }

@@ -1,19 +1,47 @@
 #pragma once
 /* An update rule of the trainer, and what linear theory knows of it. */
-#include "core/error.h"
+#include "net/backend.h"
 
-/* A rule, one file under train/rules. */
+/* Arrays of theta's length that a rule keeps between steps. */
+#define COURANT_RULE_STATES 2
+
+/*
+  One step of a run, in the working precision of the variant (`real`, jet/variant.h) where the arrays are
+  void: theta <- theta - (k eta) (d / k), d the rule's whole direction.
+
+  The division by k comes after the momentum buffer, k eta is formed in double and rounded once; k = 1 is the
+  plain rule to the bit, and so is a power of two where nothing is subnormal.
+*/
+typedef struct {
+  const void *options;
+  size_t n;                         /* weights */
+  int64_t step;                     /* from 1; the first initialises the states */
+  void *theta;                      /* [n], in place */
+  void *state[COURANT_RULE_STATES]; /* [n], in place */
+  const double *gradient;           /* [n], of L, rounded to the working precision before use */
+  const double *mask;               /* D [n] */
+  const double *rates;              /* [n] factors on the learning rate; NULL: 1 */
+  double learning_rate, weight_decay, perturb;
+  PetscBool decoupled;
+} CourantRuleCall;
+
+/*
+  A rule, one file under train/rules. Compiled once per variant (jet/variant.h); the descriptions are the same
+  in each.
+*/
 typedef struct {
   const char *name, *help;
-  /* One step in place, theta [n] and the gradient of L there. Called from threads. */
-  void (*Step)(size_t n, double theta[], const double gradient[], const double mask[], double learning_rate,
-               double weight_decay);
-  /* Growth per step of a mode with eigenvalue m of H + alpha D. */
-  double (*Growth)(double learning_rate, double m);
-  /* Stable for 0 < learning_rate m < limit. */
-  double limit;
+  const CourantKey *keys;
+  size_t options_size;
+  int states;                            /* arrays it keeps between steps */
+  void (*Step)(const CourantRuleCall *); /* called from threads; calls nothing of PETSc */
+  /* Growth per step of a mode with eigenvalue m of H + alpha D, coupled decay; NULL: not linear. */
+  double (*Growth)(const void *options, double learning_rate, double m);
+  /* Stable for 0 < learning_rate m < Limit(). */
+  double (*Limit)(const void *options);
 } CourantRuleOps;
 
 extern const int CourantRuleCount;
 const CourantRuleOps *CourantRule(int index);
+const CourantRuleOps *CourantRuleFor(const CourantBackend *, int index);
 const char *const *CourantRuleNames(void);

@@ -9,13 +9,17 @@
   mask: D [n]. affine NULL trains L; else the gradient is grad L(0) + H(0) theta, the linear iteration of the
   paper's analysis, and affine is grad L(0) [n] and L(0).
 */
-PetscErrorCode CourantTrainerCreate(CourantProblem problem, const CourantRuleOps *rule, const double mask[],
-                                    const double affine[], CourantTrainer *trainer)
+PetscErrorCode CourantTrainerCreate(CourantProblem problem, const CourantTrainSettings *settings,
+                                    const double mask[], const double affine[], CourantTrainer *trainer)
 {
   double *zero, *ignored;
 
   PetscFunctionBeginUser;
-  *trainer = (CourantTrainer){.rule = rule, .mask = mask, .n = (size_t)problem->net->size, .affine = affine};
+  *trainer = (CourantTrainer){.rule = CourantRuleFor(problem->backend, settings->rule),
+                              .options = settings->options,
+                              .mask = mask,
+                              .n = (size_t)problem->net->size,
+                              .affine = affine};
   PetscCall(CourantProblemCreateEvaluator(problem, affine ? 1 : 0, 1, &trainer->evaluator));
   PetscCall(CourantAllocate(sizeof(double) * (trainer->n + 1), &trainer->gradient));
   if (affine) {
@@ -65,8 +69,16 @@ const char *CourantTrainerStep(CourantTrainer *trainer, double learning_rate, do
                                double theta[])
 {
   const char *problem = CourantTrainerGradient(trainer, theta);
-  if (!problem)
-    trainer->rule->Step(trainer->n, theta, trainer->gradient, trainer->mask, learning_rate, weight_decay);
+  const CourantRuleCall call = {.options = trainer->options,
+                                .n = trainer->n,
+                                .step = 1,
+                                .theta = theta,
+                                .gradient = trainer->gradient,
+                                .mask = trainer->mask,
+                                .learning_rate = learning_rate,
+                                .weight_decay = weight_decay,
+                                .perturb = 1};
+  if (!problem) trainer->rule->Step(&call);
   return problem;
 }
 
@@ -89,6 +101,16 @@ PetscErrorCode CourantTrainRead(CourantNode train, CourantTrainSettings *setting
 {
   PetscFunctionBeginUser;
   PetscCall(CourantNodeSelect(train, "rule", "gd", CourantRuleCount, CourantRuleNames(), &settings->rule));
-  PetscCall(CourantNodeRead(train, 1, (CourantTable[]){{CourantTrainKeys, settings}}));
+  const CourantRuleOps *rule = CourantRule(settings->rule);
+  PetscCall(PetscCalloc(PetscMax(rule->options_size, 1), &settings->options));
+  PetscCall(CourantNodeRead(train, 2,
+                            (CourantTable[]){{CourantTrainKeys, settings}, {rule->keys, settings->options}}));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CourantTrainReset(CourantTrainSettings *settings)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscFree(settings->options));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

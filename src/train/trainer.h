@@ -6,31 +6,34 @@
 #include "dynamics/problem.h"
 #include "train/rule.h"
 
-/* One training run's means; each thread has its own. Nothing in a step calls PETSc. */
-typedef struct {
-  CourantEvaluator evaluator;
-  const CourantRuleOps *rule;
-  const double *mask; /* D [n]; borrowed */
-  size_t n;           /* weights */
-  double *gradient;   /* [n+1]: of L, and L */
-  const double
-      *affine; /* grad L(0) [n] and L(0): train the gradient linearised at 0; NULL: train L. Borrowed */
-} CourantTrainer;
-
-PetscErrorCode CourantTrainerCreate(CourantProblem, const CourantRuleOps *, const double mask[],
-                                    const double affine[], CourantTrainer *);
-PetscErrorCode CourantTrainerDestroy(CourantTrainer *);
-const char *CourantTrainerGradient(CourantTrainer *, const double theta[]);
-double CourantTrainerLoss(const CourantTrainer *);
-const char *CourantTrainerStep(CourantTrainer *, double learning_rate, double weight_decay, double theta[]);
-
 /* A `train` section of a deck. */
 typedef struct {
   CourantNode node;
   int rule, batch;
+  void *options; /* of the rule */
   double learning_rate, weight_decay;
   PetscInt steps;
 } CourantTrainSettings;
 
 extern const CourantKey CourantTrainKeys[];
 PetscErrorCode CourantTrainRead(CourantNode train, CourantTrainSettings *);
+PetscErrorCode CourantTrainReset(CourantTrainSettings *);
+
+/* One training run's means; each thread has its own. Nothing in a step calls PETSc. */
+typedef struct {
+  CourantEvaluator evaluator;
+  const CourantRuleOps *rule; /* without states */
+  const void *options;        /* of the rule; borrowed */
+  const double *mask;         /* D [n]; borrowed */
+  size_t n;                   /* weights */
+  double *gradient;           /* [n+1]: of L, and L */
+  const double
+      *affine; /* grad L(0) [n] and L(0): train the gradient linearised at 0; NULL: train L. Borrowed */
+} CourantTrainer;
+
+PetscErrorCode CourantTrainerCreate(CourantProblem, const CourantTrainSettings *, const double mask[],
+                                    const double affine[], CourantTrainer *);
+PetscErrorCode CourantTrainerDestroy(CourantTrainer *);
+const char *CourantTrainerGradient(CourantTrainer *, const double theta[]);
+double CourantTrainerLoss(const CourantTrainer *);
+const char *CourantTrainerStep(CourantTrainer *, double learning_rate, double weight_decay, double theta[]);

@@ -32,7 +32,7 @@ static void Checkerboard(void **state)
 
   (void)state;
   OK(Open("{source: checkerboard, height: 5, width: 7, period: 2, label: 0}", 1e9, &deck, &set));
-  assert_null(CourantDatasetRead(set, 0, 1, x));
+  assert_null(CourantBatchRead(&(CourantBatch){.data = set, .n = 1}, 0, 1, x));
   assert_true(x[0] == -1 && x[1] == -1 && x[2] == 1 && x[7] == -1 && x[14] == 1 && x[16] == -1 &&
               set->labels[0] == 0);
   Close(deck, set);
@@ -47,7 +47,7 @@ static void Stripes(void **state)
 
   (void)state;
   OK(Open("{source: stripes, size: 8, period: 4, angle: 90}", 1e9, &deck, &set));
-  assert_null(CourantDatasetRead(set, 0, 1, x));
+  assert_null(CourantBatchRead(&(CourantBatch){.data = set, .n = 1}, 0, 1, x));
   for (int i = 0; i < 64; i++) NEAR(x[i], wave[i / 8 % 4], 1e-14);
   Close(deck, set);
 }
@@ -67,7 +67,7 @@ static void Noise(void **state)
   OK(Open("{source: noise, size: 64, exponent: 2, mean: 0.7, samples: 40, seed: 3}", 1e9, &deck, &set));
   for (int i = 0; i < SAMPLES; i++) {
     double mean = 0, variance = 0;
-    assert_null(CourantDatasetRead(set, i, 1, x));
+    assert_null(CourantBatchRead(&(CourantBatch){.data = set, .n = set->n}, i, 1, x));
     for (int k = 0; k < N * N; k++) mean += x[k] / (N * N);
     for (int k = 0; k < N * N; k++) variance += (x[k] - mean) * (x[k] - mean) / (N * N);
     NEAR(mean, 0.7, 1e-12);
@@ -101,7 +101,7 @@ static void Streaming(void **state)
   (void)state;
   for (int i = 0; i < 2; i++) {
     OK(Open("{source: noise, size: 8, samples: 9, exponent: 1}", i ? 0 : 1e9, &decks[i], &sets[i]));
-    assert_null(CourantDatasetRead(sets[i], 5, 3, x[i]));
+    assert_null(CourantBatchRead(&(CourantBatch){.data = sets[i], .n = 8}, 5, 3, x[i]));
   }
   assert_non_null(sets[0]->images);
   assert_null(sets[1]->images);
@@ -144,7 +144,7 @@ static void Hdf5(void **state)
   snprintf(text, sizeof text, "{source: hdf5, file: %s}", file);
   OK(Open(text, 1e9, &deck, &set));
   assert_true(set->n == 2 && set->h == 2 && set->w == 2 && set->c == 3);
-  assert_null(CourantDatasetRead(set, 1, 1, x));
+  assert_null(CourantBatchRead(&(CourantBatch){.data = set, .n = set->n}, 1, 1, x));
   for (int c = 0; c < 3; c++)
     for (int i = 0; i < 4; i++) assert_true(x[i * 3 + c] == 12 + c * 4 + i); /* [c,h,w] to [h,w,c] */
   assert_true(set->labels[1] == 1);

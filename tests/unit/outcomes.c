@@ -84,7 +84,7 @@ static void Global(void **state)
   OK(CourantProblemSetUp(problem));
   OK(CourantWeightsFill(&problem->weights, problem->net, start));
   for (int i = 0; i < 64; i++) mask[i] = 1;
-  OK(CourantTrainerCreate(problem, CourantRule(0), mask, NULL, &trainer));
+  OK(CourantTrainerCreate(problem, &(CourantTrainSettings){.rule = 0}, mask, NULL, &trainer));
   OK(CourantOutcomeWorkCreate(64, 2000, &work));
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     CourantOutcome outcome;

@@ -110,7 +110,7 @@ static void Supremum(void **state)
            "network:\n- conv: {channels: 1, kernel: 3, bias: false}\n- swish: {}\n- global_sum: {}\nloss: "
            "logistic\nweights: {init: zero}\n");
   OK(CourantProblemFreezeLoss(f.problem, f.theta));
-  assert_null(CourantDatasetRead(f.problem->data, 0, 1, image));
+  assert_null(CourantBatchRead(&(CourantBatch){.data = f.problem->data, .n = 1}, 0, 1, image));
   for (int a = 0; a < FINE; a++)
     for (int b = 0; b <= FINE / 2; b++) {
       double re = 0, im = 0;

@@ -58,7 +58,7 @@ static void HalfDistances(void **state)
   double start[64];
 
   (void)state;
-  OK(CourantTrainerCreate(s.map->problem, s.map->rule, s.map->mask, NULL, &trainer));
+  OK(CourantTrainerCreate(s.map->problem, &s.map->train, s.map->mask, NULL, &trainer));
   OK(CourantOutcomeWorkCreate(64, 2000, &work));
   for (int i = 0; i < 2; i++) {
     CourantOutcome outcome;

@@ -23,7 +23,7 @@ static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *op
 }
 
 static const char *Read(CourantDataset data, const void *options, PetscInt sample, double image[],
-                        double *label)
+                        double label[])
 {
   const Checkerboard *o = (const Checkerboard *)options;
 

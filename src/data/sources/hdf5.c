@@ -104,7 +104,7 @@ static PetscErrorCode Close(CourantDataset data)
 }
 
 static const char *Read(CourantDataset data, const void *options, PetscInt sample, double image[],
-                        double *label)
+                        double label[])
 {
   const State *state = (const State *)data->state;
   const hid_t space = H5Dget_space(state->images);

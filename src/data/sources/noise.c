@@ -68,7 +68,7 @@ static PetscErrorCode Close(CourantDataset data)
   mean's mode taken out, unit variance over the image.
 */
 static const char *Read(CourantDataset data, const void *options, PetscInt sample, double image[],
-                        double *label)
+                        double label[])
 {
   const Noise *o = (const Noise *)options;
   const State *state = (const State *)data->state;

@@ -24,7 +24,7 @@ static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *op
 }
 
 static const char *Read(CourantDataset data, const void *options, PetscInt sample, double image[],
-                        double *label)
+                        double label[])
 {
   const Stripes *o = (const Stripes *)options;
   const double ky = 2 * M_PI / o->period * sin(o->angle * M_PI / 180);

@@ -2,12 +2,20 @@
 #include "net/layerops.h"
 #include <math.h>
 
-static const char *Check(PetscInt outputs, PetscInt n, const double *labels)
+static const char *Check(PetscInt outputs, PetscInt n, PetscInt width, const double *labels, PetscInt *sample)
 {
+  *sample = -1;
   if (outputs != 1) return "the logistic loss needs a network with one output";
-  for (PetscInt i = 0; i < n; i++)
-    if (labels[i] != 0 && labels[i] != 1) return "the logistic loss needs labels 0 and 1";
+  if (width != 1) return "the logistic loss needs one label per sample";
+  for (*sample = 0; *sample < n; ++*sample)
+    if (labels[*sample] != 0 && labels[*sample] != 1) return "the logistic loss needs labels 0 and 1";
   return NULL;
+}
+
+static PetscBool Correct(PetscInt outputs, PetscInt width, const double *p, const double *label)
+{
+  (void)outputs, (void)width;
+  return (p[0] > 0) == (label[0] == 1) ? PETSC_TRUE : PETSC_FALSE;
 }
 
 /* With s = 1 / (1 + e^-p): l' = s - y, l'' = s (1-s), l''' = l'' (1-2s), l'''' = l''' (1-2s) - 2 l''^2. */
@@ -38,5 +46,6 @@ COURANT_LOSS(logistic) = {
     .help = "log(1 + exp(p)) - y p, one output, labels 0 and 1",
     .bounded_gradient = PETSC_TRUE,
     .Check = Check,
+    .Correct = Correct,
     .Run = Run,
 };

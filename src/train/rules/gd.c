@@ -1,23 +1,33 @@
 /* Gradient descent, forward Euler of the gradient flow: theta' = theta - eta (grad L + alpha D theta). */
-#include "train/rule.h"
+#include "train/ruleops.h"
 #include <math.h>
 
-static void Step(size_t n, double theta[], const double gradient[], const double mask[], double learning_rate,
-                 double weight_decay)
+static const CourantKey keys[] = {{0}};
+
+static void Step(const CourantRuleCall *call)
 {
-  for (size_t i = 0; i < n; i++)
-    theta[i] -= learning_rate * (gradient[i] + weight_decay * mask[i] * theta[i]);
+  const RuleNumbers r = RuleNumbersOf(call);
+
+  for (size_t i = 0; i < call->n; i++) RuleUpdate(call, &r, i, RuleGradient(call, &r, i));
 }
 
-static double Growth(double learning_rate, double m)
+static double Growth(const void *options, double learning_rate, double m)
 {
+  (void)options;
   return fabs(1 - learning_rate * m);
 }
 
-const CourantRuleOps CourantRule_gd = {
+static double Limit(const void *options)
+{
+  (void)options;
+  return 2;
+}
+
+COURANT_RULE(gd) = {
     .name = "gd",
-    .help = "gradient descent with weight decay",
+    .help = "gradient descent",
+    .keys = keys,
     .Step = Step,
     .Growth = Growth,
-    .limit = 2,
+    .Limit = Limit,
 };

@@ -1,0 +1,54 @@
+/*
+  Adam (Kingma, Ba 2015) as torch.optim.Adam and AdamW have it: m' = b1 m + (1-b1) d, v' = b2 v + (1-b2) d^2,
+  theta' = theta - eta (m' / (1-b1^t)) / (sqrt(v' / (1-b2^t)) + epsilon).
+*/
+#include "train/ruleops.h"
+#include <math.h>
+
+typedef struct {
+  double beta1, beta2, epsilon;
+} Adam;
+
+static const CourantKey keys[] = {
+    {"beta1", COURANT_KEY_REAL, offsetof(Adam, beta1), "0.9", 0, 1,
+     .help = "memory of the mean of gradients"},
+    {"beta2", COURANT_KEY_REAL, offsetof(Adam, beta2), "0.999", 0, 1,
+     .help = "memory of the mean of their squares"},
+    {"epsilon", COURANT_KEY_REAL, offsetof(Adam, epsilon), "1e-8", 0, 1e300, .help = "added to the root"},
+    {0},
+};
+
+static void Step(const CourantRuleCall *call)
+{
+  const Adam *o = (const Adam *)call->options;
+  const RuleNumbers r = RuleNumbersOf(call);
+  const real b1 = (real)o->beta1, b2 = (real)o->beta2, c1 = (real)(1 - o->beta1), c2 = (real)(1 - o->beta2);
+  const double t = (double)call->step;
+  const real mean_scale = (real)(1 - pow(o->beta1, t)), root_scale = (real)sqrt(1 - pow(o->beta2, t));
+
+  for (size_t i = 0; i < call->n; i++) {
+    const real d = RuleGradient(call, &r, i);
+    const real m = b1 * (call->step == 1 ? 0 : r.state[0][i]) + c1 * d;
+    const real v = b2 * (call->step == 1 ? 0 : r.state[1][i]) + c2 * d * d;
+    r.state[0][i] = m;
+    r.state[1][i] = v;
+    RuleUpdate(call, &r, i, m / mean_scale / ((real)sqrt((double)v) / root_scale + (real)o->epsilon));
+  }
+}
+
+/* With the preconditioner frozen, of its product with H: heavy ball with the gradient weighed by 1 - b1. */
+static double Limit(const void *options)
+{
+  const Adam *o = (const Adam *)options;
+  return 2 * (1 + o->beta1) / (1 - o->beta1);
+}
+
+COURANT_RULE(adam) = {
+    .name = "adam",
+    .help = "Adam; with decoupled: true, AdamW",
+    .keys = keys,
+    .options_size = sizeof(Adam),
+    .states = 2,
+    .Step = Step,
+    .Limit = Limit,
+};
