@@ -627,8 +627,9 @@ static PetscErrorCode FindName(CourantNode node, const char kind[], const char *
     CourantSuggestOffer(&suggestion, names[*entry]);
     snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", list[0] ? ", " : "", names[*entry]);
   }
-  CourantNodeError(node, "unknown %s '%s'; expected one of %s%s", kind, name, list,
-                   CourantSuggestPhrase(&suggestion, phrase, sizeof phrase));
+  CourantSuggestPhrase(&suggestion, phrase, sizeof phrase);
+  if (phrase[0]) CourantNodeError(node, "unknown %s '%s'%s", kind, name, phrase);
+  CourantNodeError(node, "unknown %s '%s'; expected one of %s", kind, name, list);
 }
 
 /*

@@ -36,6 +36,10 @@ const CourantKey CourantTopKeys[] = {
     {"data", COURANT_KEY_NODE, offsetof(CourantTop, data), NULL, .help = "where the samples come from"},
     {"network", COURANT_KEY_NODE, offsetof(CourantTop, network), NULL, .help = "the layers"},
     {"loss", COURANT_KEY_NODE, offsetof(CourantTop, loss), NULL, .help = "of outputs and labels"},
+    {"width", COURANT_KEY_REAL, offsetof(CourantTop, width), "1", 1e-3, 1e3,
+     .help = "factor on the channels of every convolution"},
+    {"statistics_batch", COURANT_KEY_INT, offsetof(CourantTop, statistics_batch), "128", 2, INFINITY,
+     .help = "samples that batch_norm normalises together"},
     {"weights", COURANT_KEY_NODE, offsetof(CourantTop, weights), "",
      .help = "how they are initialised and decay"},
     {"train", COURANT_KEY_NODE, offsetof(CourantTop, train), "", .help = "how the trainer steps"},
@@ -104,11 +108,8 @@ PetscErrorCode CourantProblemSetFromOptions(CourantProblem problem)
 PetscErrorCode CourantProblemCreateEvaluator(CourantProblem problem, int order, int threads,
                                              CourantEvaluator *evaluator)
 {
-  const CourantEvaluatorSettings settings = {.order = order,
-                                             .threads = threads,
-                                             .memory = problem->memory / 4,
-                                             .last = CourantLeafCount(problem->data),
-                                             .slopes = problem->slopes};
+  const CourantEvaluatorSettings settings = {
+      .order = order, .threads = threads, .memory = problem->memory / 4, .slopes = problem->slopes};
 
   PetscFunctionBeginUser;
   PetscCall(CourantEvaluatorCreate(problem->net, problem->data, problem->backend, &settings, evaluator));
@@ -117,7 +118,6 @@ PetscErrorCode CourantProblemCreateEvaluator(CourantProblem problem, int order, 
 
 static PetscErrorCode CreateShared(CourantProblem problem, int order, CourantEvaluator *evaluator)
 {
-  const PetscInt leaves = CourantLeafCount(problem->data);
   PetscMPIInt rank, size;
 
   PetscFunctionBeginUser;
@@ -126,8 +126,8 @@ static PetscErrorCode CreateShared(CourantProblem problem, int order, CourantEva
   const CourantEvaluatorSettings settings = {.order = order,
                                              .threads = (int)problem->threads,
                                              .memory = problem->memory / 2,
-                                             .first = (PetscInt)((PetscInt64)leaves * rank / size),
-                                             .last = (PetscInt)((PetscInt64)leaves * (rank + 1) / size),
+                                             .rank = rank,
+                                             .size = size,
                                              .slopes = problem->slopes};
   PetscCall(CourantEvaluatorCreate(problem->net, problem->data, problem->backend, &settings, evaluator));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -201,7 +201,8 @@ PetscErrorCode CourantProblemSetUp(CourantProblem problem)
   PetscCall(CourantBackendGet(problem->comm, 64, problem->isa[0] ? problem->isa : NULL, &problem->backend));
   PetscCall(CourantDatasetCreate(top->data, problem->memory, &problem->data));
   const CourantShape in = {problem->data->h, problem->data->w, problem->data->c};
-  PetscCall(CourantNetCreate(top->network, top->loss, in, &problem->net));
+  const CourantNetDeck net = {top->network, top->loss, top->width, top->statistics_batch};
+  PetscCall(CourantNetCreate(&net, in, &problem->net));
   PetscCall(CourantWeightsRead(top->weights, &problem->weights));
   PetscCall(CheckLabels(problem, problem->data));
 
@@ -450,7 +451,8 @@ static PetscErrorCode MatMult_Hessian(Mat A, Vec x, Vec y)
   const CourantProblem problem = h->problem;
   PetscCall(PetscLogEventBegin(CourantLogging.product, 0, 0, 0, 0));
   PetscCall(GetAll(problem, x, problem->direction));
-  PetscCall(CourantEvaluatorProduct(problem->first, problem->direction, problem->comm, problem->result));
+  PetscCall(CourantEvaluatorProducts(problem->first, 1, (const double *const[]){problem->direction},
+                                     problem->comm, problem->result));
   PetscCall(PutAll(problem->result, y));
   if (h->alpha != 0) {
     PetscCall(VecGetLocalSize(y, &n));

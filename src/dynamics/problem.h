@@ -8,6 +8,8 @@
 typedef struct {
   char model[COURANT_TEXT_SIZE], about[COURANT_TEXT_SIZE];
   CourantNode data, network, loss, weights, train, map;
+  double width;
+  PetscInt statistics_batch;
 } CourantTop;
 
 struct _CourantProblem {

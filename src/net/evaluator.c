@@ -4,17 +4,24 @@
 #include <string.h>
 
 /*
-  The weights an evaluator holds: theta of the run at hand, the
-  direction, and the theta that was kept for products.
+  The weights an evaluator holds: theta of the run at hand, the theta that was kept for products, and from
+  there on the directions.
 */
-enum { THETA, DIRECTION, KEPT, WEIGHTS };
+enum { THETA, KEPT, DIRECTION };
+
+/* A leaf in flight: tapes of its blocks and its gradient. */
+typedef struct {
+  void **tape;     /* [blocks, order+1] */
+  void **gradient; /* [directions, order+1], packed */
+  double *loss;    /* [directions, order+1] */
+  double *record;  /* of its statistics */
+} Slot;
 
 /* What one thread works with. */
 typedef struct {
-  void *tape[COURANT_ORDER_MAX + 1];
-  void *gradient[COURANT_ORDER_MAX + 1]; /* of the leaf at hand, in the working precision */
   void *scratch;
   double *images, *labels; /* of a block */
+  double *record;          /* statistics of a block */
   CourantTreeSum sum;
   const char *problem;
 } Worker;
@@ -25,24 +32,26 @@ struct _CourantEvaluator {
   const CourantBackend *backend;
   CourantEvaluatorSettings settings;
   CourantLayout layout;
-  void **prepared;        /* [nlayers] */
-  void *weights[WEIGHTS]; /* packed */
-  Worker *workers;        /* [settings.threads] */
-  PetscInt blocks;        /* of this rank */
-  void *
-      *kept; /* [blocks]: tapes of coefficient 0 at the kept theta; NULL where the budget does not allow it */
-  double memory; /* bytes in use */
+  void **prepared; /* [nlayers] */
+  int nweights;
+  void **weights; /* [nweights], packed */
+  int nslots;
+  Slot *slots;
+  Worker *workers;                       /* [settings.threads] */
+  CourantTreeSum sum;                    /* of all threads */
+  double *shared[COURANT_ORDER_MAX + 1]; /* of the group at hand */
+  double *running;                       /* statistics that follow the batches; NULL: none. Borrowed */
+  PetscInt couplings, *coupling;         /* layers that couple samples */
+
+  CourantBatch batch;
+  PetscInt group, groups; /* samples of a statistics group; groups of the batch */
+  PetscInt group_leaves;  /* leaves of a whole group */
+  PetscInt first, last;   /* groups of this rank */
+  PetscInt blocks;        /* of this rank at most */
+  void **kept;            /* [blocks]: tapes of coefficient 0 at the kept theta; NULL where they do not fit */
+  double **kept_shared;   /* [groups of this rank]: what their samples share there */
+  double memory;          /* bytes in use */
 };
-
-static size_t Whole(size_t n)
-{
-  return (n + 15) / 16 * 16;
-}
-
-PetscInt CourantLeafCount(CourantDataset data)
-{
-  return (data->n + COURANT_LEAF - 1) / COURANT_LEAF;
-}
 
 /* Length of a result: gradient coefficients of theta's length, then as many loss coefficients. */
 size_t CourantEvaluatorLength(CourantEvaluator ev, int coefficients)
@@ -56,102 +65,156 @@ double CourantEvaluatorMemory(CourantEvaluator ev)
   return ev->memory;
 }
 
-static PetscErrorCode LayOut(CourantEvaluator ev)
+static PetscInt Ceiling(PetscInt a, PetscInt b)
 {
-  CourantLayout *layout = &ev->layout;
-  const CourantNet net = ev->net;
-  const PetscInt layers = net->nlayers;
-  size_t per_sample = 0, at = 0;
-
-  PetscFunctionBeginUser;
-  layout->order = ev->settings.order;
-  PetscCall(PetscCalloc6(layers + 1, &layout->value, layers + 1, &layout->adjoint, layers, &layout->state,
-                         layers, &layout->primal, layers + 1, &layout->packed, layers + 1,
-                         &layout->gradient));
-  CourantLayerSpace *space;
-  PetscCall(PetscCalloc1(layers, &space));
-  for (PetscInt l = 0; l < layers; l++) {
-    space[l].packed = space[l].gradient = (size_t)net->layers[l].size;
-    if (ev->backend->layers[net->layers[l].type]->Space)
-      ev->backend->layers[net->layers[l].type]->Space(&net->layers[l], layout->order, &space[l]);
-    per_sample += 2 * CourantShapeSize(net->layers[l].out) + space[l].state + space[l].primal;
-  }
-  /*
-    A block stays in cache; its size is a matter of shapes alone,
-    so that it never depends on budget or threads.
-  */
-  const size_t cached = (1 << 18) / (per_sample * 8 + 1);
-  layout->samples = (int)PetscMax(1, PetscMin(COURANT_LEAF, cached));
-  const size_t n = (size_t)layout->samples;
-
-#define PLACE(member, length) (member = at, at += Whole((length)*n) + 32)
-  PLACE(layout->value[0], CourantShapeSize(net->in));
-  for (PetscInt l = 0; l < layers; l++) {
-    PLACE(layout->value[l + 1], CourantShapeSize(net->layers[l].out));
-    PLACE(layout->adjoint[l + 1], CourantShapeSize(net->layers[l].out));
-    PLACE(layout->state[l], space[l].state);
-  }
-  layout->size = at;
-  for (PetscInt l = 0; l < layers; l++) {
-    PLACE(layout->primal[l], space[l].primal);
-    at += 16 * (COURANT_ORDER_MAX + 2); /* each derivative array is rounded up on its own */
-  }
-#undef PLACE
-  layout->size0 = at;
-  for (PetscInt l = 0; l < layers; l++) {
-    layout->packed[l + 1] = layout->packed[l] + Whole(space[l].packed) + 16;
-    layout->gradient[l + 1] = layout->gradient[l] + Whole(space[l].gradient);
-    layout->scratch = PetscMax(layout->scratch, space[l].scratch);
-  }
-  PetscCall(PetscFree(space));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode Allocate(CourantEvaluator ev, size_t reals, void *pointer)
-{
-  PetscFunctionBeginUser;
-  PetscCall(CourantAllocate(reals * ev->backend->real_size, pointer));
-  ev->memory += (double)(reals * ev->backend->real_size);
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode CreateWorker(CourantEvaluator ev, Worker *worker)
-{
-  const CourantLayout *layout = &ev->layout;
-  const size_t length = CourantEvaluatorLength(ev, layout->order + 1);
-  const PetscInt leaves = PetscMax(ev->settings.last, 1);
-
-  PetscFunctionBeginUser;
-  for (int k = 0; k <= layout->order; k++) {
-    PetscCall(Allocate(ev, k ? layout->size : layout->size0, &worker->tape[k]));
-    PetscCall(Allocate(ev, layout->gradient[ev->net->nlayers], &worker->gradient[k]));
-  }
-  PetscCall(Allocate(ev, layout->scratch, &worker->scratch));
-  const size_t images = (size_t)layout->samples * CourantDatasetImageSize(ev->data) * sizeof(double);
-  PetscCall(CourantAllocate(images, &worker->images));
-  PetscCall(CourantAllocate((size_t)(layout->samples * ev->data->width) * sizeof(double), &worker->labels));
-  PetscCall(CourantTreeSumCreate(length, leaves, &worker->sum));
-  ev->memory += (double)images + 8. * (double)length * (double)worker->sum.capacity;
-  PetscFunctionReturn(PETSC_SUCCESS);
+  return (a + b - 1) / b;
 }
 
 static PetscInt BlocksPerLeaf(CourantEvaluator ev)
 {
-  return (COURANT_LEAF + ev->layout.samples - 1) / ev->layout.samples;
+  return Ceiling(COURANT_LEAF, ev->layout.samples);
 }
 
 /*
-  CourantEvaluatorCreate - Prepares to evaluate the leaves first .. last-1 of a data set.
+  CourantEvaluatorSetBatch - The samples that all calls from now on are about.
 
-  Leaves are COURANT_LEAF consecutive samples. Each thread holds one block of samples; CourantEvaluatorKeep()
-  keeps the primal of all blocks if the budget allows, otherwise products compute it again: with the same
-  result to the bit.
+  group: how many consecutive ones a layer that couples samples normalises together; 0: all. At most
+  settings.samples; the batch's samples are borrowed. Without layers that couple, all leaves are one group.
+  Calls nothing of PETSc.
+*/
+void CourantEvaluatorSetBatch(CourantEvaluator ev, const CourantBatch *batch, PetscInt group)
+{
+  const PetscMPIInt size = ev->settings.size ? ev->settings.size : 1, rank = ev->settings.rank;
+
+  ev->batch = *batch;
+  if (ev->couplings == 0) { /* a rank's share, in leaves, stands for a group */
+    ev->group = COURANT_LEAF;
+    ev->groups = Ceiling(batch->n, COURANT_LEAF);
+  } else {
+    ev->group = group ? group : batch->n;
+    ev->groups = Ceiling(batch->n, ev->group);
+  }
+  ev->group_leaves = Ceiling(ev->group, COURANT_LEAF);
+  ev->first = (PetscInt)((PetscInt64)ev->groups * rank / size);
+  ev->last = (PetscInt)((PetscInt64)ev->groups * (rank + 1) / size);
+}
+
+/* CourantEvaluatorSetRunning - From now on gradients update these running statistics, [net->buffers]: mean
+   and unbiased variance of each layer that couples samples, group by group; NULL: no longer. */
+void CourantEvaluatorSetRunning(CourantEvaluator ev, double running[])
+{
+  ev->running = running;
+}
+
+static PetscErrorCode Allocate(CourantEvaluator ev, size_t bytes, void *pointer)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CourantAllocate(bytes, pointer));
+  ev->memory += (double)bytes;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static size_t TapeBytes(CourantEvaluator ev, int k)
+{
+  return (k ? ev->layout.size : ev->layout.size0) * ev->backend->real_size;
+}
+
+static PetscErrorCode CreateSlot(CourantEvaluator ev, PetscInt blocks, Slot *slot)
+{
+  const int coefficients = ev->layout.order + 1, directions = ev->settings.directions;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscCalloc3(blocks * coefficients, &slot->tape, directions * coefficients, &slot->gradient,
+                         directions * coefficients, &slot->loss));
+  for (PetscInt i = 0; i < blocks * coefficients; i++)
+    PetscCall(Allocate(ev, TapeBytes(ev, (int)(i % coefficients)), &slot->tape[i]));
+  for (int i = 0; i < directions * coefficients; i++)
+    if (i < coefficients || i % coefficients == 1)
+      PetscCall(
+          Allocate(ev, ev->layout.gradient[ev->net->nlayers] * ev->backend->real_size, &slot->gradient[i]));
+  PetscCall(Allocate(ev, ev->layout.record * sizeof(double), &slot->record));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode DestroySlot(CourantEvaluator ev, PetscInt blocks, Slot *slot)
+{
+  const int coefficients = ev->layout.order + 1;
+
+  PetscFunctionBeginUser;
+  for (PetscInt i = 0; slot->tape && i < blocks * coefficients; i++) CourantFree(&slot->tape[i]);
+  for (int i = 0; slot->gradient && i < ev->settings.directions * coefficients; i++)
+    CourantFree(&slot->gradient[i]);
+  PetscCall(PetscFree3(slot->tape, slot->gradient, slot->loss));
+  CourantFree(&slot->record);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Blocks that a slot has to hold at once: a leaf's where samples are coupled, else one after the other. */
+static PetscInt SlotBlocks(CourantEvaluator ev)
+{
+  return ev->couplings ? BlocksPerLeaf(ev) : 1;
+}
+
+static size_t SumLength(CourantEvaluator ev)
+{
+  return CourantEvaluatorLength(ev, PetscMax(ev->layout.order + 1, ev->settings.directions));
+}
+
+static PetscErrorCode CreateWorker(CourantEvaluator ev, PetscInt leaves, Worker *worker)
+{
+  const size_t samples = (size_t)ev->layout.samples;
+
+  PetscFunctionBeginUser;
+  PetscCall(Allocate(ev, ev->layout.scratch * ev->backend->real_size, &worker->scratch));
+  PetscCall(Allocate(ev, samples * CourantDatasetImageSize(ev->data) * sizeof(double), &worker->images));
+  PetscCall(Allocate(ev, samples * (size_t)ev->data->width * sizeof(double), &worker->labels));
+  PetscCall(Allocate(ev, ev->layout.record * sizeof(double), &worker->record));
+  PetscCall(CourantTreeSumCreate(SumLength(ev), leaves, &worker->sum));
+  ev->memory += 8. * (double)SumLength(ev) * (double)worker->sum.capacity;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode FindCouplings(CourantEvaluator ev)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscCalloc1(ev->net->nlayers, &ev->coupling));
+  for (PetscInt l = 0; l < ev->net->nlayers; l++)
+    if (ev->backend->layers[ev->net->layers[l].type]->forward) ev->coupling[ev->couplings++] = l;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Tapes for the primal of all samples, if the budget allows. */
+static PetscErrorCode CreateKept(CourantEvaluator ev)
+{
+  const PetscInt groups = ev->last - ev->first;
+  const size_t shared = ev->layout.shared[ev->net->nlayers] * sizeof(double);
+
+  PetscFunctionBeginUser;
+  ev->blocks = groups * ev->group_leaves * BlocksPerLeaf(ev);
+  if (ev->layout.order == 0 ||
+      ev->memory + (double)ev->blocks * (double)TapeBytes(ev, 0) > ev->settings.memory)
+    PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscCalloc2(ev->blocks, &ev->kept, groups, &ev->kept_shared));
+  for (PetscInt b = 0; b < ev->blocks; b++) PetscCall(Allocate(ev, TapeBytes(ev, 0), &ev->kept[b]));
+  for (PetscInt g = 0; ev->couplings && g < groups; g++) PetscCall(Allocate(ev, shared, &ev->kept_shared[g]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantEvaluatorCreate - Prepares to evaluate a net over batches of a data set; the batch is all of it until
+  CourantEvaluatorSetBatch().
+
+  Samples are taken in leaves of COURANT_LEAF. Each thread holds one block of them, or all leaves of a
+  statistics group are held at once where a layer couples samples. CourantEvaluatorKeep() keeps the primal of
+  all blocks if the budget allows, otherwise products compute it again: with the same result to the bit.
 */
 PetscErrorCode CourantEvaluatorCreate(CourantNet net, CourantDataset data, const CourantBackend *backend,
                                       const CourantEvaluatorSettings *settings, CourantEvaluator *result)
 {
+  const CourantBatch all = {.data = data, .n = data->n};
+  const PetscInt samples = settings->samples ? settings->samples : data->n,
+                 leaves = Ceiling(samples, COURANT_LEAF) + 1;
   CourantEvaluator ev;
-  const PetscInt leaves = settings->last - settings->first;
 
   PetscFunctionBeginUser;
   PetscCall(PetscNew(&ev));
@@ -160,24 +223,31 @@ PetscErrorCode CourantEvaluatorCreate(CourantNet net, CourantDataset data, const
   ev->data = data;
   ev->backend = backend;
   ev->settings = *settings;
-  ev->settings.threads = (int)PetscMax(1, PetscMin(settings->threads, leaves));
-  PetscCall(LayOut(ev));
+  ev->settings.directions = PetscMax(1, settings->directions);
+  PetscCall(CourantLayoutCreate(net, backend, settings->order, &ev->layout));
+  PetscCall(FindCouplings(ev));
+  CourantEvaluatorSetBatch(ev, &all, settings->samples ? settings->samples : PetscMin(net->group, data->n));
+  ev->settings.threads = (int)PetscMax(1, PetscMin(settings->threads, leaves - 1));
   PetscCall(PetscCalloc1(net->nlayers, &ev->prepared));
   for (PetscInt l = 0; l < net->nlayers; l++) {
     const CourantLayerOps *ops = backend->layers[net->layers[l].type];
     if (ops->Prepare) ev->prepared[l] = ops->Prepare(&net->layers[l]);
   }
-  for (int k = 0; k < (settings->order ? WEIGHTS : 1); k++)
-    PetscCall(Allocate(ev, ev->layout.packed[net->nlayers], &ev->weights[k]));
+  ev->nweights = settings->order ? DIRECTION + ev->settings.directions : 1;
+  PetscCall(PetscCalloc1(ev->nweights, &ev->weights));
+  for (int i = 0; i < ev->nweights; i++)
+    PetscCall(Allocate(ev, ev->layout.packed[net->nlayers] * backend->real_size, &ev->weights[i]));
+  ev->nslots = (int)PetscMax(ev->settings.threads, ev->couplings ? ev->group_leaves : 0);
+  PetscCall(PetscCalloc1(ev->nslots, &ev->slots));
+  for (int i = 0; i < ev->nslots; i++) PetscCall(CreateSlot(ev, SlotBlocks(ev), &ev->slots[i]));
   PetscCall(PetscCalloc1(ev->settings.threads, &ev->workers));
-  for (int t = 0; t < ev->settings.threads; t++) PetscCall(CreateWorker(ev, &ev->workers[t]));
-
-  ev->blocks = leaves * BlocksPerLeaf(ev);
-  const double tapes = (double)ev->blocks * (double)ev->layout.size0 * (double)backend->real_size;
-  if (settings->order > 0 && ev->memory + tapes <= settings->memory) {
-    PetscCall(PetscCalloc1(ev->blocks, &ev->kept));
-    for (PetscInt b = 0; b < ev->blocks; b++) PetscCall(Allocate(ev, ev->layout.size0, &ev->kept[b]));
-  }
+  const PetscInt share = ev->couplings ? ev->group_leaves : Ceiling(leaves, ev->settings.threads) + 1;
+  for (int t = 0; t < ev->settings.threads; t++) PetscCall(CreateWorker(ev, share, &ev->workers[t]));
+  PetscCall(CourantTreeSumCreate(SumLength(ev), PetscMax(leaves, ev->groups * ev->group_leaves), &ev->sum));
+  ev->memory += 8. * (double)SumLength(ev) * (double)ev->sum.capacity;
+  for (int k = 0; k <= settings->order; k++)
+    PetscCall(Allocate(ev, ev->layout.shared[net->nlayers] * sizeof(double), &ev->shared[k]));
+  PetscCall(CreateKept(ev));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -188,27 +258,30 @@ PetscErrorCode CourantEvaluatorDestroy(CourantEvaluator *evaluator)
   PetscFunctionBeginUser;
   if (!ev) PetscFunctionReturn(PETSC_SUCCESS);
   for (PetscInt b = 0; ev->kept && b < ev->blocks; b++) CourantFree(&ev->kept[b]);
-  PetscCall(PetscFree(ev->kept));
-  for (int t = 0; t < ev->settings.threads; t++) {
+  for (PetscInt g = 0; ev->kept && g < ev->last - ev->first; g++) CourantFree(&ev->kept_shared[g]);
+  PetscCall(PetscFree2(ev->kept, ev->kept_shared));
+  for (int t = 0; ev->workers && t < ev->settings.threads; t++) {
     Worker *w = &ev->workers[t];
-    for (int k = 0; k <= ev->layout.order; k++) {
-      CourantFree(&w->tape[k]);
-      CourantFree(&w->gradient[k]);
-    }
     CourantFree(&w->scratch);
     CourantFree(&w->images);
     CourantFree(&w->labels);
+    CourantFree(&w->record);
     PetscCall(CourantTreeSumDestroy(&w->sum));
   }
   PetscCall(PetscFree(ev->workers));
+  PetscCall(CourantTreeSumDestroy(&ev->sum));
+  for (int i = 0; ev->slots && i < ev->nslots; i++) PetscCall(DestroySlot(ev, SlotBlocks(ev), &ev->slots[i]));
+  PetscCall(PetscFree(ev->slots));
   for (PetscInt l = 0; l < ev->net->nlayers; l++) {
     const CourantLayerOps *ops = ev->backend->layers[ev->net->layers[l].type];
     if (ops->Release) ops->Release(ev->prepared[l]);
   }
   PetscCall(PetscFree(ev->prepared));
-  for (int k = 0; k < WEIGHTS; k++) CourantFree(&ev->weights[k]);
-  PetscCall(PetscFree6(ev->layout.value, ev->layout.adjoint, ev->layout.state, ev->layout.primal,
-                       ev->layout.packed, ev->layout.gradient));
+  for (int i = 0; ev->weights && i < ev->nweights; i++) CourantFree(&ev->weights[i]);
+  PetscCall(PetscFree(ev->weights));
+  for (int k = 0; k <= COURANT_ORDER_MAX; k++) CourantFree(&ev->shared[k]);
+  PetscCall(PetscFree(ev->coupling));
+  PetscCall(CourantLayoutDestroy(&ev->layout));
   PetscCall(PetscFree(*evaluator));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -218,106 +291,302 @@ static void SetWeights(CourantEvaluator ev, int which, const double *theta)
   ev->backend->Pack(ev->net, &ev->layout, ev->prepared, theta, ev->weights[which], ev->workers[0].scratch);
 }
 
-/* What to do with every block: compute coefficients from..order, of which report..order go into the sum. */
+/* ---- one batch ---- */
+
+/*
+  What to do with every sample: compute the coefficients report..order for each direction and sum them up,
+  after those below, if they are not kept from before.
+*/
 typedef struct {
-  int from, order, reserve, report;
-  int theta;      /* THETA or KEPT */
-  PetscBool keep; /* the primal is, or is to be, on the kept tapes */
+  int order, reserve, report;
+  int directions;
+  int theta;        /* THETA or KEPT */
+  PetscBool keep;   /* the primal is, or is to be, on the kept tapes */
+  PetscBool primal; /* coefficient 0 has to be computed */
+  PetscBool gauss_newton;
 } Work;
 
-static CourantBlock BlockOf(CourantEvaluator ev, Worker *worker, const Work *work, double *loss)
+/* One way through the net: coefficients from..order; direction -1: the primal alone, for what follows. */
+typedef struct {
+  int from, order, direction;
+} Pass;
+
+static Pass PassOf(const Work *work, int direction)
 {
-  CourantBlock block = {.net = ev->net,
-                        .layout = &ev->layout,
-                        .prepared = ev->prepared,
-                        .from = work->from,
-                        .order = work->order,
-                        .reserve = work->reserve,
-                        .scratch = worker->scratch,
-                        .images = worker->images,
-                        .labels = worker->labels,
-                        .width = (int)ev->data->width,
-                        .loss = loss,
-                        .scale = 1. / (double)ev->data->n,
-                        .weights = {ev->weights[work->theta], ev->weights[DIRECTION]}};
-  for (int k = 0; k <= work->order; k++) {
-    block.tape[k] = worker->tape[k];
-    block.gradient[k] = k < work->report ? NULL : worker->gradient[k];
+  if (direction < 0) return (Pass){0, 0, -1};
+  return (Pass){work->report, work->order, direction};
+}
+
+/* The primal needs a pass of its own when the directions start above it. */
+static int FirstPass(const Work *work)
+{
+  return work->primal && work->report > 0 ? -1 : 0;
+}
+
+typedef struct {
+  PetscInt first, end;         /* samples of the batch */
+  PetscInt group, leaf, index; /* group; leaf inside it, and among all leaves of the batch */
+} Leaf;
+
+static Leaf LeafOf(CourantEvaluator ev, PetscInt group, PetscInt leaf)
+{
+  const PetscInt start = group * ev->group, end = PetscMin(ev->batch.n, start + ev->group);
+  const PetscInt first = start + leaf * COURANT_LEAF;
+  return (Leaf){first, PetscMin(end, first + COURANT_LEAF), group, leaf, group * ev->group_leaves + leaf};
+}
+
+static PetscInt LeavesOf(CourantEvaluator ev, PetscInt group)
+{
+  return Ceiling(PetscMin(ev->batch.n - group * ev->group, ev->group), COURANT_LEAF);
+}
+
+/* Block b of a leaf. */
+static CourantBlock BlockOf(CourantEvaluator ev, const Work *work, const Pass *pass, Worker *worker,
+                            Slot *slot, const Leaf *leaf, PetscInt b)
+{
+  const PetscInt first = leaf->first + b * ev->layout.samples,
+                 outputs = (PetscInt)CourantShapeSize(ev->net->out);
+  const int coefficients = ev->layout.order + 1, of = PetscMax(0, pass->direction);
+  void **tape = slot->tape + (ev->couplings ? b : 0) * coefficients;
+  const PetscInt kept = ((leaf->group - ev->first) * ev->group_leaves + leaf->leaf) * BlocksPerLeaf(ev) + b;
+  CourantBlock block = {
+      .net = ev->net,
+      .layout = &ev->layout,
+      .prepared = ev->prepared,
+      .n = (int)PetscMin(ev->layout.samples, leaf->end - first),
+      .from = pass->from,
+      .order = pass->order,
+      .reserve = work->reserve,
+      .gauss_newton = work->gauss_newton && pass->direction >= 0 ? PETSC_TRUE : PETSC_FALSE,
+      .scratch = worker->scratch,
+      .images = worker->images,
+      .labels = worker->labels,
+      .width = (int)ev->batch.data->width,
+      .slopes = ev->settings.slopes ? ev->settings.slopes + first * outputs : NULL,
+      .loss = slot->loss + of * coefficients,
+      .scale = 1. / (double)ev->batch.n,
+      .weights = {ev->weights[work->theta], pass->order ? ev->weights[DIRECTION + of] : NULL}};
+  for (int k = 0; k <= pass->order; k++) {
+    block.tape[k] = k == 0 && work->keep ? ev->kept[kept] : tape[k];
+    block.shared[k] =
+        k == 0 && work->keep && ev->couplings ? ev->kept_shared[leaf->group - ev->first] : ev->shared[k];
+    block.gradient[k] =
+        pass->direction < 0 || k < work->report ? NULL : slot->gradient[of * coefficients + k];
   }
   return block;
 }
 
-/* One leaf, block by block, into the worker's sum. */
-static void RunLeaf(CourantEvaluator ev, Worker *worker, const Work *work, PetscInt leaf)
+static void ReadLabels(CourantEvaluator ev, Worker *worker, const CourantBlock *block, PetscInt first)
 {
-  const PetscInt end = PetscMin(ev->data->n, (leaf + 1) * COURANT_LEAF),
-                 outputs = (PetscInt)CourantShapeSize(ev->net->out);
-  const size_t size = (size_t)ev->net->size, n = (size_t)(work->order - work->report + 1);
-  double loss[COURANT_ORDER_MAX + 1] = {0};
-  CourantBlock block = BlockOf(ev, worker, work, loss);
-  const CourantBatch batch = {.data = ev->data, .n = ev->data->n};
-  PetscInt index = (leaf - ev->settings.first) * BlocksPerLeaf(ev);
+  CourantBatchLabels(&ev->batch, first, block->n, worker->labels);
+}
 
-  for (int k = work->report; k <= work->order; k++)
-    memset(worker->gradient[k], 0, ev->layout.gradient[ev->net->nlayers] * ev->backend->real_size);
-  for (PetscInt first = leaf * COURANT_LEAF; first < end; first += ev->layout.samples, index++) {
-    block.n = (int)PetscMin(ev->layout.samples, end - first);
-    CourantBatchLabels(&batch, first, block.n, worker->labels);
-    block.slopes = ev->settings.slopes ? ev->settings.slopes + first * outputs : NULL;
-    if (work->keep) block.tape[0] = ev->kept[index];
-    if (work->from == 0) {
-      const char *problem = CourantBatchRead(&batch, first, block.n, worker->images);
-      if (problem) worker->problem = problem;
+static void ReadImages(CourantEvaluator ev, Worker *worker, const CourantBlock *block, PetscInt first)
+{
+  const char *problem = CourantBatchRead(&ev->batch, first, block->n, worker->images);
+  if (problem) worker->problem = problem;
+  ev->backend->Input(block);
+}
+
+static void ClearSlot(CourantEvaluator ev, const Work *work, Slot *slot)
+{
+  const int coefficients = ev->layout.order + 1;
+  const size_t bytes = ev->layout.gradient[ev->net->nlayers] * ev->backend->real_size;
+
+  memset(slot->loss, 0, sizeof(double) * (size_t)(work->directions * coefficients));
+  for (int d = 0; d < work->directions; d++)
+    for (int k = work->report; k <= work->order; k++) memset(slot->gradient[d * coefficients + k], 0, bytes);
+}
+
+/* A leaf's gradients and losses, direction by direction, into the worker's sum. */
+static void Deliver(CourantEvaluator ev, const Work *work, Worker *worker, Slot *slot, PetscInt leaf)
+{
+  const int coefficients = ev->layout.order + 1, n = work->order - work->report + 1;
+  const size_t size = (size_t)ev->net->size;
+  double *sum = CourantTreeSumNext(&worker->sum);
+
+  for (int d = 0; d < work->directions; d++, sum += CourantEvaluatorLength(ev, n))
+    for (int k = 0; k < n; k++) {
+      const int from = d * coefficients + work->report + k;
+      ev->backend->Unpack(ev->net, &ev->layout, ev->prepared, slot->gradient[from], sum + (size_t)k * size,
+                          worker->scratch);
+      sum[(size_t)n * size + (size_t)k] = slot->loss[from] / (double)ev->batch.n;
     }
-    ev->backend->Run(&block);
-  }
-  double *leaf_sum = CourantTreeSumNext(&worker->sum);
-  for (size_t k = 0; k < n; k++) {
-    ev->backend->Unpack(ev->net, &ev->layout, ev->prepared, worker->gradient[work->report + (int)k],
-                        leaf_sum + k * size, worker->scratch);
-    leaf_sum[n * size + k] = loss[work->report + (int)k] / (double)ev->data->n;
-  }
   CourantTreeSumAdd(&worker->sum, leaf);
 }
 
-/*
-  All leaves of this rank, spread over the threads; the sum is
-  left with the first worker. Returns what went wrong.
-*/
-static const char *RunLeaves(CourantEvaluator ev, const Work *work)
+/* One leaf of samples that know nothing of each other, block by block through the whole net. */
+static void RunLeaf(CourantEvaluator ev, const Work *work, Worker *worker, Slot *slot, const Leaf *leaf)
 {
-  const int threads = ev->settings.threads;
-  const PetscInt first = ev->settings.first, leaves = ev->settings.last - first;
-  const char *problem = NULL;
+  ClearSlot(ev, work, slot);
+  for (PetscInt b = 0; leaf->first + b * ev->layout.samples < leaf->end; b++)
+    for (int p = FirstPass(work); p < work->directions; p++) {
+      const Pass pass = PassOf(work, p);
+      const CourantBlock block = BlockOf(ev, work, &pass, worker, slot, leaf, b);
+      const PetscInt first = leaf->first + b * ev->layout.samples;
+      ReadLabels(ev, worker, &block, first);
+      if (pass.from == 0) ReadImages(ev, worker, &block, first);
+      ev->backend->Forward(&block, 0, ev->net->nlayers);
+      ev->backend->Loss(&block);
+      ev->backend->Backward(&block, 0, ev->net->nlayers);
+    }
+  Deliver(ev, work, worker, slot, leaf->index);
+}
 
-  for (int t = 0; t < threads; t++) {
-    ev->workers[t].sum.length = CourantEvaluatorLength(ev, work->order - work->report + 1);
+/* Which leaves of a group a thread has. */
+static PetscInt Share(PetscInt leaves, int t, int threads)
+{
+  return (PetscInt)((PetscInt64)leaves * t / threads);
+}
+
+static void UpdateRunning(CourantEvaluator ev, PetscInt l, const CourantBlock *block, PetscInt samples)
+{
+  const CourantLayer *layer = &ev->net->layers[l];
+  const PetscInt c = layer->in.c;
+  const double n = (double)(samples * layer->in.h * layer->in.w);
+  const double *shared = block->shared[0] + ev->layout.shared[l];
+  double *running = ev->running + layer->buffer;
+
+  for (PetscInt i = 0; i < c; i++) {
+    running[i] += layer->momentum * (shared[i] - running[i]);
+    running[c + i] += layer->momentum * (shared[c + i] * (n / (n - 1)) - running[c + i]);
+  }
+}
+
+/* The statistics of a group out of those of its leaves; by one thread. */
+static void Conclude(CourantEvaluator ev, const Work *work, const Pass *pass, PetscInt group, PetscInt l,
+                     PetscBool back)
+{
+  const Leaf leaf = LeafOf(ev, group, 0);
+  const CourantBlock block = BlockOf(ev, work, pass, &ev->workers[0], &ev->slots[0], &leaf, 0);
+  const PetscInt leaves = LeavesOf(ev, group);
+
+  for (PetscInt step = 1; step < leaves; step *= 2)
+    for (PetscInt i = 0; i + step < leaves; i += 2 * step)
+      ev->backend->Merge(&block, l, back, ev->slots[i].record, ev->slots[i + step].record);
+  ev->backend->Conclude(&block, l, back, ev->slots[0].record);
+  for (PetscInt i = 0; i < leaves; i++) ev->slots[i].record[0] = 0;
+  if (ev->running && !back && pass->from == 0)
+    UpdateRunning(ev, l, &block, PetscMin(ev->batch.n, (group + 1) * ev->group) - group * ev->group);
+}
+
+/*
+  A stretch of layers first .. last-1 for all leaves that this thread has of a group, and at its end, where a
+  layer couples samples, the statistics of the group.
+*/
+static void RunStretch(CourantEvaluator ev, const Work *work, const Pass *pass, PetscInt group, int t,
+                       int threads, PetscInt first, PetscInt last, PetscInt coupling, PetscBool back)
+{
+  const PetscInt leaves = LeavesOf(ev, group), end = Share(leaves, t + 1, threads);
+  Worker *worker = &ev->workers[t];
+
+  for (PetscInt i = Share(leaves, t, threads); i < end; i++) {
+    const Leaf leaf = LeafOf(ev, group, i);
+    for (PetscInt b = 0; leaf.first + b * ev->layout.samples < leaf.end; b++) {
+      const CourantBlock block = BlockOf(ev, work, pass, worker, &ev->slots[i], &leaf, b);
+      if (!back && first == 0 && pass->from == 0)
+        ReadImages(ev, worker, &block, leaf.first + b * ev->layout.samples);
+      if (back)
+        ev->backend->Backward(&block, first, last);
+      else
+        ev->backend->Forward(&block, first, last);
+      if (!back && last == ev->net->nlayers) {
+        ReadLabels(ev, worker, &block, leaf.first + b * ev->layout.samples);
+        ev->backend->Loss(&block);
+      }
+      if (coupling >= 0) ev->backend->Measure(&block, coupling, back, worker->record, ev->slots[i].record);
+    }
+  }
+  if (coupling < 0) return;
+#pragma omp barrier
+#pragma omp master
+  Conclude(ev, work, pass, group, coupling, back);
+#pragma omp barrier
+}
+
+/* A group of samples that know of each other: all of them up to each layer that couples, then on from there.
+ */
+static void RunGroup(CourantEvaluator ev, const Work *work, PetscInt group, int t, int threads)
+{
+  const PetscInt n = ev->couplings, layers = ev->net->nlayers, leaves = LeavesOf(ev, group);
+
+  for (PetscInt i = Share(leaves, t, threads); i < Share(leaves, t + 1, threads); i++)
+    ClearSlot(ev, work, &ev->slots[i]);
+  for (int p = FirstPass(work); p < work->directions; p++) {
+    const Pass pass = PassOf(work, p);
+    for (PetscInt c = 0; c <= n; c++)
+      RunStretch(ev, work, &pass, group, t, threads, c ? ev->coupling[c - 1] : 0,
+                 c < n ? ev->coupling[c] : layers, c < n ? ev->coupling[c] : -1, PETSC_FALSE);
+    for (PetscInt c = n; c >= 0; c--)
+      RunStretch(ev, work, &pass, group, t, threads, c ? ev->coupling[c - 1] + 1 : 0,
+                 c < n ? ev->coupling[c] + 1 : layers, c ? ev->coupling[c - 1] : -1, PETSC_TRUE);
+#pragma omp barrier
+  }
+  for (PetscInt i = Share(leaves, t, threads); i < Share(leaves, t + 1, threads); i++)
+    Deliver(ev, work, &ev->workers[t], &ev->slots[i], LeafOf(ev, group, i).index);
+#pragma omp barrier
+#pragma omp master
+  for (int other = 0; other < threads; other++) CourantTreeSumJoin(&ev->sum, &ev->workers[other].sum);
+#pragma omp barrier
+}
+
+/* Thread t's part of all that this rank has. */
+static void RunThread(CourantEvaluator ev, const Work *work, int t, int threads)
+{
+  if (ev->couplings)
+    for (PetscInt group = ev->first; group < ev->last; group++) RunGroup(ev, work, group, t, threads);
+  else
+    for (PetscInt i = Share(ev->last - ev->first, t, threads);
+         i < Share(ev->last - ev->first, t + 1, threads); i++) {
+      const Leaf leaf = LeafOf(ev, ev->first + i, 0);
+      RunLeaf(ev, work, &ev->workers[t], &ev->slots[t], &leaf);
+    }
+}
+
+/* All leaves of this rank; their sum is left in ev->sum. Returns what went wrong. */
+static const char *RunBatch(CourantEvaluator ev, const Work *work)
+{
+  const int wanted = ev->settings.threads;
+  const char *problem = NULL;
+  int threads = 1;
+
+  ev->sum.length = (size_t)work->directions * CourantEvaluatorLength(ev, work->order - work->report + 1);
+  for (int t = 0; t < wanted; t++) {
+    ev->workers[t].sum.length = ev->sum.length;
     ev->workers[t].problem = NULL;
   }
-#pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)
-  for (int t = 0; t < threads; t++)
-    for (PetscInt leaf = first + leaves * t / threads; leaf < first + leaves * (t + 1) / threads; leaf++)
-      RunLeaf(ev, &ev->workers[t], work, leaf);
+#pragma omp parallel num_threads(wanted) if (wanted > 1)
+  {
+#pragma omp master
+    threads = omp_get_num_threads();
+    RunThread(ev, work, omp_get_thread_num(), omp_get_num_threads());
+  }
   for (int t = 0; t < threads; t++) {
     if (ev->workers[t].problem) problem = ev->workers[t].problem;
-    if (t) CourantTreeSumJoin(&ev->workers[0].sum, &ev->workers[t].sum);
+    if (!ev->couplings) CourantTreeSumJoin(&ev->sum, &ev->workers[t].sum);
   }
   return problem;
 }
 
 static PetscErrorCode RunAndShare(CourantEvaluator ev, const Work *work, MPI_Comm comm, double result[])
 {
-  CourantTreeSum *sum = &ev->workers[0].sum;
   PetscMPIInt size;
 
   PetscFunctionBeginUser;
-  const char *problem = RunLeaves(ev, work);
+  const char *problem = RunBatch(ev, work);
   if (problem) CourantNodeError(ev->data->node, "%s", problem);
-  PetscCall(CourantTreeSumGather(sum, comm));
-  CourantTreeSumFold(sum, result);
+  PetscCall(CourantTreeSumGather(&ev->sum, comm));
+  CourantTreeSumFold(&ev->sum, result);
   PetscCallMPI(MPI_Comm_size(comm, &size));
-  if (size > 1) PetscCallMPI(MPI_Bcast(result, (PetscMPIInt)sum->length, MPI_DOUBLE, 0, comm));
+  if (size > 1) PetscCallMPI(MPI_Bcast(result, (PetscMPIInt)ev->sum.length, MPI_DOUBLE, 0, comm));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- what is asked of it ---- */
+
+static Work RunWork(int order)
+{
+  return (Work){.order = order, .reserve = order, .directions = 1, .primal = PETSC_TRUE};
 }
 
 /*
@@ -330,7 +599,7 @@ static PetscErrorCode RunAndShare(CourantEvaluator ev, const Work *work, MPI_Com
 PetscErrorCode CourantEvaluatorRun(CourantEvaluator ev, int order, const double theta[],
                                    const double direction[], MPI_Comm comm, double result[])
 {
-  const Work work = {.order = order, .reserve = order};
+  const Work work = RunWork(order);
 
   PetscFunctionBeginUser;
   SetWeights(ev, THETA, theta);
@@ -345,7 +614,11 @@ PetscErrorCode CourantEvaluatorRun(CourantEvaluator ev, int order, const double 
 */
 PetscErrorCode CourantEvaluatorKeep(CourantEvaluator ev, const double theta[], MPI_Comm comm, double result[])
 {
-  const Work work = {.reserve = 1, .theta = KEPT, .keep = ev->kept ? PETSC_TRUE : PETSC_FALSE};
+  const Work work = {.reserve = 1,
+                     .directions = 1,
+                     .theta = KEPT,
+                     .primal = PETSC_TRUE,
+                     .keep = ev->kept ? PETSC_TRUE : PETSC_FALSE};
 
   PetscFunctionBeginUser;
   SetWeights(ev, KEPT, theta);
@@ -353,22 +626,49 @@ PetscErrorCode CourantEvaluatorKeep(CourantEvaluator ev, const double theta[], M
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static Work ProductWork(CourantEvaluator ev)
+static Work ProductWork(CourantEvaluator ev, int directions)
 {
   const PetscBool keep = ev->kept ? PETSC_TRUE : PETSC_FALSE;
-  return (Work){.from = keep ? 1 : 0, .order = 1, .reserve = 1, .report = 1, .theta = KEPT, .keep = keep};
+  return (Work){.order = 1,
+                .reserve = 1,
+                .report = 1,
+                .directions = directions,
+                .theta = KEPT,
+                .primal = keep ? PETSC_FALSE : PETSC_TRUE,
+                .keep = keep};
 }
 
 /*
-  CourantEvaluatorProduct - H direction [size] and grad L .
-  direction, H the Hessian at the theta of CourantEvaluatorKeep().
+  CourantEvaluatorProducts - For each of n directions v (n at most settings.directions) H v [size] and grad L
+  . v, one behind the other; H is the Hessian at the theta of CourantEvaluatorKeep().
+
+  The directions share what is computed of the primal. Each result is that of a call with this direction
+  alone, to the bit.
 */
-PetscErrorCode CourantEvaluatorProduct(CourantEvaluator ev, const double direction[], MPI_Comm comm,
-                                       double result[])
+PetscErrorCode CourantEvaluatorProducts(CourantEvaluator ev, int n, const double *const directions[],
+                                        MPI_Comm comm, double results[])
 {
-  const Work work = ProductWork(ev);
+  const Work work = ProductWork(ev, n);
 
   PetscFunctionBeginUser;
+  for (int d = 0; d < n; d++) SetWeights(ev, DIRECTION + d, directions[d]);
+  PetscCall(RunAndShare(ev, &work, comm, results));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantEvaluatorGaussNewton - G v [size] and grad L . v at the theta of CourantEvaluatorKeep().
+
+  G = J^T H_p J, J the Jacobian of the outputs p and H_p the Hessian of the loss by them: forward on jets of
+  order 1 through net and loss, then back by order 0.
+*/
+PetscErrorCode CourantEvaluatorGaussNewton(CourantEvaluator ev, const double direction[], MPI_Comm comm,
+                                           double result[])
+{
+  Work work = ProductWork(ev, 1);
+
+  PetscFunctionBeginUser;
+  work.gauss_newton = PETSC_TRUE;
   SetWeights(ev, DIRECTION, direction);
   PetscCall(RunAndShare(ev, &work, comm, result));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -383,30 +683,122 @@ PetscErrorCode CourantEvaluatorProduct(CourantEvaluator ev, const double directi
 */
 const char *CourantEvaluatorGradient(CourantEvaluator ev, const double theta[], double gradient_and_loss[])
 {
-  const Work work = {0};
+  const Work work = RunWork(0);
 
   SetWeights(ev, THETA, theta);
-  const char *problem = RunLeaves(ev, &work);
-  CourantTreeSumFold(&ev->workers[0].sum, gradient_and_loss);
+  const char *problem = RunBatch(ev, &work);
+  CourantTreeSumFold(&ev->sum, gradient_and_loss);
   return problem;
 }
 
 /*
-  CourantEvaluatorLocalProduct - CourantEvaluatorProduct()
+  CourantEvaluatorLocalProduct - H direction [size] and grad L . direction
   under the same conditions, at the theta kept before.
 */
 const char *CourantEvaluatorLocalProduct(CourantEvaluator ev, const double direction[], double result[])
 {
-  const Work work = ProductWork(ev);
+  const Work work = ProductWork(ev, 1);
 
   SetWeights(ev, DIRECTION, direction);
-  const char *problem = RunLeaves(ev, &work);
-  CourantTreeSumFold(&ev->workers[0].sum, result);
+  const char *problem = RunBatch(ev, &work);
+  CourantTreeSumFold(&ev->sum, result);
+  return problem;
+}
+
+/* The statistics to predict by: running means and variances, as if they were those of a group. */
+static void UseRunning(CourantEvaluator ev, const double running[])
+{
+  const Work work = RunWork(0);
+  const Pass pass = {0, 0, 0};
+  const Leaf leaf = {0};
+  const CourantBlock block = BlockOf(ev, &work, &pass, &ev->workers[0], &ev->slots[0], &leaf, 0);
+  double *record = ev->slots[0].record;
+
+  for (PetscInt i = 0; i < ev->couplings; i++) {
+    const CourantLayer *layer = &ev->net->layers[ev->coupling[i]];
+    record[0] = 1; /* one element of this mean and variance */
+    memcpy(record + 1, running + layer->buffer, sizeof(double) * 2 * (size_t)layer->in.c);
+    ev->backend->Conclude(&block, ev->coupling[i], PETSC_FALSE, record);
+    record[0] = 0;
+  }
+}
+
+/* Loss and number of right answers of a leaf of predictions; a worker's sum holds both. */
+static void PredictLeaf(CourantEvaluator ev, Worker *worker, Slot *slot, const Leaf *leaf, double *outputs)
+{
+  const Work work = RunWork(0);
+  const Pass pass = {0, 0, 0};
+  const CourantNet net = ev->net;
+  const size_t p = CourantShapeSize(net->out), width = (size_t)ev->batch.data->width;
+  double *sum = CourantTreeSumNext(&worker->sum);
+
+  slot->loss[0] = 0;
+  sum[1] = 0;
+  for (PetscInt b = 0; leaf->first + b * ev->layout.samples < leaf->end; b++) {
+    CourantBlock block = BlockOf(ev, &work, &pass, worker, slot, leaf, b);
+    const PetscInt first = leaf->first + b * ev->layout.samples;
+    if (ev->couplings) block.tape[0] = slot->tape[0];
+    ReadLabels(ev, worker, &block, first);
+    ReadImages(ev, worker, &block, first);
+    ev->backend->Forward(&block, 0, net->nlayers);
+    ev->backend->Loss(&block);
+    const char *from = (const char *)block.tape[0] + ev->layout.value[net->nlayers] * ev->backend->real_size;
+    for (int i = 0; i < block.n; i++) {
+      double *to = outputs + (size_t)(first + i) * p;
+      ev->backend->Convert(p, from + (size_t)i * p * ev->backend->real_size, to);
+      sum[1] += CourantLossType(net->loss)->Correct((PetscInt)p, (PetscInt)width, to,
+                                                    worker->labels + (size_t)i * width);
+    }
+  }
+  sum[0] = slot->loss[0];
+  CourantTreeSumAdd(&worker->sum, leaf->index);
+}
+
+/*
+  CourantEvaluatorPredict - Mean loss and number of right answers over a batch, with running statistics
+  [net->buffers] in place of the samples' own (NULL where the net has none).
+
+  outputs: [n,outputs]. The samples of the evaluator's own batch are untouched. Calls nothing of PETSc; every
+  rank does all of it. Returns NULL or what went wrong.
+*/
+const char *CourantEvaluatorPredict(CourantEvaluator ev, const double theta[], const double running[],
+                                    const CourantBatch *batch, double *loss, double *correct,
+                                    double outputs[])
+{
+  const CourantBatch own = ev->batch;
+  const PetscInt leaves = Ceiling(batch->n, COURANT_LEAF);
+  const int threads = ev->settings.threads;
+  const char *problem = NULL;
+  double sums[2];
+
+  ev->batch = *batch;
+  SetWeights(ev, THETA, theta);
+  if (ev->couplings) UseRunning(ev, running);
+  for (int t = 0; t < threads; t++) {
+    ev->workers[t].sum.length = 2;
+    ev->workers[t].problem = NULL;
+  }
+  ev->sum.length = 2;
+#pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)
+  for (int t = 0; t < threads; t++)
+    for (PetscInt i = Share(leaves, t, threads); i < Share(leaves, t + 1, threads); i++) {
+      const Leaf leaf = {
+          .first = i * COURANT_LEAF, .end = PetscMin(batch->n, (i + 1) * COURANT_LEAF), .index = i};
+      PredictLeaf(ev, &ev->workers[t], &ev->slots[t], &leaf, outputs);
+    }
+  for (int t = 0; t < threads; t++) {
+    if (ev->workers[t].problem) problem = ev->workers[t].problem;
+    CourantTreeSumJoin(&ev->sum, &ev->workers[t].sum);
+  }
+  CourantTreeSumFold(&ev->sum, sums);
+  *loss = sums[0] / (double)batch->n;
+  *correct = sums[1];
+  ev->batch = own;
   return problem;
 }
 
 /*
-  CourantEvaluatorSample - Looks into one sample at theta.
+  CourantEvaluatorSample - Looks into one sample at theta, of a net whose samples know nothing of each other.
 
   Any of the results may be NULL. values: output of layer `layer` [its size]; slopes: d loss / d outputs
   [outputs]; gradient: of the sum of the outputs by theta [size].
@@ -414,37 +806,39 @@ const char *CourantEvaluatorLocalProduct(CourantEvaluator ev, const double direc
 PetscErrorCode CourantEvaluatorSample(CourantEvaluator ev, const double theta[], PetscInt sample,
                                       PetscInt layer, double values[], double slopes[], double gradient[])
 {
+  const Work work = RunWork(0);
+  const Pass pass = {0, 0, 0};
+  const Leaf leaf = {.first = sample, .end = sample + 1};
+  const size_t outputs = CourantShapeSize(ev->net->out), real_size = ev->backend->real_size;
+  const PetscInt layers = ev->net->nlayers;
   Worker *worker = &ev->workers[0];
-  const Work work = {0};
-  const size_t outputs = CourantShapeSize(ev->net->out);
-  double loss[1] = {0}, *ones;
-  const CourantBatch batch = {.data = ev->data, .n = ev->data->n};
-  CourantBlock block = BlockOf(ev, worker, &work, loss);
+  double *ones;
 
   PetscFunctionBeginUser;
-  const char *problem = CourantBatchRead(&batch, sample, 1, worker->images);
-  if (problem) CourantNodeError(ev->data->node, "%s", problem);
+  PetscCheck(!ev->couplings, PETSC_COMM_SELF, PETSC_ERR_SUP,
+             "the samples of this network know of each other");
+  CourantBlock block = BlockOf(ev, &work, &pass, worker, &ev->slots[0], &leaf, 0);
+  worker->problem = NULL;
   SetWeights(ev, THETA, theta);
-  block.n = 1;
   block.scale = 1;
-  CourantBatchLabels(&batch, sample, 1, worker->labels);
-  memset(worker->gradient[0], 0, ev->layout.gradient[ev->net->nlayers] * ev->backend->real_size);
-  block.gradient[0] = NULL;
-  ev->backend->Run(&block);
-  const char *tape = (const char *)worker->tape[0];
+  ClearSlot(ev, &work, &ev->slots[0]);
+  ReadLabels(ev, worker, &block, sample);
+  ReadImages(ev, worker, &block, sample);
+  if (worker->problem) CourantNodeError(ev->data->node, "%s", worker->problem);
+  ev->backend->Forward(&block, 0, layers);
+  ev->backend->Loss(&block);
+  const char *tape = (const char *)block.tape[0];
   if (values)
     ev->backend->Convert(CourantShapeSize(ev->net->layers[layer].out),
-                         tape + ev->layout.value[layer + 1] * ev->backend->real_size, values);
-  if (slopes)
-    ev->backend->Convert(outputs, tape + ev->layout.adjoint[ev->net->nlayers] * ev->backend->real_size,
-                         slopes);
+                         tape + ev->layout.value[layer + 1] * real_size, values);
+  if (slopes) ev->backend->Convert(outputs, tape + ev->layout.adjoint[layers] * real_size, slopes);
   if (gradient) {
     PetscCall(PetscMalloc1(outputs, &ones));
     for (size_t i = 0; i < outputs; i++) ones[i] = 1;
     block.slopes = ones;
-    block.gradient[0] = worker->gradient[0];
-    ev->backend->Run(&block);
-    ev->backend->Unpack(ev->net, &ev->layout, ev->prepared, worker->gradient[0], gradient, worker->scratch);
+    ev->backend->Loss(&block);
+    ev->backend->Backward(&block, 0, layers);
+    ev->backend->Unpack(ev->net, &ev->layout, ev->prepared, block.gradient[0], gradient, worker->scratch);
     PetscCall(PetscFree(ones));
   }
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -20,6 +20,8 @@ typedef struct {
   PetscInt dims[4], size;   /* size: the product of dims */
   PetscInt fan_in, fan_out; /* connections per output and per input, for the initial scale */
   PetscBool exempt;         /* from decay when only kernels decay */
+  PetscBool fixed;          /* starts at `start`, unless the weights come from a file */
+  double start;
 } CourantParameter;
 
 #define COURANT_LAYER_PARAMETERS 2
@@ -31,24 +33,44 @@ typedef struct {
   size_t primal;   /* per sample, kept with coefficient 0: what backward needs of forward */
   size_t state;    /* per sample and coefficient */
   size_t scratch;  /* per call, without content between calls */
+  size_t shared;   /* per statistics group and coefficient, in doubles */
+  size_t record;   /* of a block's or leaf's statistics, in doubles */
 } CourantLayerSpace;
 
 typedef struct _CourantLayer CourantLayer;
+typedef struct _CourantNet *CourantNet;
 
+/* Value 0 is the data, value l + 1 the output of layer l. */
 struct _CourantLayer {
   int type;         /* index in the registry of layers */
   CourantNode node; /* where the deck describes it, for errors */
-  char name[64];    /* "0", as in parameter names */
+  char name[96];    /* "0", "5.layers.0", as in parameter names */
   void *options;    /* the struct its table of keys fills */
+  int source;       /* the value it reads */
+  int other;        /* a second value to be added to it, of residual; -1: none */
   CourantShape in, out;
   int nparameters;
   CourantParameter parameters[COURANT_LAYER_PARAMETERS];
   PetscInt offset, size; /* of its parameters in theta */
-  PetscBool first;       /* its input is the data: constant, and no gradient by it is wanted */
+  PetscInt buffer;       /* place of its running statistics among those of the net: means, then variances */
+  double momentum;       /* weight of a new batch in them */
+  PetscBool first;       /* its inputs depend on no weights: constant, and no gradient by them is wanted */
 };
 
 typedef struct CourantLayerCall CourantLayerCall;
 typedef struct CourantLossCall CourantLossCall;
+
+/*
+  What a layer needs to know of all samples of a statistics group before it goes on, forward or backward.
+
+  Measure() makes the record of a block; records of blocks, then of leaves, are merged along the summation
+  tree; Conclude() turns the record of the group into the coefficients from..order of what its samples share.
+*/
+typedef struct {
+  void (*Measure)(const CourantLayerCall *, double *record);
+  void (*Merge)(const CourantLayerCall *, double *into, const double *record);
+  void (*Conclude)(const CourantLayerCall *, const double *record);
+} CourantStatisticsOps;
 
 /*
   A layer type, one file under net/layers. Compiled once per variant (jet/variant.h); SetUp and the
@@ -63,8 +85,15 @@ typedef struct {
   size_t options_size;
   PetscBool linear;        /* in its input, for fixed weights */
   PetscBool bounded_slope; /* pointwise, with a bounded first derivative */
-  PetscBool kinked;        /* not differentiable everywhere: minimisers may sit on its kinks */
+  const CourantStatisticsOps *forward,
+      *backward;    /* of layers that couple the samples of a group; else NULL */
+  PetscBool kinked; /* not differentiable everywhere: minimisers may sit on its kinks */
 
+  /* Of layers made of others: adds these to the net. One without Forward() leaves nothing else behind and
+     sets layer->source to where its output is. */
+  PetscErrorCode (*Expand)(CourantNet, CourantLayer *);
+  /* Multiplies the number of channels that the options name; NULL: they name none. */
+  void (*Widen)(void *options, double factor);
   /* Checks the options against layer->in; sets out and parameters. */
   PetscErrorCode (*SetUp)(CourantLayer *);
   /* Space for Taylor coefficients up to `order`; NULL: none. */

@@ -6,18 +6,21 @@
 /* One call of a layer for n consecutive samples. Arrays start on a cache line and have a vector of slack. */
 struct CourantLayerCall {
   const CourantLayer *layer;
-  void *prepared;  /* what Prepare() made */
-  int n;           /* samples */
-  int from, order; /* Taylor coefficients to compute; those below `from` are there already */
-  int reserve;     /* the highest order that calls on this primal will ask for */
-  Jet x, y;        /* [n, in], [n, out] */
-  Jet dx, dy;      /* gradients of the objective by x and y; dx.c[0] is NULL for the first layer */
-  Jet w;           /* packed weights; degree 1 at most */
+  void *prepared;    /* what Prepare() made */
+  int n;             /* samples */
+  int from, order;   /* Taylor coefficients to compute; those below `from` are there already */
+  int reserve;       /* the highest order that calls on this primal will ask for */
+  Jet x, y;          /* [n, in], [n, out] */
+  Jet dx, dy;        /* gradients of the objective by x and y; dx.c[0] is NULL where none is wanted */
+  Jet other, dother; /* the second input and the gradient by it, of residual; dother.c[0] may be NULL */
+  Jet w;             /* packed weights; degree 1 at most */
   real *dw[COURANT_ORDER_MAX +
            1];  /* gradient by the parameters, [space.gradient]: added to; NULL: not wanted */
   real *primal; /* [n, space.primal] */
-  real *state[COURANT_ORDER_MAX + 1]; /* [n, space.state] */
-  real *scratch;                      /* [space.scratch] */
+  real *state[COURANT_ORDER_MAX + 1];         /* [n, space.state] */
+  real *scratch;                              /* [space.scratch] */
+  double *shared[COURANT_ORDER_MAX + 1];      /* [space.shared], what the samples of a group have in common */
+  double *shared_back[COURANT_ORDER_MAX + 1]; /* the same arrays, by the coefficients of dy */
 };
 
 /* One call of a loss. */

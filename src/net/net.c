@@ -24,49 +24,109 @@ const char *const *CourantLayerTypeNames(void)
   return layer_names;
 }
 
-static PetscErrorCode SetUpLayer(CourantLayer *layer, CourantNode node, PetscInt index, CourantShape in)
+/* CourantNetShape - Height, width and channels of a value: 0 is the data, l + 1 the output of layer l. */
+CourantShape CourantNetShape(CourantNet net, int value)
 {
-  PetscFunctionBeginUser;
-  PetscCall(CourantNodeEntry(node, "layer", CourantLayerTypeCount, layer_names, &layer->type, &layer->node));
+  return value ? net->layers[value - 1].out : net->in;
+}
+
+/* CourantNetValueIsConstant - Does a value depend on no weights? */
+PetscBool CourantNetValueIsConstant(CourantNet net, int value)
+{
+  return value == 0 || (net->layers[value - 1].first && net->layers[value - 1].nparameters == 0)
+             ? PETSC_TRUE
+             : PETSC_FALSE;
+}
+
+/* Options of a layer, owned by the net whatever becomes of the layer. */
+static PetscErrorCode ReadOptions(CourantNet net, CourantLayer *layer)
+{
   const CourantLayerOps *ops = CourantLayerType(layer->type);
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscRealloc(sizeof(void *) * (size_t)(net->noptions + 1), &net->options));
   PetscCall(PetscCalloc(PetscMax(ops->options_size, 1), &layer->options));
+  net->options[net->noptions++] = layer->options;
   PetscCall(CourantNodeRead(layer->node, 1, (CourantTable[]){{ops->keys, layer->options}}));
-  snprintf(layer->name, sizeof layer->name, "%d", (int)index);
-  layer->in = in;
-  layer->first = index == 0 ? PETSC_TRUE : PETSC_FALSE;
-  PetscCall(ops->SetUp(layer));
+  if (ops->Widen) ops->Widen(layer->options, net->width);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Adds one layer, or the layers that it is made of, which reads *value; *value is its output then. */
+static PetscErrorCode AppendLayer(CourantNet net, CourantNode node, const char *name, int *value)
+{
+  CourantLayer layer = {.source = *value, .other = -1, .buffer = net->buffers};
+
+  PetscFunctionBeginUser;
+  if (snprintf(layer.name, sizeof layer.name, "%s", name) >= (int)sizeof layer.name)
+    CourantNodeError(node, "layers are nested too deeply");
+  PetscCall(CourantNodeEntry(node, "layer", CourantLayerTypeCount, layer_names, &layer.type, &layer.node));
+  const CourantLayerOps *ops = CourantLayerType(layer.type);
+  PetscCall(ReadOptions(net, &layer));
+  if (ops->Expand) PetscCall(ops->Expand(net, &layer));
+  *value = layer.source;
+  if (!ops->Forward) PetscFunctionReturn(PETSC_SUCCESS);
+  layer.in = CourantNetShape(net, layer.source);
+  layer.first = CourantNetValueIsConstant(net, layer.source) &&
+                        (layer.other < 0 || CourantNetValueIsConstant(net, layer.other))
+                    ? PETSC_TRUE
+                    : PETSC_FALSE;
+  PetscCall(ops->SetUp(&layer));
+  layer.offset = net->size;
+  for (int i = 0; i < layer.nparameters; i++) layer.size += layer.parameters[i].size;
+  if (net->size > PETSC_MAX_INT - layer.size) CourantNodeError(node, "the network has too many parameters");
+  net->size += layer.size;
+  if (ops->forward) {
+    net->buffers += 2 * layer.in.c;
+    net->coupled = PETSC_TRUE;
+  }
+  PetscCall(PetscRealloc(sizeof(CourantLayer) * (size_t)(net->nlayers + 1), &net->layers));
+  net->layers[net->nlayers++] = layer;
+  *value = (int)net->nlayers;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /*
-  CourantNetCreate - The network of a deck's `network` list and `loss` name, for samples of shape `in`.
+  CourantNetAppend - Adds the layers of a list, the first of which reads *value; *value is their output then.
+
+  name: what stands before their numbers, as "5.layers." in "5.layers.0".
+*/
+PetscErrorCode CourantNetAppend(CourantNet net, CourantNode list, const char name[], int *value)
+{
+  char full[160];
+  PetscInt n;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantNodeCount(list, &n));
+  for (PetscInt i = 0; i < n; i++) {
+    snprintf(full, sizeof full, "%s%d", name, (int)i);
+    PetscCall(AppendLayer(net, CourantNodeItem(list, i), full, value));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantNetCreate - The network that a deck describes, for samples of shape `in`.
 
   Shapes that do not fit and options that make no sense are the user's errors, with file and line.
 */
-PetscErrorCode CourantNetCreate(CourantNode network, CourantNode loss, CourantShape in, CourantNet *result)
+PetscErrorCode CourantNetCreate(const CourantNetDeck *deck, CourantShape in, CourantNet *result)
 {
   CourantNet net;
   CourantNode unused;
-  CourantShape shape = in;
+  int value = 0;
 
   PetscFunctionBeginUser;
   PetscCall(PetscNew(&net));
   *result = net;
   net->in = in;
-  PetscCall(CourantNodeCount(network, &net->nlayers));
-  if (net->nlayers == 0) CourantNodeError(network, "the network has no layers");
-  PetscCall(PetscCalloc1(net->nlayers, &net->layers));
-  for (PetscInt l = 0; l < net->nlayers; l++) {
-    CourantLayer *layer = &net->layers[l];
-    PetscCall(SetUpLayer(layer, CourantNodeItem(network, l), l, shape));
-    layer->offset = net->size;
-    for (int i = 0; i < layer->nparameters; i++) layer->size += layer->parameters[i].size;
-    net->size += layer->size;
-    shape = layer->out;
-  }
-  net->out = shape;
-  if (net->size == 0) CourantNodeError(network, "the network has no parameters to train");
-  PetscCall(CourantNodeEntry(loss, "loss", CourantLossTypeCount, loss_names, &net->loss, &unused));
+  net->width = deck->width > 0 ? deck->width : 1;
+  net->group = deck->statistics_batch > 0 ? deck->statistics_batch : 128;
+  PetscCall(CourantNetAppend(net, deck->network, "", &value));
+  if (net->nlayers == 0) CourantNodeError(deck->network, "the network has no layers");
+  if (net->size == 0) CourantNodeError(deck->network, "the network has no parameters to train");
+  net->out = CourantNetShape(net, value);
+  PetscCall(CourantNodeEntry(deck->loss, "loss", CourantLossTypeCount, loss_names, &net->loss, &unused));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -74,8 +134,8 @@ PetscErrorCode CourantNetDestroy(CourantNet *net)
 {
   PetscFunctionBeginUser;
   if (!*net) PetscFunctionReturn(PETSC_SUCCESS);
-  for (PetscInt l = 0; (*net)->layers && l < (*net)->nlayers; l++)
-    PetscCall(PetscFree((*net)->layers[l].options));
+  for (PetscInt i = 0; i < (*net)->noptions; i++) PetscCall(PetscFree((*net)->options[i]));
+  PetscCall(PetscFree((*net)->options));
   PetscCall(PetscFree((*net)->layers));
   PetscCall(PetscFree(*net));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -84,12 +144,16 @@ PetscErrorCode CourantNetDestroy(CourantNet *net)
 /* CourantNetView - One line per layer: shapes, and the names and dimensions of its parameters. */
 PetscErrorCode CourantNetView(CourantNet net, FILE *out)
 {
+  int names = 5;
+
   PetscFunctionBeginUser;
-  fprintf(out, "  %-5s %-12s %-16s %s\n", "layer", "type", "output h x w x c", "parameters");
-  fprintf(out, "  %-5s %-12s %4d x %4d x %3d\n", "", "input", (int)net->in.h, (int)net->in.w, (int)net->in.c);
+  for (PetscInt l = 0; l < net->nlayers; l++) names = PetscMax(names, (int)strlen(net->layers[l].name));
+  fprintf(out, "  %-*s %-12s %-16s %s\n", names, "layer", "type", "output h x w x c", "parameters");
+  fprintf(out, "  %-*s %-12s %4d x %4d x %3d\n", names, "", "input", (int)net->in.h, (int)net->in.w,
+          (int)net->in.c);
   for (PetscInt l = 0; l < net->nlayers; l++) {
     const CourantLayer *layer = &net->layers[l];
-    fprintf(out, "  %-5s %-12s %4d x %4d x %3d ", layer->name, CourantLayerType(layer->type)->name,
+    fprintf(out, "  %-*s %-12s %4d x %4d x %3d ", names, layer->name, CourantLayerType(layer->type)->name,
             (int)layer->out.h, (int)layer->out.w, (int)layer->out.c);
     for (int i = 0; i < layer->nparameters; i++) {
       const CourantParameter *p = &layer->parameters[i];
@@ -100,6 +164,7 @@ PetscErrorCode CourantNetView(CourantNet net, FILE *out)
     fprintf(out, "\n");
   }
   fprintf(out, "  loss  %s, %d parameters\n", CourantLossType(net->loss)->name, (int)net->size);
+  if (net->coupled) fprintf(out, "  statistics of batch_norm over groups of %d samples\n", (int)net->group);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -136,4 +201,12 @@ PetscBool CourantNetHasBoundedGradient(CourantNet net)
     if (!ops->linear && !ops->bounded_slope) return PETSC_FALSE;
   }
   return trainable == 1 && CourantLossType(net->loss)->bounded_gradient ? PETSC_TRUE : PETSC_FALSE;
+}
+
+/* CourantNetIsSmooth - Has every layer as many derivatives as one likes? */
+PetscBool CourantNetIsSmooth(CourantNet net)
+{
+  for (PetscInt l = 0; l < net->nlayers; l++)
+    if (CourantLayerType(net->layers[l].type)->kinked) return PETSC_FALSE;
+  return PETSC_TRUE;
 }

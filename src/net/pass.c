@@ -45,11 +45,17 @@ static void Convert(size_t n, const void *from, double *to)
   for (size_t i = 0; i < n; i++) to[i] = (double)((const real *)from)[i];
 }
 
-static Jet OnTape(const CourantBlock *block, const size_t *offsets, PetscInt l)
+static Jet OnTape(const CourantBlock *block, size_t offset, int degree)
 {
-  Jet jet = {.degree = l == 0 ? 0 : block->order};
-  for (int k = 0; k <= block->order; k++) jet.c[k] = (real *)block->tape[k] + offsets[l];
+  Jet jet = {.degree = degree};
+  for (int k = 0; k <= block->order; k++) jet.c[k] = (real *)block->tape[k] + offset;
   return jet;
+}
+
+static Jet Value(const CourantBlock *block, int value)
+{
+  const PetscBool constant = CourantNetValueIsConstant(block->net, value);
+  return OnTape(block, block->layout->value[value], constant ? 0 : block->order);
 }
 
 static CourantLayerCall Call(const CourantBlock *block, PetscInt l)
@@ -64,18 +70,86 @@ static CourantLayerCall Call(const CourantBlock *block, PetscInt l)
                            .reserve = block->reserve,
                            .scratch = (real *)block->scratch};
 
-  call.x = OnTape(block, layout->value, l);
-  call.y = OnTape(block, layout->value, l + 1);
-  call.dy = OnTape(block, layout->adjoint, l + 1);
-  if (!layer->first) call.dx = OnTape(block, layout->adjoint, l);
+  call.x = Value(block, layer->source);
+  call.y = Value(block, (int)l + 1);
+  if (layer->other >= 0) call.other = Value(block, layer->other);
   call.w.degree = block->order > 0 ? 1 : 0;
   for (int k = 0; k <= call.w.degree; k++) call.w.c[k] = (real *)block->weights[k] + layout->packed[l];
   call.primal = (real *)block->tape[0] + layout->primal[l];
   for (int k = 0; k <= block->order; k++) {
     call.state[k] = (real *)block->tape[k] + layout->state[l];
-    call.dw[k] = block->gradient[k] ? (real *)block->gradient[k] + layout->gradient[l] : NULL;
+    call.shared[k] = block->shared[k] + layout->shared[l];
   }
   return call;
+}
+
+static void Forward(const CourantBlock *block, PetscInt first, PetscInt last)
+{
+  for (PetscInt l = first; l < last; l++) {
+    CourantLayerCall call = Call(block, l);
+    if (CourantNetValueIsConstant(block->net, (int)l + 1)) { /* its other coefficients stay zero */
+      if (block->from > 0) continue;
+      call.order = 0;
+    }
+    layers[call.layer->type]->Forward(&call);
+  }
+}
+
+/* The gradient by a value, where it is wanted: into its adjoint, or beside it to be added there. */
+static Jet Gradient(const CourantBlock *block, int value, PetscBool beside)
+{
+  Jet none = {{NULL}, 0};
+  if (CourantNetValueIsConstant(block->net, value)) return none;
+  return OnTape(block, beside ? block->layout->temporary : block->layout->adjoint[value], block->order);
+}
+
+static CourantLayerCall CallBack(const CourantBlock *block, PetscInt l)
+{
+  const CourantLayout *layout = block->layout;
+  CourantLayerCall call = Call(block, l);
+
+  call.dy = Gradient(block, (int)l + 1, PETSC_FALSE);
+  call.dx = Gradient(block, call.layer->source, layout->again[2 * l]);
+  if (call.layer->other >= 0) call.dother = Gradient(block, call.layer->other, layout->again[2 * l + 1]);
+  for (int k = 0; k <= block->order; k++) {
+    call.dw[k] = block->gradient[k] ? (real *)block->gradient[k] + layout->gradient[l] : NULL;
+    call.shared_back[k] = call.shared[k];
+  }
+  if (block->gauss_newton) { /* coefficient 1 of the gradients goes the way of coefficient 0 */
+    call.from = call.order = 0;
+    call.x.degree = call.y.degree = call.w.degree = 0;
+    Jet *const moved[] = {&call.dy, &call.dx, &call.dother};
+    for (int i = 0; i < 3; i++)
+      if (moved[i]->c[0]) moved[i]->c[0] = moved[i]->c[1];
+    call.dw[0] = call.dw[1];
+    call.shared_back[0] = call.shared[1];
+  }
+  return call;
+}
+
+static void Add(size_t n, const real *from, real *to)
+{
+  for (size_t i = 0; i < n; i += (size_t)VL) Store(to + i, Load(to + i) + Load(from + i));
+}
+
+static void Backward(const CourantBlock *block, PetscInt first, PetscInt last)
+{
+  const CourantLayout *layout = block->layout;
+
+  for (PetscInt l = last - 1; l >= first; l--) {
+    const CourantLayerCall call = CallBack(block, l);
+    const int sources[] = {call.layer->source, call.layer->other};
+    const Jet *gradients[] = {&call.dx, &call.dother};
+    if (call.layer->first && call.layer->nparameters == 0) continue;
+    layers[call.layer->type]->Backward(&call);
+    for (int i = 0; i < 2; i++) {
+      if (!layout->again[2 * l + i] || !gradients[i]->c[0]) continue;
+      const Jet to = Gradient(block, sources[i], PETSC_FALSE);
+      const size_t n = (size_t)block->n * CourantShapeSize(CourantNetShape(block->net, sources[i]));
+      for (int k = block->from; k <= block->order; k++)
+        Add(n, (real *)block->tape[k] + layout->temporary, to.c[k]);
+    }
+  }
 }
 
 /* A loss replaced by slopes . p, its linearisation with frozen coefficients. */
@@ -88,19 +162,9 @@ static void RunFrozen(const CourantLossCall *call, const double *slopes)
     }
 }
 
-static void Run(const CourantBlock *block)
+static void Loss(const CourantBlock *block)
 {
   const CourantNet net = block->net;
-  const size_t image = CourantShapeSize(net->in);
-
-  if (block->from == 0) {
-    real *input = (real *)block->tape[0] + block->layout->value[0];
-    for (size_t i = 0; i < (size_t)block->n * image; i++) input[i] = (real)block->images[i];
-  }
-  for (PetscInt l = 0; l < net->nlayers; l++) {
-    const CourantLayerCall call = Call(block, l);
-    layers[call.layer->type]->Forward(&call);
-  }
   const CourantLossCall loss = {.n = block->n,
                                 .outputs = (int)CourantShapeSize(net->out),
                                 .from = block->from,
@@ -109,16 +173,46 @@ static void Run(const CourantBlock *block)
                                 .width = block->width,
                                 .scale = block->scale,
                                 .loss = block->loss,
-                                .p = OnTape(block, block->layout->value, net->nlayers),
-                                .dp = OnTape(block, block->layout->adjoint, net->nlayers)};
+                                .p = OnTape(block, block->layout->value[net->nlayers], block->order),
+                                .dp = OnTape(block, block->layout->adjoint[net->nlayers], block->order)};
   if (block->slopes)
     RunFrozen(&loss, block->slopes);
   else
     losses[net->loss]->Run(&loss);
-  for (PetscInt l = net->nlayers - 1; block->gradient[block->order] && l >= 0; l--) {
-    const CourantLayerCall call = Call(block, l);
-    layers[call.layer->type]->Backward(&call);
-  }
+}
+
+static void Input(const CourantBlock *block)
+{
+  const size_t n = (size_t)block->n * CourantShapeSize(block->net->in);
+  real *input = (real *)block->tape[0] + block->layout->value[0];
+  for (size_t i = 0; i < n; i++) input[i] = (real)block->images[i];
+}
+
+static const CourantStatisticsOps *Statistics(const CourantLayer *layer, PetscBool back)
+{
+  return back ? layers[layer->type]->backward : layers[layer->type]->forward;
+}
+
+static void Merge(const CourantBlock *block, PetscInt l, PetscBool back, double *into, const double *record)
+{
+  const CourantLayerCall call = back ? CallBack(block, l) : Call(block, l);
+  Statistics(call.layer, back)->Merge(&call, into, record);
+}
+
+/* The first record of a leaf, whose count is 0, is taken as it is. */
+static void Measure(const CourantBlock *block, PetscInt l, PetscBool back, double *record, double *into)
+{
+  const CourantLayerCall call = back ? CallBack(block, l) : Call(block, l);
+  const PetscBool empty = into[0] == 0 ? PETSC_TRUE : PETSC_FALSE;
+
+  Statistics(call.layer, back)->Measure(&call, empty ? into : record);
+  if (!empty) Statistics(call.layer, back)->Merge(&call, into, record);
+}
+
+static void Conclude(const CourantBlock *block, PetscInt l, PetscBool back, const double *record)
+{
+  const CourantLayerCall call = back ? CallBack(block, l) : Call(block, l);
+  Statistics(call.layer, back)->Conclude(&call, record);
 }
 
 /*
@@ -165,7 +259,13 @@ const CourantBackend COURANT_VARIANT(CourantBackend) = {
     .losses = losses,
     .Pack = Pack,
     .Unpack = Unpack,
-    .Run = Run,
+    .Input = Input,
+    .Forward = Forward,
+    .Loss = Loss,
+    .Backward = Backward,
+    .Measure = Measure,
+    .Merge = Merge,
+    .Conclude = Conclude,
     .Convert = Convert,
     .SecondDerivative = SecondDerivative,
 };

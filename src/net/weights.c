@@ -128,8 +128,10 @@ PetscErrorCode CourantWeightsFill(const CourantWeights *weights, CourantNet net,
   CourantRandom stream = {.seed = weights->seed, .purpose = COURANT_RANDOM_WEIGHTS};
 
   PetscFunctionBeginUser;
-  if (weights->init == INITIALISER_FILE)
+  if (weights->init == INITIALISER_FILE) {
     PetscCall(CourantWeightsLoad(net, weights->node, ((const Options *)weights->options)->file, theta));
+    for (PetscInt k = 0; k < net->size; k++) theta[k] *= weights->scale;
+  }
   for (PetscInt l = 0; weights->init != INITIALISER_FILE && l < net->nlayers; l++) {
     double *values = theta + net->layers[l].offset;
     for (int i = 0; i < net->layers[l].nparameters; i++, stream.index++) {
@@ -141,11 +143,11 @@ PetscErrorCode CourantWeightsFill(const CourantWeights *weights, CourantNet net,
       else
         CourantRandomNormal(stream, p->size, values);
       for (PetscInt k = 0; k < p->size; k++)
-        values[k] = bound * (init->uniform ? 2 * values[k] - 1 : values[k]);
+        values[k] =
+            p->fixed ? p->start : weights->scale * bound * (init->uniform ? 2 * values[k] - 1 : values[k]);
       values += p->size;
     }
   }
-  for (PetscInt k = 0; k < net->size; k++) theta[k] *= weights->scale;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -129,8 +129,8 @@ static void SymmetryTest(Fixture *f)
   double *hv = malloc(sizeof(double) * (size_t)(p + 1)), *hu = malloc(sizeof(double) * (size_t)(p + 1));
 
   OK(CourantEvaluatorKeep(f->evaluator, f->theta, PETSC_COMM_SELF, f->result));
-  OK(CourantEvaluatorProduct(f->evaluator, f->v, PETSC_COMM_SELF, hv));
-  OK(CourantEvaluatorProduct(f->evaluator, f->u, PETSC_COMM_SELF, hu));
+  OK(CourantEvaluatorProducts(f->evaluator, 1, (const double *const[]){f->v}, PETSC_COMM_SELF, hv));
+  OK(CourantEvaluatorProducts(f->evaluator, 1, (const double *const[]){f->u}, PETSC_COMM_SELF, hu));
   NEAR(Dot(p, f->u, hv), Dot(p, f->v, hu), 1e-13 * (1 + sqrt(Dot(p, hv, hv) * Dot(p, f->u, f->u))));
   OK(CourantEvaluatorRun(f->evaluator, 1, f->theta, f->v, PETSC_COMM_SELF, f->result));
   assert_memory_equal(hv, f->result + p, sizeof(double) * (size_t)p);
@@ -141,8 +141,7 @@ static void SymmetryTest(Fixture *f)
 static void SingleTest(Fixture *f)
 {
   const CourantBackend *backend;
-  const CourantEvaluatorSettings settings = {
-      .order = 3, .threads = 1, .memory = 1e9, .last = CourantLeafCount(f->n.data)};
+  const CourantEvaluatorSettings settings = {.order = 3, .threads = 1, .memory = 1e9};
   const size_t length = CourantEvaluatorLength(f->evaluator, 4);
   double *expected = malloc(sizeof(double) * length);
   CourantEvaluator reference;

@@ -16,13 +16,15 @@ typedef struct {
 static inline void NumericsOpen(Numerics *f, const CourantBackend *backend, const char *text, int threads,
                                 double memory)
 {
+  const char *group = strstr(text, "statistics_batch: ");
   OK(CourantDeckParse(PETSC_COMM_SELF, text, NULL, &f->deck));
   const CourantNode root = CourantDeckRoot(f->deck);
   OK(CourantDatasetCreate(CourantNodeChild(root, "data"), 1e9, &f->data));
-  OK(CourantNetCreate(CourantNodeChild(root, "network"), CourantNodeChild(root, "loss"),
-                      (CourantShape){f->data->h, f->data->w, f->data->c}, &f->net));
-  const CourantEvaluatorSettings settings = {
-      .order = 3, .threads = threads, .memory = memory, .last = CourantLeafCount(f->data)};
+  const CourantNetDeck net = {.network = CourantNodeChild(root, "network"),
+                              .loss = CourantNodeChild(root, "loss"),
+                              .statistics_batch = group ? atoi(group + 18) : 0};
+  OK(CourantNetCreate(&net, (CourantShape){f->data->h, f->data->w, f->data->c}, &f->net));
+  const CourantEvaluatorSettings settings = {.order = 3, .threads = threads, .memory = memory};
   OK(CourantEvaluatorCreate(f->net, f->data, backend, &settings, &f->evaluator));
   f->p = f->net->size;
 }

@@ -19,8 +19,9 @@ static PetscErrorCode Fill(const char *weights, double **theta, CourantNet *net)
   snprintf(text, sizeof text, "%sweights: %s\n", base, weights);
   PetscCall(CourantDeckParse(PETSC_COMM_SELF, text, NULL, &deck));
   const CourantNode root = CourantDeckRoot(deck);
-  PetscCall(CourantNetCreate(CourantNodeChild(root, "network"), CourantNodeChild(root, "loss"),
-                             (CourantShape){20, 20, 1}, net));
+  const CourantNetDeck parts = {.network = CourantNodeChild(root, "network"),
+                                .loss = CourantNodeChild(root, "loss")};
+  PetscCall(CourantNetCreate(&parts, (CourantShape){20, 20, 1}, net));
   *theta = malloc(sizeof(double) * (size_t)(*net)->size);
   PetscCall(CourantWeightsRead(CourantNodeChild(root, "weights"), &w));
   PetscCall(CourantWeightsFill(&w, *net, *theta));
