@@ -29,6 +29,7 @@ typedef struct _CourantProblem *CourantProblem;
 PETSC_EXTERN PetscErrorCode CourantProblemCreate(MPI_Comm, CourantDeck, CourantProblem *);
 PETSC_EXTERN PetscErrorCode CourantProblemSetFromOptions(CourantProblem);
 PETSC_EXTERN PetscErrorCode CourantProblemSetUp(CourantProblem);
+PETSC_EXTERN PetscErrorCode CourantProblemSetUpProducts(CourantProblem);
 PETSC_EXTERN PetscErrorCode CourantProblemView(CourantProblem, FILE *);
 PETSC_EXTERN PetscErrorCode CourantProblemDestroy(CourantProblem *);
 PETSC_EXTERN PetscErrorCode CourantProblemGetSize(CourantProblem, PetscInt *);
@@ -86,6 +87,7 @@ PETSC_EXTERN PetscErrorCode CourantSpectrumCreate(MPI_Comm, CourantSpectrum *);
 PETSC_EXTERN PetscErrorCode CourantSpectrumSetOperator(CourantSpectrum, Mat);
 PETSC_EXTERN PetscErrorCode CourantSpectrumSetFromOptions(CourantSpectrum);
 PETSC_EXTERN PetscErrorCode CourantSpectrumSolve(CourantSpectrum);
+PETSC_EXTERN PetscErrorCode CourantSpectrumSolveLargest(CourantSpectrum);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetExtremes(CourantSpectrum, CourantExtreme *largest,
                                                        CourantExtreme *smallest);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetTopVector(CourantSpectrum, Vec *);

@@ -274,6 +274,41 @@ PetscErrorCode CourantResultAddScale(CourantResult result, const char path[], in
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* CourantResultAddArray - A dataset of numbers without dimension scales, such as a tensor of weights; rank at
+ * most 4. */
+PetscErrorCode CourantResultAddArray(CourantResult result, const char path[], int rank, const size_t dims[],
+                                     const double values[], const char long_name[])
+{
+  hsize_t extent[4];
+  hid_t dataset;
+
+  PetscFunctionBeginUser;
+  for (int i = 0; i < rank; i++) extent[i] = (hsize_t)dims[i];
+  PetscCall(CourantResultDelete(result, path));
+  PetscCall(CreateDataset(result, path, COURANT_RESULT_REAL, rank, extent, &dataset));
+  CheckH5(H5Dwrite(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values));
+  CheckH5(H5Dclose(dataset));
+  PetscCall(CourantResultSetString(result, path, "long_name", long_name));
+  PetscCall(CourantResultSetString(result, path, "units", "1"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantResultDelete - Takes a dataset or group away, if it is there. */
+PetscErrorCode CourantResultDelete(CourantResult result, const char path[])
+{
+  char parent[256];
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscStrncpy(parent, path, sizeof parent));
+  char *slash = strrchr(parent, '/');
+  if (slash && slash != parent) {
+    *slash = 0;
+    if (H5Lexists(result->file, parent, H5P_DEFAULT) <= 0) PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  if (H5Lexists(result->file, path, H5P_DEFAULT) > 0) CheckH5(H5Ldelete(result->file, path, H5P_DEFAULT));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* flag_values and flag_meanings of the CF conventions. */
 static PetscErrorCode SetMeanings(CourantResult result, const char path[], const char meanings[])
 {

@@ -37,6 +37,9 @@ PetscErrorCode CourantResultGetReal(CourantResult, const char object[], const ch
 
 PetscErrorCode CourantResultAddScale(CourantResult, const char path[], int n, const double values[],
                                      const char long_name[], const char units[]);
+PetscErrorCode CourantResultAddArray(CourantResult, const char path[], int rank, const size_t dims[],
+                                     const double values[], const char long_name[]);
+PetscErrorCode CourantResultDelete(CourantResult, const char path[]);
 PetscErrorCode CourantResultAdd(CourantResult, const CourantResultEntry *);
 PetscErrorCode CourantResultWrite(CourantResult, const char path[], const void *values);
 PetscErrorCode CourantResultRead(CourantResult, const char path[], CourantResultType, size_t n, void *values);

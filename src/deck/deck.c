@@ -526,7 +526,7 @@ static PetscErrorCode ReadValue(CourantNode node, const CourantKey *key, const c
     *(int *)member = Choose(key->choices, text);
     if (*(int *)member < 0) PetscCall(ChoiceError(node, key->choices, text, ""));
     break;
-  case COURANT_KEY_PADDING:
+  case COURANT_KEY_INT_OR_CHOICE:
     *(int *)member = -1 - Choose(key->choices, text);
     if (*(int *)member == 0) {
       PetscInt number;
@@ -557,6 +557,40 @@ static PetscErrorCode ReadValue(CourantNode node, const CourantKey *key, const c
     *(CourantNode *)member = node;
     break;
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantNodeMappingSize - Number of keys of a mapping that has names of its own, such as layer_rates. */
+PetscErrorCode CourantNodeMappingSize(CourantNode mapping, PetscInt *n)
+{
+  yaml_node_t *yaml = Get(mapping);
+
+  PetscFunctionBeginUser;
+  if (!yaml || yaml->type != YAML_MAPPING_NODE) CourantNodeError(mapping, "expected a mapping, key: value");
+  *n = (PetscInt)(yaml->data.mapping.pairs.top - yaml->data.mapping.pairs.start);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantNodeMappingItem - The i-th key, [COURANT_TEXT_SIZE], and its value. */
+PetscErrorCode CourantNodeMappingItem(CourantNode mapping, PetscInt i, char name[], CourantNode *value)
+{
+  const yaml_node_pair_t *pair = &Get(mapping)->data.mapping.pairs.start[i];
+  const char *text = Scalar(yaml_document_get_node(&mapping.deck->document, pair->key));
+
+  PetscFunctionBeginUser;
+  if (!text || strlen(text) >= COURANT_TEXT_SIZE) CourantNodeError(mapping, "expected a short text as key");
+  PetscCall(PetscStrncpy(name, text, COURANT_TEXT_SIZE));
+  *value = Below(mapping, text, pair->value);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantNodeReal - The number that stands at a place, from min to max. */
+PetscErrorCode CourantNodeReal(CourantNode node, double min, double max, double *value)
+{
+  const CourantKey key = {.name = "", .type = COURANT_KEY_REAL, .min = min, .max = max};
+
+  PetscFunctionBeginUser;
+  PetscCall(ReadNumber(node, &key, Scalar(Get(node)), PETSC_FALSE, value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -16,17 +16,17 @@ typedef struct {
 } CourantNode;
 
 typedef enum {
-  COURANT_KEY_INT,     /* PetscInt */
-  COURANT_KEY_SEED,    /* uint64_t */
-  COURANT_KEY_REAL,    /* double */
-  COURANT_KEY_BOOL,    /* PetscBool */
-  COURANT_KEY_TEXT,    /* char[COURANT_TEXT_SIZE] */
-  COURANT_KEY_PATH,    /* char[PETSC_MAX_PATH_LEN], relative to the deck's folder */
-  COURANT_KEY_CHOICE,  /* int: the index in `choices` */
-  COURANT_KEY_PADDING, /* int: a choice as -1 - index, or an integer >= 0 */
-  COURANT_KEY_SIZE2,   /* PetscInt[2]: [height, width] or one integer for both */
-  COURANT_KEY_REALS,   /* CourantReals */
-  COURANT_KEY_NODE,    /* CourantNode: read by somebody else */
+  COURANT_KEY_INT,           /* PetscInt */
+  COURANT_KEY_SEED,          /* uint64_t */
+  COURANT_KEY_REAL,          /* double */
+  COURANT_KEY_BOOL,          /* PetscBool */
+  COURANT_KEY_TEXT,          /* char[COURANT_TEXT_SIZE] */
+  COURANT_KEY_PATH,          /* char[PETSC_MAX_PATH_LEN], relative to the deck's folder */
+  COURANT_KEY_CHOICE,        /* int: the index in `choices` */
+  COURANT_KEY_INT_OR_CHOICE, /* int: a choice as -1 - index, or an integer >= 0 */
+  COURANT_KEY_SIZE2,         /* PetscInt[2]: [height, width] or one integer for both */
+  COURANT_KEY_REALS,         /* CourantReals */
+  COURANT_KEY_NODE,          /* CourantNode: read by somebody else */
 } CourantKeyType;
 
 #define COURANT_TEXT_SIZE 256
@@ -67,6 +67,9 @@ PetscErrorCode CourantNodeSelect(CourantNode mapping, const char key[], const ch
 PetscErrorCode CourantNodeCount(CourantNode list, PetscInt *n);
 CourantNode CourantNodeItem(CourantNode list, PetscInt i);
 CourantNode CourantNodeChild(CourantNode mapping, const char key[]);
+PetscErrorCode CourantNodeMappingSize(CourantNode mapping, PetscInt *n);
+PetscErrorCode CourantNodeMappingItem(CourantNode mapping, PetscInt i, char name[], CourantNode *value);
+PetscErrorCode CourantNodeReal(CourantNode, double min, double max, double *value);
 
 /* Fails with "file:line: path: message". */
 #define CourantNodeError(node, ...) return CourantNodeFail(node, __LINE__, __func__, __FILE__, __VA_ARGS__)

@@ -162,11 +162,12 @@ static PetscErrorCode SetUpVectors(CourantProblem problem)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantProblemMemory - Bytes this rank holds for samples, activations and sums. */
+/* CourantProblemMemory - Bytes this rank holds for samples, activations and sums of products. */
 double CourantProblemMemory(CourantProblem problem)
 {
   const double image = 8. * (double)CourantDatasetImageSize(problem->data), n = (double)problem->data->n;
-  return 8 * n + (problem->data->images ? n : 1) * image + CourantEvaluatorMemory(problem->first);
+  return 8 * n + (problem->data->images ? n : 1) * image +
+         (problem->first ? CourantEvaluatorMemory(problem->first) : 0);
 }
 
 /* Labels that the loss cannot use are the user's error. */
@@ -187,8 +188,7 @@ static PetscErrorCode CheckLabels(CourantProblem problem, CourantDataset data)
 }
 
 /*
-  CourantProblemSetUp - Reads the data, shapes the network, and
-  allocates what gradients and products need. Collective.
+  CourantProblemSetUp - Reads the data, shapes the network, reads how its weights start. Collective.
 */
 PetscErrorCode CourantProblemSetUp(CourantProblem problem)
 {
@@ -206,13 +206,41 @@ PetscErrorCode CourantProblemSetUp(CourantProblem problem)
   PetscCall(CourantWeightsRead(top->weights, &problem->weights));
   PetscCall(CheckLabels(problem, problem->data));
 
+  if (problem->net->coupled && problem->data->n % problem->net->group == 1)
+    CourantNodeError(
+        CourantDeckRoot(problem->deck),
+        "statistics_batch: batch_norm cannot normalise over one sample, and %d samples in groups of %d "
+        "leave one",
+        (int)problem->data->n, (int)problem->net->group);
   PetscCall(SetUpVectors(problem));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantProblemSetUpProducts - Allocates what gradients and products over all the data need; by itself when
+  first asked for one. A memory budget that is too little is the user's error. Collective.
+*/
+PetscErrorCode CourantProblemSetUpProducts(CourantProblem problem)
+{
+  PetscFunctionBeginUser;
+  if (problem->first) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CreateShared(problem, 1, &problem->first));
   const double least = CourantProblemMemory(problem);
   if (problem->memory_text[0] && least > problem->memory)
     CourantInputError(problem->comm,
                       "-memory %s is too little for this model: it takes at least %.3g MB on a rank",
                       problem->memory_text, ceil(least / 1e5) / 10);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantProblemLoadTest - Reads the test samples, if the deck has any. */
+PetscErrorCode CourantProblemLoadTest(CourantProblem problem)
+{
+  PetscFunctionBeginUser;
+  if (problem->test_loaded) PetscFunctionReturn(PETSC_SUCCESS);
+  problem->test_loaded = PETSC_TRUE;
+  PetscCall(CourantDatasetCreateTest(problem->data, problem->memory, &problem->test));
+  if (problem->test) PetscCall(CheckLabels(problem, problem->test));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -235,6 +263,7 @@ PetscErrorCode CourantProblemDestroy(CourantProblem *problem)
   PetscCall(CourantEvaluatorDestroy(&(*problem)->third));
   PetscCall(CourantNetDestroy(&(*problem)->net));
   PetscCall(CourantDatasetDestroy(&(*problem)->data));
+  PetscCall(CourantDatasetDestroy(&(*problem)->test));
   PetscCall(CourantWeightsReset(&(*problem)->weights));
   PetscCall(VecScatterDestroy(&(*problem)->to_all));
   PetscCall(VecDestroy(&(*problem)->all));
@@ -334,6 +363,7 @@ PetscErrorCode CourantProblemFreezeLoss(CourantProblem problem, Vec theta)
 
   PetscFunctionBeginUser;
   PetscCheck(!problem->slopes, problem->comm, PETSC_ERR_ORDER, "the loss is frozen already");
+  PetscCall(CourantProblemSetUpProducts(problem));
   PetscCall(GetAll(problem, theta, problem->theta));
   PetscCall(PetscMalloc1((size_t)problem->data->n * outputs, &slopes));
   for (PetscInt i = 0; i < problem->data->n; i++)
@@ -363,6 +393,7 @@ static PetscErrorCode Deliver(CourantProblem problem, int order, PetscReal loss[
 PetscErrorCode CourantProblemComputeLoss(CourantProblem problem, Vec theta, PetscReal *loss, Vec gradient)
 {
   PetscFunctionBeginUser;
+  PetscCall(CourantProblemSetUpProducts(problem));
   PetscCall(PetscLogEventBegin(CourantLogging.gradient, 0, 0, 0, 0));
   PetscCall(GetAll(problem, theta, problem->theta));
   PetscCall(CourantEvaluatorRun(problem->first, 0, problem->theta, NULL, problem->comm, problem->result));
@@ -407,6 +438,7 @@ PetscErrorCode CourantProblemComputeJet(CourantProblem problem, Vec theta, Vec d
   PetscFunctionBeginUser;
   PetscCheck(order >= 0 && order <= COURANT_ORDER_MAX, problem->comm, PETSC_ERR_ARG_OUTOFRANGE,
              "order %d is not in 0..%d", order, COURANT_ORDER_MAX);
+  PetscCall(CourantProblemSetUpProducts(problem));
   if (order > 1 && !problem->third) PetscCall(CreateShared(problem, COURANT_ORDER_MAX, &problem->third));
   PetscCall(PetscLogEventBegin(CourantLogging.jet, 0, 0, 0, 0));
   PetscCall(GetAll(problem, theta, problem->theta));
@@ -425,6 +457,7 @@ PetscErrorCode CourantProblemComputeJet(CourantProblem problem, Vec theta, Vec d
 PetscErrorCode CourantProblemSetState(CourantProblem problem, Vec theta, PetscReal *loss, Vec gradient)
 {
   PetscFunctionBeginUser;
+  PetscCall(CourantProblemSetUpProducts(problem));
   PetscCall(PetscLogEventBegin(CourantLogging.gradient, 0, 0, 0, 0));
   PetscCall(GetAll(problem, theta, problem->theta));
   PetscCall(CourantEvaluatorKeep(problem->first, problem->theta, problem->comm, problem->result));
@@ -490,6 +523,7 @@ PetscErrorCode CourantProblemCreateHessian(CourantProblem problem, Mat *A)
   PetscInt n;
 
   PetscFunctionBeginUser;
+  PetscCall(CourantProblemSetUpProducts(problem));
   PetscCall(PetscNew(&h));
   h->problem = problem;
   PetscCall(VecGetLocalSize(problem->mask, &n));

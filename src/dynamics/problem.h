@@ -16,14 +16,15 @@ struct _CourantProblem {
   MPI_Comm comm;
   CourantDeck deck; /* borrowed */
   CourantTop top;
-  CourantDataset data;
+  CourantDataset data, test; /* test: loaded when first asked for; NULL: there is none */
+  PetscBool test_loaded;
   CourantNet net;
   CourantWeights weights;
   const CourantBackend *backend;
   char isa[16], memory_text[32];
   PetscInt threads;
   double memory;                 /* bytes of this rank */
-  CourantEvaluator first, third; /* for jets of order 1; of order 3, made when first needed */
+  CourantEvaluator first, third; /* for jets of order 1 and 3, made when first needed */
   double *slopes;                /* frozen loss, [n,outputs]; NULL: the net's own */
   Vec mask;                      /* D */
   PetscBool decays_all;          /* D = I */
@@ -34,6 +35,7 @@ struct _CourantProblem {
 };
 
 double CourantProblemMemory(CourantProblem);
+PetscErrorCode CourantProblemLoadTest(CourantProblem);
 PetscErrorCode CourantProblemCreateEvaluator(CourantProblem, int order, int threads, CourantEvaluator *);
 
 extern const CourantKey CourantTopKeys[];

@@ -151,6 +151,19 @@ PetscErrorCode CourantWeightsFill(const CourantWeights *weights, CourantNet net,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The dataset of a name in a weights file, at its top or in the group `weights` of a result file; -1: none.
+ */
+static hid_t OpenParameter(hid_t file, const char *name)
+{
+  char inside[160];
+
+  snprintf(inside, sizeof inside, "weights/%s", name);
+  if (H5Lexists(file, name, H5P_DEFAULT) > 0) return H5Dopen(file, name, H5P_DEFAULT);
+  if (H5Lexists(file, "weights", H5P_DEFAULT) > 0 && H5Lexists(file, inside, H5P_DEFAULT) > 0)
+    return H5Dopen(file, inside, H5P_DEFAULT);
+  return -1;
+}
+
 static PetscErrorCode LoadParameter(CourantNode node, hid_t file, const char *name, const CourantParameter *p,
                                     double *values)
 {
@@ -162,7 +175,7 @@ static PetscErrorCode LoadParameter(CourantNode node, hid_t file, const char *na
   for (int d = 0; d < p->ndims; d++)
     snprintf(expected + strlen(expected), sizeof expected - strlen(expected), "%s%d", d ? ", " : "",
              (int)p->dims[d]);
-  const hid_t dataset = H5Lexists(file, name, H5P_DEFAULT) > 0 ? H5Dopen(file, name, H5P_DEFAULT) : -1;
+  const hid_t dataset = OpenParameter(file, name);
   if (dataset < 0) CourantNodeError(node, "the weights file has no dataset '%s' [%s]", name, expected);
   const hid_t space = H5Dget_space(dataset), type = H5Dget_type(dataset);
   const int rank = H5Sget_simple_extent_ndims(space);
@@ -210,5 +223,36 @@ PetscErrorCode CourantWeightsLoad(CourantNet net, CourantNode node, const char n
   const PetscErrorCode code = LoadAll(net, node, file, theta);
   H5Fclose(file);
   PetscCall(code);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantWeightsFillRunning - Running means and variances of batch_norm, [net->buffers]: 0 and 1, or those of
+  the weights file where it has them.
+*/
+PetscErrorCode CourantWeightsFillRunning(const CourantWeights *weights, CourantNet net, double running[])
+{
+  static const char *const names_of[] = {"running_mean", "running_var"};
+
+  PetscFunctionBeginUser;
+  const hid_t file = weights->init == INITIALISER_FILE
+                         ? H5Fopen(((const Options *)weights->options)->file, H5F_ACC_RDONLY, H5P_DEFAULT)
+                         : -1;
+  for (PetscInt l = 0; l < net->nlayers; l++) {
+    const CourantLayer *layer = &net->layers[l];
+    for (int i = 0; CourantLayerType(layer->type)->forward && i < 2; i++) {
+      const PetscInt c = layer->in.c;
+      double *values = running + layer->buffer + i * c;
+      char name[160];
+      snprintf(name, sizeof name, "%s.%s", layer->name, names_of[i]);
+      for (PetscInt k = 0; k < c; k++) values[k] = i;
+      const hid_t dataset = file >= 0 ? OpenParameter(file, name) : -1;
+      if (dataset < 0) continue;
+      H5Dclose(dataset);
+      const CourantParameter p = {.name = names_of[i], .ndims = 1, .dims = {c}, .size = c};
+      PetscCall(LoadParameter(weights->node, file, name, &p, values));
+    }
+  }
+  if (file >= 0) H5Fclose(file);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

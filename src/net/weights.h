@@ -17,4 +17,5 @@ const char *CourantInitialiser(int index, const CourantKey **keys);
 PetscErrorCode CourantWeightsRead(CourantNode weights, CourantWeights *);
 PetscErrorCode CourantWeightsReset(CourantWeights *);
 PetscErrorCode CourantWeightsFill(const CourantWeights *, CourantNet, double theta[]);
+PetscErrorCode CourantWeightsFillRunning(const CourantWeights *, CourantNet, double running[]);
 PetscErrorCode CourantWeightsLoad(CourantNet, CourantNode, const char file[], double theta[]);

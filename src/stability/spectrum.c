@@ -346,6 +346,15 @@ PetscErrorCode CourantSpectrumSolve(CourantSpectrum spectrum)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* CourantSpectrumSolveLargest - The largest eigenvalue alone, for a look at it in passing; collective. */
+PetscErrorCode CourantSpectrumSolveLargest(CourantSpectrum spectrum)
+{
+  PetscFunctionBeginUser;
+  PetscCall(EstimateNorm(spectrum));
+  PetscCall(SolveEnd(spectrum, &spectrum->ends[0], 1));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* CourantSpectrumGetExtremes - What CourantSpectrumSolve() found; either may be NULL. */
 PetscErrorCode CourantSpectrumGetExtremes(CourantSpectrum spectrum, CourantExtreme *largest,
                                           CourantExtreme *smallest)

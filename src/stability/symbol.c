@@ -186,6 +186,7 @@ PetscErrorCode CourantSymbolBound(CourantProblem problem, Vec theta, PetscReal *
   PetscCall(GridCreate(circular ? h : 2 * (h + (int)conv->kernel[0] - 1),
                        circular ? w : 2 * (w + (int)conv->kernel[1] - 1), &grid));
   PetscCall(VecGetArrayRead(theta, &weights));
+  PetscCall(CourantProblemSetUpProducts(problem));
   for (PetscInt i = 0; i < data->n; i++) {
     double curvature = 0, square = 0;
     PetscCall(CourantEvaluatorSample(problem->first, weights, i, 0, u, &slope, gradient));

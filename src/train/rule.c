@@ -1,5 +1,6 @@
 #include "train/rule.h"
 #include "courant-registry.h"
+#include <math.h>
 #include <string.h>
 
 #define NAME(name) #name,
@@ -33,4 +34,17 @@ const CourantRuleOps *CourantRuleFor(const CourantBackend *backend, int index)
 const char *const *CourantRuleNames(void)
 {
   return names;
+}
+
+/*
+  CourantRuleSharpnessLimit - The largest eigenvalue of H for which a mode is stable, Limit / eta - alpha when
+  decay is coupled; NaN where theory has no number for H itself (Adam's limit is that of the preconditioned
+  H).
+*/
+double CourantRuleSharpnessLimit(const CourantRuleOps *rule, const void *options, double learning_rate,
+                                 double weight_decay, PetscBool decoupled)
+{
+  if (!rule->Growth) return NAN;
+  if (decoupled && rule->DecoupledLimit) return rule->DecoupledLimit(options, learning_rate, weight_decay);
+  return rule->Limit(options) / learning_rate - weight_decay;
 }

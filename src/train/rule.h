@@ -39,9 +39,13 @@ typedef struct {
   double (*Growth)(const void *options, double learning_rate, double m);
   /* Stable for 0 < learning_rate m < Limit(). */
   double (*Limit)(const void *options);
+  /* The largest eigenvalue of H that is stable with decoupled decay; NULL: as with coupled decay. */
+  double (*DecoupledLimit)(const void *options, double learning_rate, double weight_decay);
 } CourantRuleOps;
 
 extern const int CourantRuleCount;
 const CourantRuleOps *CourantRule(int index);
 const CourantRuleOps *CourantRuleFor(const CourantBackend *, int index);
 const char *const *CourantRuleNames(void);
+double CourantRuleSharpnessLimit(const CourantRuleOps *, const void *options, double learning_rate,
+                                 double weight_decay, PetscBool decoupled);

@@ -81,36 +81,3 @@ const char *CourantTrainerStep(CourantTrainer *trainer, double learning_rate, do
   if (!problem) trainer->rule->Step(&call);
   return problem;
 }
-
-const CourantKey CourantTrainKeys[] = {
-    {"rule", COURANT_KEY_NODE, offsetof(CourantTrainSettings, node), "",
-     .help = "how a step is made from a gradient"},
-    {"batch", COURANT_KEY_CHOICE, offsetof(CourantTrainSettings, batch), "full", .choices = "full",
-     .help = "samples of a step"},
-    {"learning_rate", COURANT_KEY_REAL, offsetof(CourantTrainSettings, learning_rate), "0.1", 0, INFINITY,
-     .help = "time step of the gradient flow"},
-    {"weight_decay", COURANT_KEY_REAL, offsetof(CourantTrainSettings, weight_decay), "0", 0, INFINITY,
-     .help = "factor of |theta|^2 / 2 in the objective"},
-    {"steps", COURANT_KEY_INT, offsetof(CourantTrainSettings, steps), "1000", 1, INFINITY,
-     .help = "steps of a run"},
-    {0},
-};
-
-/* CourantTrainRead - The `train` section of a deck; absent, the defaults. */
-PetscErrorCode CourantTrainRead(CourantNode train, CourantTrainSettings *settings)
-{
-  PetscFunctionBeginUser;
-  PetscCall(CourantNodeSelect(train, "rule", "gd", CourantRuleCount, CourantRuleNames(), &settings->rule));
-  const CourantRuleOps *rule = CourantRule(settings->rule);
-  PetscCall(PetscCalloc(PetscMax(rule->options_size, 1), &settings->options));
-  PetscCall(CourantNodeRead(train, 2,
-                            (CourantTable[]){{CourantTrainKeys, settings}, {rule->keys, settings->options}}));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode CourantTrainReset(CourantTrainSettings *settings)
-{
-  PetscFunctionBeginUser;
-  PetscCall(PetscFree(settings->options));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}

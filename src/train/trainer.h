@@ -4,20 +4,7 @@
   predicts. It shares gradients with it and nothing else.
 */
 #include "dynamics/problem.h"
-#include "train/rule.h"
-
-/* A `train` section of a deck. */
-typedef struct {
-  CourantNode node;
-  int rule, batch;
-  void *options; /* of the rule */
-  double learning_rate, weight_decay;
-  PetscInt steps;
-} CourantTrainSettings;
-
-extern const CourantKey CourantTrainKeys[];
-PetscErrorCode CourantTrainRead(CourantNode train, CourantTrainSettings *);
-PetscErrorCode CourantTrainReset(CourantTrainSettings *);
+#include "train/settings.h"
 
 /* One training run's means; each thread has its own. Nothing in a step calls PETSc. */
 typedef struct {

@@ -20,7 +20,7 @@ static const CourantKey keys[] = {
     {"channels", COURANT_KEY_INT, offsetof(Conv, channels), NULL, 1, 1 << 20, .help = "output channels"},
     {"kernel", COURANT_KEY_SIZE2, offsetof(Conv, kernel), NULL, 1, 1 << 15,
      .help = "size, or [height, width]"},
-    {"padding", COURANT_KEY_PADDING, offsetof(Conv, padding), "valid", 0, 1 << 15,
+    {"padding", COURANT_KEY_INT_OR_CHOICE, offsetof(Conv, padding), "valid", 0, 1 << 15,
      .choices = "valid|same|circular",
      .help = "same pads with zeros to keep the size, circular wraps around"},
     {"bias", COURANT_KEY_BOOL, offsetof(Conv, bias), "true", .help = "add a constant per channel"},

@@ -52,6 +52,13 @@ static double Limit(const void *options)
   return 2 * (1 + o->momentum) / (o->nesterov ? 1 + 2 * o->momentum : 1);
 }
 
+/* Heavy ball: eta (lambda + (1 + mu) alpha) < 2 (1 + mu). Nesterov's has no closed form here. */
+static double DecoupledLimit(const void *options, double learning_rate, double weight_decay)
+{
+  const Momentum *o = (const Momentum *)options;
+  return o->nesterov ? NAN : (1 + o->momentum) * (2 / learning_rate - weight_decay);
+}
+
 COURANT_RULE(momentum) = {
     .name = "momentum",
     .help = "gradient descent with momentum, heavy ball or Nesterov's",
@@ -61,4 +68,5 @@ COURANT_RULE(momentum) = {
     .Step = Step,
     .Growth = Growth,
     .Limit = Limit,
+    .DecoupledLimit = DecoupledLimit,
 };

@@ -1,0 +1,141 @@
+#include "train/ensemble.h"
+#include "core/interrupt.h"
+#include <math.h>
+#include <string.h>
+
+enum { LAST_EPOCHS = 10 }; /* over which the accuracy is averaged (Sun et al. 2022, section 3) */
+
+/*
+  CourantEnsembleCreate - Room for seeds x perturbs runs of the deck's `train` section, each on one rank.
+
+  Distances and accuracies are taken after each epoch; a run counted in steps is one epoch long.
+*/
+PetscErrorCode CourantEnsembleCreate(CourantProblem problem, const CourantTrainSettings *settings,
+                                     CourantEnsemble *e)
+{
+  PetscFunctionBeginUser;
+  *e = (CourantEnsemble){.seeds = settings->seeds.n, .perturbs = settings->perturbs.n};
+  PetscCall(CourantRunCreate(problem, settings, PETSC_TRUE, &e->run));
+  e->epochs = settings->epochs ? settings->epochs : 1;
+  for (PetscInt l = 0; l < problem->net->nlayers; l++) e->layers += problem->net->layers[l].nparameters > 0;
+  const PetscInt cells = e->seeds * e->perturbs;
+  PetscCall(PetscMalloc5(cells, &e->accuracy, cells * e->epochs, &e->distance, cells * e->epochs,
+                         &e->relative, cells * e->layers, &e->layer_distance, cells, &e->diverged_at));
+  for (PetscInt i = 0; i < cells; i++) e->accuracy[i] = e->diverged_at[i] = NAN;
+  for (PetscInt i = 0; i < cells * e->epochs; i++) e->distance[i] = e->relative[i] = NAN;
+  for (PetscInt i = 0; i < cells * e->layers; i++) e->layer_distance[i] = NAN;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CourantEnsembleDestroy(CourantEnsemble *e)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CourantRunDestroy(&e->run));
+  PetscCall(PetscFree5(e->accuracy, e->distance, e->relative, e->layer_distance, e->diverged_at));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The runs of one seed, which go on epoch by epoch side by side. */
+typedef struct {
+  CourantRunState *states; /* [perturbs] */
+  double *base, *other;    /* [n] weights of the first run and of another */
+} Runs;
+
+static PetscErrorCode RunEpoch(CourantEnsemble *e, PetscInt epoch, CourantRunState *state,
+                               double *diverged_at)
+{
+  const PetscInt end = e->epochs == 1 ? e->run.steps : (epoch + 1) * e->run.per_epoch;
+  CourantRunRecord record;
+
+  PetscFunctionBeginUser;
+  while (state->step < end && !state->diverged) {
+    CourantInterruptCheck();
+    PetscCall(CourantRunStep(&e->run, state, &record));
+  }
+  if (state->diverged && isnan(*diverged_at)) *diverged_at = (double)state->step;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void Compare(CourantEnsemble *e, PetscInt cell, PetscInt epoch, const Runs *runs)
+{
+  const CourantNet net = e->run.problem->net;
+  double difference = 0, size = 0;
+
+  for (size_t i = 0; i < e->run.n; i++) {
+    difference += (runs->base[i] - runs->other[i]) * (runs->base[i] - runs->other[i]);
+    size += runs->base[i] * runs->base[i];
+  }
+  e->distance[cell * e->epochs + epoch] = CourantRunDistance(e->run.n, runs->base, runs->other);
+  e->relative[cell * e->epochs + epoch] = sqrt(difference / size);
+  double *layer_distance = e->layer_distance + cell * e->layers;
+  for (PetscInt l = 0; l < net->nlayers; l++)
+    if (net->layers[l].nparameters)
+      *layer_distance++ = CourantRunDistance((size_t)net->layers[l].size, runs->base + net->layers[l].offset,
+                                             runs->other + net->layers[l].offset);
+}
+
+static PetscErrorCode RunAll(CourantEnsemble *e, PetscInt seed, Runs *runs, void (*Progress)(double, void *),
+                             void *ctx)
+{
+  const CourantTrainSettings *settings = e->run.settings;
+  CourantWeights weights = e->run.problem->weights;
+  const uint64_t number = (uint64_t)settings->seeds.values[seed];
+  const PetscInt last = PetscMin(e->epochs, LAST_EPOCHS);
+
+  PetscFunctionBeginUser;
+  weights.seed = number;
+  for (PetscInt k = 0; k < e->perturbs; k++) {
+    PetscCall(CourantRunStart(&e->run, &weights, number, settings->perturbs.values[k], &runs->states[k]));
+    e->accuracy[seed * e->perturbs + k] = 0;
+  }
+  for (PetscInt epoch = 0; epoch < e->epochs; epoch++)
+    for (PetscInt k = 0; k < e->perturbs; k++) {
+      const PetscInt cell = seed * e->perturbs + k;
+      double loss, accuracy;
+      PetscCall(RunEpoch(e, epoch, &runs->states[k], &e->diverged_at[cell]));
+      CourantRunGet(&e->run, runs->states[k].theta, k ? runs->other : runs->base);
+      if (k == 0) memcpy(runs->other, runs->base, sizeof(double) * e->run.n);
+      Compare(e, cell, epoch, runs);
+      if (epoch >= e->epochs - last) {
+        PetscCall(CourantRunEvaluate(&e->run, &runs->states[k], &loss, &accuracy));
+        e->accuracy[cell] += accuracy / (double)last;
+      }
+      if (Progress) Progress(1, ctx);
+    }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantEnsembleRunSeed - All runs of the seed-th seed: weights, batches and augmentation are that seed's.
+ */
+PetscErrorCode CourantEnsembleRunSeed(CourantEnsemble *e, PetscInt seed,
+                                      void (*Progress)(double epochs, void *), void *ctx)
+{
+  Runs runs;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc3(e->perturbs, &runs.states, e->run.n, &runs.base, e->run.n, &runs.other));
+  for (PetscInt k = 0; k < e->perturbs; k++) PetscCall(CourantRunStateCreate(&e->run, &runs.states[k]));
+  const PetscErrorCode code = RunAll(e, seed, &runs, Progress, ctx);
+  for (PetscInt k = 0; k < e->perturbs; k++) PetscCall(CourantRunStateDestroy(&runs.states[k]));
+  PetscCall(PetscFree3(runs.states, runs.base, runs.other));
+  PetscFunctionReturn(code);
+}
+
+/* Standard deviation of n numbers, `stride` apart, with n - 1 in the denominator; NaN for one. */
+static double Deviation(PetscInt n, const double *x, PetscInt stride)
+{
+  double mean = 0, sum = 0;
+  for (PetscInt i = 0; i < n; i++) mean += x[i * stride] / (double)n;
+  for (PetscInt i = 0; i < n; i++) sum += (x[i * stride] - mean) * (x[i * stride] - mean);
+  return n > 1 ? sqrt(sum / (double)(n - 1)) : NAN;
+}
+
+/* CourantEnsembleSpread - Standard deviations of the accuracy over k for each seed, and over seeds for each
+ * k. */
+void CourantEnsembleSpread(const CourantEnsemble *e, double row_std[], double column_std[])
+{
+  for (PetscInt s = 0; s < e->seeds; s++)
+    row_std[s] = Deviation(e->perturbs, e->accuracy + s * e->perturbs, 1);
+  for (PetscInt k = 0; k < e->perturbs; k++)
+    column_std[k] = Deviation(e->seeds, e->accuracy + k, e->perturbs);
+}

@@ -1,0 +1,20 @@
+#pragma once
+/* Perturbed runs: seeds x factors k, and how far runs that differ by rounding alone drift apart. */
+#include "train/run.h"
+
+typedef struct {
+  CourantRun run;
+  PetscInt seeds, perturbs, epochs, layers;
+  /* what has come of it, NaN where not computed */
+  double *accuracy;       /* [seeds,perturbs] mean over the last ten epochs */
+  double *distance;       /* [seeds,perturbs,epochs] D between a run and the first of its seed */
+  double *relative;       /* [seeds,perturbs,epochs] |w1 - w2| / |w1| */
+  double *layer_distance; /* [seeds,perturbs,layers] D of each layer at the end */
+  double *diverged_at;    /* [seeds,perturbs] step of divergence */
+} CourantEnsemble;
+
+PetscErrorCode CourantEnsembleCreate(CourantProblem, const CourantTrainSettings *, CourantEnsemble *);
+PetscErrorCode CourantEnsembleDestroy(CourantEnsemble *);
+PetscErrorCode CourantEnsembleRunSeed(CourantEnsemble *, PetscInt seed,
+                                      void (*Progress)(double epochs, void *), void *ctx);
+void CourantEnsembleSpread(const CourantEnsemble *, double row_std[], double column_std[]);
