@@ -11,6 +11,7 @@ typedef enum {
   COURANT_RANDOM_KRYLOV = 4,
   COURANT_RANDOM_PERTURBATION = 5,
   COURANT_RANDOM_TEST = 6,
+  COURANT_RANDOM_AUGMENT = 7,
 } CourantRandomPurpose;
 
 typedef struct {
