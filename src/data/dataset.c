@@ -179,7 +179,7 @@ static const char *ReadAgain(CourantDataset data, PetscInt sample, double image[
 
 #pragma omp critical(courant_dataset_read)
   problem = data->ops->Read(data, data->options, sample, image, label);
-  CourantNormaliseImage(data, image);
+  if (!problem) CourantNormaliseImage(data, image);
   return problem;
 }
 
