@@ -133,7 +133,7 @@ static PetscErrorCode OpenIdx(CourantNode data, const Kind *kind, const char *pa
   fseeko(*file, 0, SEEK_END);
   const double behind = (double)ftello(*file) - (double)header;
   if (behind < expected)
-    CourantNodeError(node, "%s: cut short: %.0f bytes of %s, its header announces %.0f", path, behind,
+    CourantNodeError(node, "%s: cut short: %.15g bytes of %s, its header announces %.15g", path, behind,
                      kind->what, expected);
   if (behind > expected)
     CourantNodeError(node, "%s: %.0f bytes too many behind the %s that its header announces", path,
