@@ -57,11 +57,16 @@ static PetscErrorCode PrintDeck(void)
   printf("A deck is a YAML mapping:\n");
   PrintKeys(CourantTopKeys);
   printf("\ndata:\n");
+  PrintKeys(CourantDataKeys);
+  printf("  normalise:\n");
+  PrintKeys(CourantNormaliseKeys);
+  printf("  augment:\n");
+  PrintKeys(CourantAugmentKeys);
   for (int i = 0; i < CourantSourceCount; i++) {
     printf("  source: %s   # %s\n", CourantSource(i)->name, CourantSource(i)->help);
     PrintKeys(CourantSource(i)->keys);
   }
-  printf("      %-14s use the first so many samples, of any source\n\nnetwork, a list:\n", "limit");
+  printf("\nnetwork, a list:\n");
   for (int i = 0; i < CourantLayerTypeCount; i++) {
     const CourantLayerOps *layer = CourantLayerType(i);
     printf("  - %s: %s   # %s\n", layer->name, layer->examples[0], layer->help);

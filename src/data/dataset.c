@@ -1,4 +1,5 @@
-#include "data/dataset.h"
+#include "data/augment.h"
+#include "data/normalise.h"
 #include "core/memory.h"
 #include "courant-registry.h"
 #include <math.h>
@@ -17,20 +18,39 @@ const CourantSourceOps *CourantSource(int index)
   return sources[index];
 }
 
-static const CourantKey common[] = {
-    {"source", COURANT_KEY_NODE, 0, "", .help = "where the samples come from"},
-    {"limit", COURANT_KEY_INT, sizeof(CourantNode), "", 1, INFINITY, .help = "use the first so many samples"},
-    {0},
-};
-
 typedef struct {
-  CourantNode source;
+  CourantNode source, normalise, augment;
   PetscInt limit;
 } Common;
+
+const CourantKey CourantDataKeys[] = {
+    {"source", COURANT_KEY_NODE, offsetof(Common, source), "", .help = "where the samples come from"},
+    {"limit", COURANT_KEY_INT, offsetof(Common, limit), "", 1, INFINITY,
+     .help = "train on the first so many samples"},
+    {"normalise", COURANT_KEY_NODE, offsetof(Common, normalise), "",
+     .help = "none | unit (x/255) | standard (per channel, over the training images) | mapping"},
+    {"augment", COURANT_KEY_NODE, offsetof(Common, augment), "",
+     .help = "random changes of training images, mapping"},
+    {0},
+};
 
 size_t CourantDatasetImageSize(CourantDataset data)
 {
   return (size_t)data->h * (size_t)data->w * (size_t)data->c;
+}
+
+static PetscErrorCode CheckFinite(CourantDataset data, PetscInt i, const double image[], const double label[])
+{
+  const size_t size = CourantDatasetImageSize(data), c = (size_t)data->c, w = (size_t)data->w;
+
+  PetscFunctionBeginUser;
+  for (size_t k = 0; k < size; k++)
+    if (!isfinite(image[k]))
+      CourantNodeError(data->node, "sample %d has the value %g at row %zu, column %zu; all have to be finite",
+                       (int)i, image[k], k / c / w, k / c % w);
+  for (PetscInt k = 0; k < data->width; k++)
+    if (!isfinite(label[k])) CourantNodeError(data->node, "sample %d has the label %g", (int)i, label[k]);
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /*
@@ -54,19 +74,29 @@ static PetscErrorCode Load(CourantDataset data, double budget)
     double *label = data->labels + (size_t)i * width;
     const char *problem = data->ops->Read(data, data->options, i, image, label);
     if (problem) CourantNodeError(data->node, "sample %d: %s", (int)i, problem);
-    for (size_t k = 0; k < size; k++)
-      if (!isfinite(image[k]))
-        CourantNodeError(
-            data->node, "sample %d has the value %g at row %zu, column %zu; all have to be finite", (int)i,
-            image[k], k / (size_t)data->c / (size_t)data->w, k / (size_t)data->c % (size_t)data->w);
-    for (size_t k = 0; k < width; k++)
-      if (!isfinite(label[k])) CourantNodeError(data->node, "sample %d has the label %g", (int)i, label[k]);
+    PetscCall(CheckFinite(data, i, image, label));
+    CourantNormaliseAdd(data, i, image);
   }
   CourantFree(&one);
+  PetscCall(CourantNormaliseEnd(data));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Open(CourantNode node, CourantSplit split, double budget, CourantDataset *result)
+/* Test samples have to be like those the network is trained on. */
+static PetscErrorCode CheckAlike(CourantDataset train, CourantDataset test)
+{
+  PetscFunctionBeginUser;
+  if (test->h != train->h || test->w != train->w || test->c != train->c)
+    CourantNodeError(test->node, "test images are %dx%dx%d, training images %dx%dx%d", (int)test->h,
+                     (int)test->w, (int)test->c, (int)train->h, (int)train->w, (int)train->c);
+  if (test->width != train->width)
+    CourantNodeError(test->node, "test samples have %d targets, training samples %d", (int)test->width,
+                     (int)train->width);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The samples to train on, or the test samples that go with `train`. */
+static PetscErrorCode Open(CourantNode node, CourantDataset train, double budget, CourantDataset *result)
 {
   CourantDataset data;
   Common settings = {.limit = PETSC_MAX_INT};
@@ -76,17 +106,24 @@ static PetscErrorCode Open(CourantNode node, CourantSplit split, double budget, 
   PetscCall(PetscNew(&data));
   *result = data;
   data->node = node;
-  data->split = split;
+  data->split = train ? COURANT_SPLIT_TEST : COURANT_SPLIT_TRAIN;
   data->width = 1;
   PetscCall(CourantNodeSelect(node, "source", NULL, PETSC_STATIC_ARRAY_LENGTH(sources), names, &entry));
   data->ops = sources[entry];
   PetscCall(PetscCalloc(data->ops->options_size, &data->options));
-  PetscCall(
-      CourantNodeRead(node, 2, (CourantTable[]){{common, &settings}, {data->ops->keys, data->options}}));
-  if (split == COURANT_SPLIT_TRAIN || data->ops->tests) PetscCall(data->ops->Open(data, node, data->options));
-  if (split == COURANT_SPLIT_TEST && data->n == 0) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CourantNodeRead(
+      node, 2, (CourantTable[]){{CourantDataKeys, &settings}, {data->ops->keys, data->options}}));
+  PetscCall(CourantNormaliseRead(data, node));
+  if (!train || data->ops->tests) PetscCall(data->ops->Open(data, node, data->options));
+  if (train && data->n == 0) PetscFunctionReturn(PETSC_SUCCESS);
   if (data->n < 1 || CourantDatasetImageSize(data) == 0) CourantNodeError(node, "the data set is empty");
-  if (split == COURANT_SPLIT_TRAIN) data->n = PetscMin(data->n, settings.limit);
+  if (train)
+    PetscCall(CheckAlike(train, data));
+  else {
+    PetscCall(CourantAugmentRead(data, settings.augment));
+    data->n = PetscMin(data->n, settings.limit);
+  }
+  PetscCall(CourantNormaliseBegin(data, train));
   PetscCall(Load(data, budget));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -101,15 +138,19 @@ static PetscErrorCode Open(CourantNode node, CourantSplit split, double budget, 
 PetscErrorCode CourantDatasetCreate(CourantNode node, double budget, CourantDataset *data)
 {
   PetscFunctionBeginUser;
-  PetscCall(Open(node, COURANT_SPLIT_TRAIN, budget, data));
+  PetscCall(Open(node, NULL, budget, data));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantDatasetCreateTest - The test samples that go with `train`; NULL where the source has none. */
+/*
+  CourantDatasetCreateTest - The test samples that go with `train`; NULL where the source has none.
+
+  They are normalised by the means and factors of `train` and never changed at random.
+*/
 PetscErrorCode CourantDatasetCreateTest(CourantDataset train, double budget, CourantDataset *test)
 {
   PetscFunctionBeginUser;
-  PetscCall(Open(train->node, COURANT_SPLIT_TEST, budget, test));
+  PetscCall(Open(train->node, train, budget, test));
   if ((*test)->n == 0) PetscCall(CourantDatasetDestroy(test));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -121,13 +162,30 @@ PetscErrorCode CourantDatasetDestroy(CourantDataset *data)
   if ((*data)->ops && (*data)->ops->Close) PetscCall((*data)->ops->Close(*data));
   CourantFree(&(*data)->images);
   CourantFree(&(*data)->labels);
+  PetscCall(PetscFree((*data)->mean));
+  PetscCall(PetscFree((*data)->factor));
+  PetscCall(PetscFree((*data)->normalise.mean.values));
+  PetscCall(PetscFree((*data)->normalise.std.values));
   PetscCall(PetscFree((*data)->options));
   PetscCall(PetscFree(*data));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* One image that is not in memory, as the network gets it. */
+static const char *ReadAgain(CourantDataset data, PetscInt sample, double image[])
+{
+  double label[COURANT_LABEL_WIDTH_MAX];
+  const char *problem;
+
+#pragma omp critical(courant_dataset_read)
+  problem = data->ops->Read(data, data->options, sample, image, label);
+  if (!problem) CourantNormaliseImage(data, image);
+  return problem;
+}
+
 /*
-  CourantBatchRead - Copies the images of the batch's samples first .. first+n-1, [n,h,w,c].
+  CourantBatchRead - The images of the batch's samples first .. first+n-1, [n,h,w,c], normalised and, if the
+  batch asks for it, changed at random.
 
   Safe in threads. Returns NULL, or what went wrong (only images that stream from a file can fail).
 */
@@ -135,19 +193,20 @@ const char *CourantBatchRead(const CourantBatch *batch, PetscInt first, PetscInt
 {
   const CourantDataset data = batch->data;
   const size_t size = CourantDatasetImageSize(data);
-  const char *problem = NULL;
+  const PetscBool augment =
+      batch->augment && (data->augment.crop || data->augment.flip) ? PETSC_TRUE : PETSC_FALSE;
 
-  for (PetscInt i = 0; i < n && !problem; i++, images += size) {
+  for (PetscInt i = 0; i < n; i++, images += size) {
     const PetscInt sample = batch->samples ? batch->samples[first + i] : first + i;
-    if (data->images)
-      memcpy(images, data->images + (size_t)sample * size, size * sizeof(double));
-    else {
-      double label[COURANT_LABEL_WIDTH_MAX];
-#pragma omp critical(courant_dataset_read)
-      problem = data->ops->Read(data, data->options, sample, images, label);
-    }
+    const double *source = data->images ? data->images + (size_t)sample * size : images;
+    const char *problem = data->images ? NULL : ReadAgain(data, sample, images);
+    if (problem) return problem;
+    if (augment)
+      CourantAugmentImage(batch, sample, source, images);
+    else if (data->images)
+      memcpy(images, source, size * sizeof(double));
   }
-  return problem;
+  return NULL;
 }
 
 /* CourantBatchLabels - Copies the labels of the batch's samples first .. first+n-1, [n,width]. */

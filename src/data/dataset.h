@@ -31,6 +31,12 @@ typedef struct {
   PetscBool flip;
 } CourantAugment;
 
+/* How pixels are shifted and scaled; the lists are empty where the deck gives none. */
+typedef struct {
+  int kind; /* index in normalise.c */
+  CourantReals mean, std;
+} CourantNormalise;
+
 struct _CourantDataset {
   CourantSplit split;
   PetscInt n, h, w, c;
@@ -38,7 +44,8 @@ struct _CourantDataset {
   double *labels;        /* [n,width] */
   double *images;        /* [n,h,w,c], NULL when the memory budget makes them stream from the source */
   double *mean, *factor; /* [c]: an image is (source - mean) * factor; NULL: as the source has it */
-  CourantAugment augment;
+  CourantNormalise normalise;
+  CourantAugment augment; /* all 0 for test samples */
   const CourantSourceOps *ops;
   void *options, *state; /* of the source */
   CourantNode node;      /* where the deck describes it */
@@ -56,6 +63,7 @@ typedef struct {
   uint32_t epoch;          /* and epoch */
 } CourantBatch;
 
+extern const CourantKey CourantDataKeys[], CourantNormaliseKeys[], CourantAugmentKeys[];
 extern const int CourantSourceCount;
 const CourantSourceOps *CourantSource(int index);
 PetscErrorCode CourantDatasetCreate(CourantNode data, double budget, CourantDataset *);

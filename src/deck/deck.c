@@ -135,6 +135,12 @@ CourantNode CourantNodeChild(CourantNode mapping, const char key[])
   return Below(mapping, key, pair ? pair->value : 0);
 }
 
+PetscBool CourantNodeIsMapping(CourantNode node)
+{
+  const yaml_node_t *yaml = Get(node);
+  return yaml && yaml->type == YAML_MAPPING_NODE ? PETSC_TRUE : PETSC_FALSE;
+}
+
 PetscErrorCode CourantNodeCount(CourantNode list, PetscInt *n)
 {
   const yaml_node_t *yaml = Get(list);
@@ -479,6 +485,27 @@ static PetscErrorCode ReadPath(CourantNode node, const char *text, char *path)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* `[a, b]`, or `a` for a list of one. */
+static PetscErrorCode ReadPaths(CourantNode node, const char *text, CourantPaths *paths)
+{
+  const yaml_node_t *yaml = Get(node);
+  const PetscBool list = yaml && yaml->type == YAML_SEQUENCE_NODE ? PETSC_TRUE : PETSC_FALSE;
+
+  PetscFunctionBeginUser;
+  paths->n = 1;
+  if (list) PetscCall(CourantNodeCount(node, &paths->n));
+  if (paths->n == 0 || !(list || text))
+    CourantNodeError(node, "expected the name of a file or a list of them");
+  PetscCall(PetscCalloc1(paths->n, &paths->names));
+  for (PetscInt i = 0; i < paths->n; i++) {
+    const CourantNode item = list ? CourantNodeItem(node, i) : node;
+    const char *name = list ? Scalar(Get(item)) : text;
+    if (!name || !name[0]) CourantNodeError(item, "expected the name of a file");
+    PetscCall(ReadPath(item, name, paths->names[i]));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode ReadSequence(CourantNode node, const CourantKey *key, CourantReals *reals)
 {
   PetscFunctionBeginUser;
@@ -521,6 +548,9 @@ static PetscErrorCode ReadValue(CourantNode node, const CourantKey *key, const c
   case COURANT_KEY_PATH:
     if (!text || !text[0]) CourantNodeError(node, "expected the name of a file");
     PetscCall(ReadPath(node, text, (char *)member));
+    break;
+  case COURANT_KEY_PATHS:
+    PetscCall(ReadPaths(node, text, (CourantPaths *)member));
     break;
   case COURANT_KEY_CHOICE:
     *(int *)member = Choose(key->choices, text);

@@ -22,6 +22,7 @@ typedef enum {
   COURANT_KEY_BOOL,          /* PetscBool */
   COURANT_KEY_TEXT,          /* char[COURANT_TEXT_SIZE] */
   COURANT_KEY_PATH,          /* char[PETSC_MAX_PATH_LEN], relative to the deck's folder */
+  COURANT_KEY_PATHS,         /* CourantPaths: a list of them, or one */
   COURANT_KEY_CHOICE,        /* int: the index in `choices` */
   COURANT_KEY_INT_OR_CHOICE, /* int: a choice as -1 - index, or an integer >= 0 */
   COURANT_KEY_SIZE2,         /* PetscInt[2]: [height, width] or one integer for both */
@@ -35,6 +36,11 @@ typedef struct {
   PetscInt n;
   double *values; /* freed with PetscFree() by who reads the struct */
 } CourantReals;
+
+typedef struct {
+  PetscInt n;
+  char (*names)[PETSC_MAX_PATH_LEN]; /* likewise */
+} CourantPaths;
 
 typedef struct {
   const char *name;
@@ -64,6 +70,7 @@ PetscErrorCode CourantNodeEntry(CourantNode, const char kind[], int n, const cha
                                 CourantNode *options);
 PetscErrorCode CourantNodeSelect(CourantNode mapping, const char key[], const char preset[], int n,
                                  const char *const names[], int *entry);
+PetscBool CourantNodeIsMapping(CourantNode);
 PetscErrorCode CourantNodeCount(CourantNode list, PetscInt *n);
 CourantNode CourantNodeItem(CourantNode list, PetscInt i);
 CourantNode CourantNodeChild(CourantNode mapping, const char key[]);

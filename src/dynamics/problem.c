@@ -166,7 +166,7 @@ static PetscErrorCode SetUpVectors(CourantProblem problem)
 double CourantProblemMemory(CourantProblem problem)
 {
   const double image = 8. * (double)CourantDatasetImageSize(problem->data), n = (double)problem->data->n;
-  return 8 * n + (problem->data->images ? n : 1) * image +
+  return 8 * n * (double)problem->data->width + (problem->data->images ? n : 1) * image +
          (problem->first ? CourantEvaluatorMemory(problem->first) : 0);
 }
 

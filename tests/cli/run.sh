@@ -63,6 +63,28 @@ fails 4 "-output nowhere/x.h5: cannot write to the folder nowhere: No such file 
 fails 2 "nothing.h5: No such file or directory" info nothing.h5
 fails 2 "no help on 'nothing'" help nothing
 
+# ---- data files ----
+deck_of() { # deck_of FILE DATA: a small model on this data
+  printf '%s\n' "data: $2" "network: [{conv: {channels: 1, kernel: 3}}, global_mean]" "loss: logistic" >"$1"
+}
+deck_of kept-idx.yaml "{source: idx, images: kept-images, labels: kept-labels}"
+fails 2 "kept-idx.yaml:1: data.images: kept-images: No such file or directory" info kept-idx.yaml
+printf '\000\000\010\003\000\000\000\002\000\000\000\003\000\000\000\003123456789123456789' >kept-images
+printf '\000\000\010\001\000\000\000\002\001\000' >kept-labels
+"$courant" info kept-idx.yaml >out 2>err
+ok $? "images and labels of idx files"
+gzip <kept-images >kept-packed && "$courant" info kept-idx.yaml -set data.images=kept-packed >out 2>err
+ok $? "compressed, under any name"
+fails 2 "-set data.images=kept-labels: kept-labels: holds labels (0x00000801); expected images (0x00000803)" info kept-idx.yaml -set data.images=kept-labels
+head -c 30 kept-images >kept-torn
+fails 2 "-set data.images=kept-torn: kept-torn: cut short: 14 bytes of images, its header announces 18" info kept-idx.yaml -set data.images=kept-torn
+fails 2 "-set data.normalise=standart: unknown normalise 'standart'; expected one of none, unit, standard; did you mean 'standard'?" info kept-idx.yaml -set data.normalise=standart
+deck_of kept-cifar.yaml "{source: cifar10, files: [kept-images, kept-torn]}"
+fails 2 "kept-cifar.yaml:1: data.files: kept-images: 34 bytes are no multiple of 3073, a record of the binary version of CIFAR-10" info kept-cifar.yaml
+deck_of kept-hdf5.yaml "{source: hdf5, file: kept-images}"
+fails 2 "kept-hdf5.yaml:1: data.file: kept-images: not an HDF5 file, or damaged" info kept-hdf5.yaml
+rm kept-*
+
 # ---- what is printed ----
 "$courant" help >out 2>err && grep -q "courant map MODEL" out
 ok $? "help lists the commands"

@@ -42,8 +42,9 @@ typedef struct {
 static const Case cases[] = {
     {"network.0.conv.kernle=3", "-set network.0.conv.kernle=3: unknown key; did you mean 'kernel'?"},
     {"datta.size=3", "-set datta.size=3: unknown key; did you mean 'data'?"},
-    {"train.zzzz=3",
-     "-set train.zzzz=3: unknown key; expected rule, batch, learning_rate, weight_decay, steps"},
+    {"train.zzzz=3", "-set train.zzzz=3: unknown key; expected rule, batch, learning_rate, weight_decay, "
+                     "decoupled, steps, epochs, schedule, precision, "
+                     "perturb, seed, sharpness_every, ensemble, checkpoint_every, layer_rates"},
     {"network.2.global_mean.size=3", "-set network.2.global_mean.size=3: unknown key; it takes no keys"},
     {"network.0.conv.channels=two",
      "-set network.0.conv.channels=two: expected an integer from 1 to 1048576, not two"},
@@ -77,7 +78,7 @@ static const Case cases[] = {
     {"weights.init=norma", "-set weights.init=norma: unknown init 'norma'; did you mean 'normal'?"},
     {"weights.init=uniform", "deck:8: weights.std: unknown key; expected init, seed, scale, decay, bound"},
     {"train.rule=dg", "-set train.rule=dg: unknown rule 'dg'; did you mean 'gd'?"},
-    {"train.batch=half", "-set train.batch=half: expected full, not half"},
+    {"train.batch=half", "-set train.batch=half: expected full or an integer, not half"},
     {"map.linearise=zerofrozen", "-set map.linearise=zerofrozen: expected equilibrium | init | zero | "
                                  "zero_frozen | file, not zerofrozen; did you mean 'zero_frozen'?"},
     {"map.linearise=file", "deck:11: map: linearise: file needs the key 'file' beside it"},

@@ -7,18 +7,20 @@
 typedef struct {
   CourantExtent extent;
   double exponent, mean;
-  PetscInt samples, classes;
+  PetscInt channels, samples, classes;
   uint64_t seed;
 } Noise;
 
 typedef struct {
   fftw_plan forward, backward;
-  double *image;    /* [h,w] */
+  double *image;    /* [h,w], one channel */
   double *spectrum; /* [h,w/2+1] complex */
 } State;
 
 static const CourantKey keys[] = {
     COURANT_EXTENT_KEYS(Noise, extent),
+    {"channels", COURANT_KEY_INT, offsetof(Noise, channels), "1", 1, 1 << 20,
+     .help = "each with noise of its own"},
     {"exponent", COURANT_KEY_REAL, offsetof(Noise, exponent), "0", -10, 10,
      .help = "power spectrum |f|^-exponent; 0 is white"},
     {"mean", COURANT_KEY_REAL, offsetof(Noise, mean), "0", .help = "added last"},
@@ -37,6 +39,7 @@ static PetscErrorCode Open(CourantDataset data, CourantNode node, const void *op
   PetscFunctionBeginUser;
   data->n = o->samples;
   PetscCall(CourantExtentApply(data, node, &o->extent));
+  data->c = o->channels;
   if (data->h * data->w < 2) CourantNodeError(node, "noise of unit variance needs at least two pixels");
   PetscCall(PetscNew(&state));
   data->state = state;
@@ -64,17 +67,14 @@ static PetscErrorCode Close(CourantDataset data)
 }
 
 /*
-  White noise, each mode scaled by |f|^(-exponent/2), the
-  mean's mode taken out, unit variance over the image.
+  White noise, each mode scaled by |f|^(-exponent/2), the mean's
+  mode taken out, unit variance over the channel: state->image.
 */
-static const char *Read(CourantDataset data, const void *options, PetscInt sample, double image[],
-                        double label[])
+static void ReadChannel(CourantDataset data, const Noise *o, CourantRandom stream)
 {
-  const Noise *o = (const Noise *)options;
   const State *state = (const State *)data->state;
   const PetscInt h = data->h, w = data->w, n = h * w;
-  CourantRandom stream = {.seed = o->seed, .purpose = COURANT_RANDOM_IMAGE, .index = (uint32_t)sample};
-  double square = 0, u;
+  double square = 0;
 
   CourantRandomNormal(stream, n, state->image);
   fftw_execute(state->forward);
@@ -88,8 +88,26 @@ static const char *Read(CourantDataset data, const void *options, PetscInt sampl
     }
   fftw_execute(state->backward);
   for (PetscInt i = 0; i < n; i++) square += state->image[i] * state->image[i];
-  for (PetscInt i = 0; i < n; i++) image[i] = o->mean + state->image[i] / sqrt(square / (double)n);
+  for (PetscInt i = 0; i < n; i++) state->image[i] = o->mean + state->image[i] / sqrt(square / (double)n);
+}
+
+/* The epoch word of the counter numbers the channels: the first is that of an image of one channel. */
+static const char *Read(CourantDataset data, const void *options, PetscInt sample, double image[],
+                        double label[])
+{
+  const Noise *o = (const Noise *)options;
+  const State *state = (const State *)data->state;
+  const size_t pixels = (size_t)data->h * (size_t)data->w, c = (size_t)data->c;
+  CourantRandom stream = {.seed = o->seed, .purpose = COURANT_RANDOM_IMAGE, .index = (uint32_t)sample};
+  double u;
+
+  for (size_t k = 0; k < c; k++) {
+    stream.epoch = (uint32_t)k;
+    ReadChannel(data, o, stream);
+    for (size_t i = 0; i < pixels; i++) image[i * c + k] = state->image[i];
+  }
   stream.purpose = COURANT_RANDOM_LABEL;
+  stream.epoch = 0;
   CourantRandomUniform(stream, 1, &u);
   *label = floor(u * (double)o->classes);
   return NULL;
