@@ -44,6 +44,7 @@ PETSC_EXTERN PetscErrorCode CourantProblemComputeFlow(CourantProblem, PetscReal 
 PETSC_EXTERN PetscErrorCode CourantProblemComputeJet(CourantProblem, Vec theta, Vec direction, int order,
                                                      PetscReal loss[], Vec gradient[]);
 PETSC_EXTERN PetscErrorCode CourantProblemSetState(CourantProblem, Vec theta, PetscReal *loss, Vec gradient);
+PETSC_EXTERN PetscErrorCode CourantProblemComputeGaussNewton(CourantProblem, Vec v, Vec Gv);
 PETSC_EXTERN PetscErrorCode CourantProblemCreateHessian(CourantProblem, Mat *);
 PETSC_EXTERN PetscErrorCode CourantHessianSetWeightDecay(Mat, PetscReal alpha);
 

@@ -12,6 +12,7 @@ typedef struct {
   double interval;       /* between checkpoints */
   double wall_before;    /* of the runs that were interrupted */
   PetscMPIInt rank, size;
+  int unconverged; /* solves that were left open */
 } CourantOutput;
 
 PetscErrorCode CourantOutputOpen(CourantProblem, const char command[], CourantOutput *);

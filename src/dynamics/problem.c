@@ -466,6 +466,22 @@ PetscErrorCode CourantProblemSetState(CourantProblem problem, Vec theta, PetscRe
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/*
+  CourantProblemComputeGaussNewton - G v at the theta of the last CourantProblemSetState(), G = J^T H_p J with
+  J the Jacobian of the outputs and H_p the Hessian of the mean loss by them. Collective.
+*/
+PetscErrorCode CourantProblemComputeGaussNewton(CourantProblem problem, Vec v, Vec Gv)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CourantProblemSetUpProducts(problem));
+  PetscCall(PetscLogEventBegin(CourantLogging.product, 0, 0, 0, 0));
+  PetscCall(GetAll(problem, v, problem->direction));
+  PetscCall(CourantEvaluatorGaussNewton(problem->first, problem->direction, problem->comm, problem->result));
+  PetscCall(PutAll(problem->result, Gv));
+  PetscCall(PetscLogEventEnd(CourantLogging.product, 0, 0, 0, 0));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 typedef struct {
   CourantProblem problem;
   PetscReal alpha;
