@@ -22,14 +22,15 @@ typedef struct {
 static inline void Compare(int c, ptrdiff_t in, ptrdiff_t out, PetscBool first, void *context)
 {
   const Arrays *a = (const Arrays *)context;
-  const real *x = a->x + in;
-  real *y = a->y + out;
-  integer *place = a->place + out;
+  const real *restrict x = a->x + in;
+  real *restrict y = a->y + out;
+  integer *restrict place = a->place + out;
+  const integer from = (integer)in;
 
   for (int j = 0; j < c; j++) {
-    const int take = first | (x[j] > y[j]) | (x[j] != x[j]);
-    y[j] = take ? x[j] : y[j];
-    place[j] = take ? (integer)(in + j) : place[j];
+    const integer stay = !first & (x[j] <= y[j] || y[j] != y[j]);
+    place[j] = stay ? place[j] : from + (integer)j;
+    y[j] = stay ? y[j] : x[j];
   }
 }
 
