@@ -5,6 +5,12 @@
   COURANT_POINTWISE_LAYER(Function) defines Forward(), Backward() and Space() of a layer file from
   `static inline void Function(vec u, const void *options, vec d[COURANT_DERIVATIVES])`, which gives f(u),
   f'(u), .. f''''(u); those that the order in use does not need are left out by the compiler.
+
+  COURANT_PIECEWISE_LINEAR_LAYER(Branch) defines Forward() and Backward() from
+  `static inline vec Branch(vec u, const void *options, vec v)`, which gives f'(u) v, and so f(u) for v = u.
+  Every coefficient goes through the branch that the primal takes; no derivative is kept.
+
+  SetUp is PointwiseSetUp().
 */
 #include "net/layerops.h"
 
@@ -60,3 +66,29 @@ static inline void PointwiseDerivatives(const CourantLayerCall *call, real *d[CO
   d[0] = call->y.c[0];
   for (int k = 1; k < COURANT_DERIVATIVES; k++) d[k] = call->primal + (size_t)(k - 1) * n;
 }
+
+static inline PetscErrorCode PointwiseSetUp(CourantLayer *layer)
+{
+  PetscFunctionBeginUser;
+  layer->out = layer->in;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+#define COURANT_PIECEWISE_LINEAR_LAYER(Branch)                                                               \
+  static void Along(const CourantLayerCall *call, real *const in[], real *const out[])                       \
+  {                                                                                                          \
+    const int n = call->n * (int)CourantShapeSize(call->layer->out);                                         \
+    for (int k = call->from; k <= call->order; k++)                                                          \
+      for (int i = 0; i < n; i += VL)                                                                        \
+        Store(out[k] + i, Branch(Load(call->x.c[0] + i), call->layer->options, Load(in[k] + i)));            \
+  }                                                                                                          \
+                                                                                                             \
+  static void Forward(const CourantLayerCall *call)                                                          \
+  {                                                                                                          \
+    Along(call, call->x.c, call->y.c);                                                                       \
+  }                                                                                                          \
+                                                                                                             \
+  static void Backward(const CourantLayerCall *call)                                                         \
+  {                                                                                                          \
+    if (call->dx.c[0]) Along(call, call->dy.c, call->dx.c);                                                  \
+  }

@@ -66,8 +66,9 @@ typedef struct {
   void (*Merge)(const CourantBlock *, PetscInt layer, PetscBool back, double *into, const double *record);
   void (*Conclude)(const CourantBlock *, PetscInt layer, PetscBool back, const double *record);
   void (*Convert)(size_t n, const void *from, double *to); /* from the working precision */
-  /* f''(x) of a pointwise layer at n points, in double */
-  PetscErrorCode (*SecondDerivative)(const CourantLayer *, size_t n, const double x[], double f2[]);
+  /* f, f', .. f^(order+1) of a pointwise layer at n points, in double: d[order+2], each [n] or NULL */
+  PetscErrorCode (*Derivatives)(const CourantLayer *, int order, size_t n, const double x[],
+                                double *const d[]);
 } CourantBackend;
 
 const CourantBackend *CourantBackendDefault(void);

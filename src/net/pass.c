@@ -216,34 +216,41 @@ static void Conclude(const CourantBlock *block, PetscInt l, PetscBool back, cons
 }
 
 /*
-  By one pass forward and back on jets of order 1: with x = x_0 + e and dy = 1, dx = f'(x_0 + e) has f''(x_0)
-  as its coefficient of e.
+  By one pass forward and back on jets: with x = x_0 + e and dy = 1, dx = f'(x_0 + e) has f^(k+1)(x_0) / k! as
+  its coefficient of e^k.
 */
-static PetscErrorCode SecondDerivative(const CourantLayer *layer, size_t n, const double x[], double f2[])
+static PetscErrorCode Derivatives(const CourantLayer *layer, int order, size_t n, const double x[],
+                                  double *const d[])
 {
-  enum { X0, X1, Y0, Y1, DX0, DX1, DY0, DY1, PRIMAL, ARRAYS = PRIMAL + COURANT_DERIVATIVES };
+  enum { X, Y, DX, DY, JETS };
   CourantLayer flat = *layer;
-  const size_t length = (n + 15) / 16 * 16;
+  const size_t length = (n + 15) / 16 * 16, jet = (COURANT_ORDER_MAX + 1) * length;
   real *memory;
+  double factorial = 1;
 
   PetscFunctionBeginUser;
-  PetscCall(CourantAllocate(ARRAYS * length * sizeof(real), &memory));
+  PetscCall(CourantAllocate((JETS * jet + COURANT_DERIVATIVES * length) * sizeof(real), &memory));
   flat.in = flat.out = (CourantShape){1, 1, (PetscInt)n};
-  for (size_t i = 0; i < n; i++) {
-    memory[X0 * length + i] = (real)x[i];
-    memory[X1 * length + i] = memory[DY0 * length + i] = 1;
-  }
   CourantLayerCall call = {
-      .layer = &flat, .n = 1, .order = 1, .reserve = 1, .primal = memory + PRIMAL * length};
-  for (int k = 0; k < 2; k++) {
-    call.x.c[k] = memory + (size_t)(X0 + k) * length;
-    call.y.c[k] = memory + (size_t)(Y0 + k) * length;
-    call.dx.c[k] = memory + (size_t)(DX0 + k) * length;
-    call.dy.c[k] = memory + (size_t)(DY0 + k) * length;
+      .layer = &flat, .n = 1, .order = order, .reserve = order, .primal = memory + JETS * jet};
+  Jet *const jets[JETS] = {&call.x, &call.y, &call.dx, &call.dy};
+  for (int j = 0; j < JETS; j++) {
+    jets[j]->degree = order;
+    for (int k = 0; k <= order; k++) jets[j]->c[k] = memory + (size_t)j * jet + (size_t)k * length;
+  }
+  for (size_t i = 0; i < n; i++) {
+    call.x.c[0][i] = (real)x[i];
+    call.dy.c[0][i] = 1;
+    if (order > 0) call.x.c[1][i] = 1;
   }
   layers[layer->type]->Forward(&call);
   layers[layer->type]->Backward(&call);
-  Convert(n, call.dx.c[1], f2);
+  if (d[0]) Convert(n, call.y.c[0], d[0]);
+  for (int k = 0; k <= order; factorial *= ++k) {
+    if (!d[k + 1]) continue;
+    Convert(n, call.dx.c[k], d[k + 1]);
+    for (size_t i = 0; i < n; i++) d[k + 1][i] *= factorial;
+  }
   CourantFree(&memory);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -267,5 +274,5 @@ const CourantBackend COURANT_VARIANT(CourantBackend) = {
     .Merge = Merge,
     .Conclude = Conclude,
     .Convert = Convert,
-    .SecondDerivative = SecondDerivative,
+    .Derivatives = Derivatives,
 };

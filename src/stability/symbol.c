@@ -192,7 +192,7 @@ PetscErrorCode CourantSymbolBound(CourantProblem problem, Vec theta, PetscReal *
     PetscCall(CourantEvaluatorSample(problem->first, weights, i, 0, u, &slope, gradient));
     const double s = slope + data->labels[i];
     if (problem->slopes) slope = problem->slopes[i];
-    PetscCall(problem->backend->SecondDerivative(&net->layers[1], outputs, u, f2));
+    PetscCall(problem->backend->Derivatives(&net->layers[1], 1, outputs, u, (double *[]){NULL, NULL, f2}));
     for (size_t z = 0; z < outputs; z++) curvature = fmax(curvature, slope * f2[z]);
     for (PetscInt k = 0; k < net->size; k++) square += gradient[k] * gradient[k];
     if (!problem->slopes) rank_one += s * (1 - s) * square / (double)data->n;

@@ -1,8 +1,6 @@
-/* The kernels against plain loops and libm: convolution with every padding, Swish over the whole range. */
+/* The kernels against plain loops: convolution with every padding. */
 #include "numerics.h"
 #include "net/layers/conv.h"
-#include <hdf5.h>
-#include <unistd.h>
 
 /*
   y[o](z) = b[o] + sum w[o,i](k) x[i](z + k - pad), element by
@@ -69,66 +67,8 @@ static void Convolution(void **state)
   ForEveryBackend(32, CompareConvolutions);
 }
 
-enum { POINTS = 4096 };
-static char file[] = "/tmp/courant-kernels-XXXXXX";
-
-/* An image of all the arguments, so that a 1 x 1 kernel of weight 1 hands them to the activation. */
-static void WriteArguments(double u[POINTS])
-{
-  const hsize_t dims[3] = {1, 64, 64}, one = 1;
-  const double label = 1;
-
-  for (int i = 0; i < POINTS; i++)
-    u[i] = i < POINTS / 2 ? -800 + 1600. * i / (POINTS / 2) : sinh(20 * (2. * i / POINTS - 1.5)) / 1000;
-  const hid_t h5 = H5Fcreate(file, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
-  const hid_t space = H5Screate_simple(3, dims, NULL), labels = H5Screate_simple(1, &one, NULL);
-  const hid_t images = H5Dcreate(h5, "images", H5T_IEEE_F64LE, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-  const hid_t label_set =
-      H5Dcreate(h5, "labels", H5T_IEEE_F64LE, labels, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-  H5Dwrite(images, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, u);
-  H5Dwrite(label_set, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, &label);
-  H5Dclose(images), H5Dclose(label_set), H5Sclose(space), H5Sclose(labels), H5Fclose(h5);
-}
-
-static void CompareSwish(const CourantBackend *backend)
-{
-  const double theta = 1, epsilon = backend->bits == 64 ? 2.3e-16 : 1.2e-7,
-               floor = backend->bits == 64 ? 1e-300 : 1e-34;
-  double u[POINTS], value[POINTS], second[POINTS];
-  Numerics f;
-  char text[512];
-
-  WriteArguments(u);
-  snprintf(text, sizeof text,
-           "data: {source: hdf5, file: %s}\nnetwork:\n- conv: {channels: 1, kernel: 1, bias: false}\n- "
-           "swish: {}\n- global_mean: {}\n"
-           "loss: logistic\n",
-           file);
-  NumericsOpen(&f, backend, text, 1, 1e9);
-  OK(CourantEvaluatorSample(f.evaluator, &theta, 0, 1, value, NULL, NULL));
-  OK(backend->SecondDerivative(&f.net->layers[1], POINTS, u, second));
-  for (int i = 0; i < POINTS; i++) {
-    const long double x = backend->bits == 64 ? u[i] : (long double)(float)u[i], s = 1 / (1 + expl(-x)),
-                      c = 1 / (1 + expl(x)), s1 = s * c;
-    NEAR(value[i], (double)(x * s), 8 * epsilon * fabs((double)(x * s)) + 800 * floor);
-    const double size = fabs((double)(2 * s1)) + fabs((double)(x * s1));
-    NEAR(second[i], (double)(2 * s1 + x * s1 * (c - s)), 16 * epsilon * size + 800 * floor);
-  }
-  NumericsClose(&f);
-}
-
-static void Swish(void **state)
-{
-  (void)state;
-  close(mkstemp(file));
-  ForEveryBackend(64, CompareSwish);
-  ForEveryBackend(32, CompareSwish);
-  unlink(file);
-}
-
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(Convolution),
-    cmocka_unit_test(Swish),
 };
 
 TEST_MAIN(tests)

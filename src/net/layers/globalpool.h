@@ -1,9 +1,7 @@
 #pragma once
 /* global_mean and global_sum: a weighted sum over height and width, per channel. */
 #include "net/layerops.h"
-
-static const CourantKey keys[] = {{0}};
-static const char *const examples[] = {"{}", NULL};
+#include "net/layers/plain.h"
 
 static PetscErrorCode SetUp(CourantLayer *layer)
 {

@@ -1,0 +1,25 @@
+/* Sigmoid: f(u) = 1 / (1 + e^-u). */
+#include "net/layers/plain.h"
+#include "net/layers/sigmoid.h"
+
+static inline void Value(vec u, const void *options, vec d[COURANT_DERIVATIVES])
+{
+  const SigmoidValues v = Sigmoid(u);
+
+  (void)options;
+  for (int k = 0; k < COURANT_DERIVATIVES; k++) d[k] = v.s[k];
+}
+
+COURANT_POINTWISE_LAYER(Value)
+
+COURANT_LAYER(sigmoid) = {
+    .name = "sigmoid",
+    .help = "1 / (1 + exp(-u))",
+    .examples = examples,
+    .keys = keys,
+    .bounded_slope = PETSC_TRUE,
+    .SetUp = PointwiseSetUp,
+    .Space = Space,
+    .Forward = Forward,
+    .Backward = Backward,
+};
