@@ -124,7 +124,7 @@ CASES = {
         - conv: {channels: 4, kernel: 3, padding: same, bias: false}
         - leaky_relu: {slope: 0.2}
         - residual: {layers: [conv: {channels: 4, kernel: 1}, relu: {}]}
-  - max_pool: {size: 2}
+  - max_pool: {size: 4}
   - global_sum: {}
   - dense: {features: 4}
 """, "loss: softmax\n", False),
