@@ -167,7 +167,11 @@ def quartiles(values):
 
 
 def milliseconds(seconds):
-    return "-" if seconds is None else "{:.4g} [{:.4g}, {:.4g}]".format(*(1e3 * quartiles(seconds)))
+    if seconds is None:
+        return "-"
+    values = 1e3 * quartiles(seconds)
+    digits = 0 if values[0] >= 1000 else 1 if values[0] >= 100 else 2 if values[0] >= 10 else 3
+    return "{:.{d}f} [{:.{d}f}, {:.{d}f}]".format(*values, d=digits)
 
 
 def row(case, answers, rates, flops, goals):
