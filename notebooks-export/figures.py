@@ -5,12 +5,20 @@ import numpy as np
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 # one colour per regime, the same for what is predicted and what is measured
 COLOURS = {
     "stable": "#a6cee3", "restrained": "#fdbf6f", "divergent": "#b2473e", "unstable_flow": "#8a6bbe",
     "undecided": "#d9d9d9", "past_limit": "#e8a6c1",
 }
+# one style per curve of a training run
+CURVES = {
+    "loss": dict(color="#08519c", lw=1.4), "objective": dict(color="#6baed6", lw=1.2, ls="--"),
+    "accuracy": dict(color="#08519c", lw=1.4), "test_accuracy": dict(color="#6baed6", lw=1.4),
+    "sharpness": dict(color="#b2473e", lw=1.2), "limit": dict(color="black", lw=1.4, ls="--"),
+}
+LABELS = {"objective": "loss and decay", "test_accuracy": "on test data", "accuracy": "on training data", "limit": "limit of stability"}
 LIMITS = [
     ("limit", "linear limit", dict(color="black", lw=1.8)),
     ("limit_von_neumann", "von Neumann bound", dict(color="#1b7837", lw=1.4, ls="--")),
@@ -79,6 +87,11 @@ def draw_limits(axes, group):
     return handles
 
 
+def heading(file):
+    """What the deck says it is about, or else its name."""
+    return text(file.attrs.get("about", "")) or text(file.attrs.get("model", ""))
+
+
 def stability_map(file):
     """Predicted regimes beside what the trainer found, with the limits; file is an open h5py.File."""
     from matplotlib import pyplot as plt
@@ -106,14 +119,129 @@ def stability_map(file):
     all_axes[0][0].set_ylabel("weight decay")
     patches = [Patch(color=COLOURS[n], label=n.replace("_", " ")) for n in COLOURS if n in seen]
     figure.legend(handles=patches + handles, loc="lower center", ncol=len(patches) + len(handles), fontsize=8, frameon=False)
-    figure.suptitle(text(file.attrs["about"]) or text(file.attrs["model"]), fontsize=11)
+    figure.suptitle(heading(file), fontsize=11)
     figure.tight_layout(rect=(0, 0.06, 1, 0.98))
     return figure
+
+
+def draw_curve(axes, group, name):
+    """A dataset over the steps where it was computed (it is NaN elsewhere), with its residual as a band; returns whether it was anywhere."""
+    if name not in group:
+        return False
+    values = np.asarray(group[name][()], float)
+    steps = group["step"][:]
+    if values.ndim == 0:
+        values = np.full(len(steps), values)
+    known = np.isfinite(values)
+    if not known.any():
+        return False
+    steps, values, style = steps[known], values[known], CURVES[name]
+    marker = "o" if len(steps) <= 60 and name != "limit" else None
+    axes.plot(steps, values, label=LABELS.get(name, name), marker=marker, ms=3, **style)
+    if name + "_residual" in group:
+        residual = group[name + "_residual"][:][known]
+        axes.fill_between(steps, values - residual, values + residual, color=style["color"], alpha=0.2, lw=0)
+    return True
+
+
+def trajectory(file):
+    """A training run over its steps: loss, accuracy, and sharpness beside the limit past which the step is too long; panels without numbers left out."""
+    from matplotlib import pyplot as plt
+
+    group = file["trajectory"]
+    panels = [names for names in (["loss", "objective"], ["accuracy", "test_accuracy"], ["sharpness", "limit"])
+              if names[0] in group and np.any(np.isfinite(group[names[0]][:]))]
+    if not panels:
+        raise ValueError("its /trajectory holds no loss, accuracy or sharpness")
+    figure, all_axes = plt.subplots(len(panels), 1, figsize=(7.2, 0.9 + 2.3 * len(panels)), sharex=True, squeeze=False)
+    for axes, names in zip(all_axes[:, 0], panels):
+        drawn = [name for name in names if draw_curve(axes, group, name)]
+        lowest, highest = axes.dataLim.intervaly
+        if names[0] != "accuracy" and 0 < 20 * lowest < highest:
+            axes.set_yscale("log")
+        elif names[0] == "sharpness" and lowest >= 0:
+            axes.set_ylim(bottom=0)
+        axes.set_ylabel(names[0])
+        axes.grid(alpha=0.3, lw=0.5)
+        if len(drawn) > 1:
+            axes.legend(fontsize=8, frameon=False)
+    all_axes[-1, 0].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    all_axes[-1, 0].set_xlabel("step")
+    figure.suptitle(heading(file), fontsize=11)
+    figure.tight_layout(rect=(0, 0, 1, 0.98))
+    return figure
+
+
+def draw_accuracies(axes, group):
+    """Test accuracies as a table of seeds and perturbations, with the standard deviation of each row and column at its margin."""
+    seeds, perturb, accuracy = group["seed"][:], group["perturb"][:], 100 * group["test_accuracy"][:]
+    rows, columns = accuracy.shape
+    shown = np.ma.masked_invalid(accuracy)
+    span = (shown.max() - shown.min() if shown.count() else 0) or 1
+    axes.imshow(shown, cmap="Blues", aspect="auto", vmax=shown.min() + 2 * span)  # its lower half: numbers stay readable
+    size = 8 if columns <= 8 else 6
+    for (i, j), value in np.ndenumerate(accuracy):
+        axes.text(j, i, f"{value:.2f}" if np.isfinite(value) else "-", ha="center", va="center", fontsize=size)
+    for name, x, y in (("row_std", np.full(rows, columns), np.arange(rows)), ("column_std", np.arange(columns), np.full(columns, rows))):
+        for a, b, value in zip(x, y, 100 * group[name][:]):
+            axes.text(a, b, f"{value:.2f}" if np.isfinite(value) else "-", ha="center", va="center", fontsize=size, style="italic")
+    axes.set_xlim(-0.5, columns + 0.5)
+    axes.set_ylim(rows + 0.5, -0.5)
+    axes.set_xticks(range(columns + 1), labels=[*perturb, "std"])
+    axes.set_yticks(range(rows + 1), labels=[*seeds, "std"])
+    axes.set_xlabel("perturbation k")
+    axes.set_ylabel("seed")
+    axes.set_title("test accuracy, %", fontsize=10)
+
+
+def draw_distances(axes, group):
+    """Distance from the base run over the epochs: a thin line a run, a thick one the median over the seeds of each perturbation."""
+    from matplotlib import pyplot as plt
+
+    epochs, perturb = group["epoch"][:], group["perturb"][:]
+    distance = np.where(group["distance"][:] > 0, group["distance"][:], np.nan)  # 0: identical to the base run, or the base run itself
+    moving = [k for k in range(len(perturb)) if np.isfinite(distance[:, k]).any()]
+    colours = plt.get_cmap("viridis")(np.linspace(0, 0.85, max(len(moving), 1)))
+    for colour, k in zip(colours, moving):
+        axes.plot(epochs, distance[:, k].T, color=colour, lw=0.6, alpha=0.35)
+        known = np.isfinite(distance[:, k]).any(0)
+        axes.plot(epochs[known], np.nanmedian(distance[:, k][:, known], axis=0), color=colour, lw=1.8, label=f"k = {perturb[k]}")
+    if moving:
+        axes.set_yscale("log")
+        axes.legend(fontsize=8, frameon=False)
+    else:
+        known = np.isfinite(group["distance"][:]).any()
+        axes.text(0.5, 0.5, "all runs are identical" if known else "not computed", ha="center", va="center", transform=axes.transAxes)
+        axes.set_yticks([])
+        axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+    axes.grid(alpha=0.3, lw=0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_xlabel("epoch")
+    axes.set_title("distance from the base run", fontsize=10)
+
+
+def ensemble(file):
+    """Runs that differ by rounding alone: their accuracies as a table beside their distances over the epochs."""
+    from matplotlib import pyplot as plt
+
+    group = file["ensemble"]
+    rows, columns = group["test_accuracy"].shape
+    figure, (left, right) = plt.subplots(1, 2, figsize=(6.5 + 0.62 * columns, max(3.6, 1.6 + 0.36 * rows)),
+                                         gridspec_kw={"width_ratios": [1 + 0.62 * columns, 4.9]})
+    draw_accuracies(left, group)
+    draw_distances(right, group)
+    figure.suptitle(heading(file), fontsize=11)
+    figure.tight_layout(rect=(0, 0, 1, 0.98))
+    return figure
+
+
+DRAWERS = {"map": stability_map, "ensemble": ensemble, "trajectory": trajectory}
 
 
 def draw(path):
     """The figure that fits whatever the file holds."""
     with h5py.File(path, "r") as file:
-        if "map" in file:
-            return stability_map(file)
-    raise ValueError(f"{path}: holds nothing that can be drawn")
+        for group, drawer in DRAWERS.items():
+            if group in file:
+                return drawer(file)
+    raise ValueError("it holds nothing that can be drawn")
