@@ -39,6 +39,21 @@ static inline void NAME(Put)(real *p, lanes v)
   *(NAME(LanesUnaligned) *)p = v;
 }
 
+/* The first `used` lanes, by halves: nothing behind them is written. */
+static inline void NAME(PutFirst)(int used, lanes v, real *to)
+{
+  real from[LANES];
+
+  NAME(Put)(from, v);
+  int i = 0;
+#pragma GCC unroll 4
+  for (int half = LANES / 2; half; half /= 2)
+    if (used & half) {
+      memcpy(to + i, from + i, sizeof(real) * (size_t)half);
+      i += half;
+    }
+}
+
 /* acc[s][v] += x[s * step] * b[v] */
 #define ACCUMULATE(x, step)                                                                                  \
   _Pragma("GCC unroll 12") for (int s = 0; s < size; s++)                                                    \
@@ -78,12 +93,8 @@ NAME(CorrelateTile)(const int size, const int nv, const ChannelsShape *shape, in
 #pragma GCC unroll 2
       for (int v = 0; v < nv; v++) NAME(Put)(y + s * shape->y_step + v * LANES, acc[s][v]);
   } else {
-    real last[LANES];
 #pragma GCC unroll 12
-    for (int s = 0; s < size; s++) {
-      NAME(Put)(last, acc[s][0]);
-      for (int i = 0; i < used; i++) y[s * shape->y_step + i] = last[i];
-    }
+    for (int s = 0; s < size; s++) NAME(PutFirst)(used, acc[s][0], y + s * shape->y_step);
   }
 }
 

@@ -150,9 +150,13 @@ static void Backward(const ConvShape *s, void *plan, const CourantLayerCall *cal
   }
 }
 
+/* A transform of n numbers costs n log2 n, a product of spectra 3 n: it waits for memory. */
 static double Cost(const ConvShape *s)
 {
-  return s->sy == 1 && s->sx == 1 ? 0 : INFINITY;
+  const double n = (double)FourierGrid(s->hp) * FourierGrid(s->wp), in = s->ic, out = s->oc, inputs = s->first ? 0 : 1;
+
+  if (s->sy > 1 || s->sx > 1) return INFINITY;
+  return (in + 2 * out + inputs * in) * n * log2(n) + 3 * (2 + inputs) * in * out * n;
 }
 
 const ConvWay COURANT_VARIANT(ConvFourier) = {
