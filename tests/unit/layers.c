@@ -63,13 +63,14 @@ static void Open(Fixture *f, const CourantBackend *backend, const char *layer, c
                  const CourantLossOps *loss)
 {
   char text[1024];
+  const char *flat = !strcmp(layer, "dense") ? "- conv: {channels: 7, kernel: 2}\n- global_mean: {}\n" : "";
 
   snprintf(text, sizeof text,
            "data: {source: noise, height: 9, width: 11, samples: %d, exponent: 1, mean: 0.2, seed: 3}\n"
-           "network:\n- conv: {channels: 2, kernel: 3, padding: 1}\n- %s: %s\n- swish: {}\n- conv: "
+           "network:\n- conv: {channels: 2, kernel: 3, padding: 1}\n%s- %s: %s\n- swish: {}\n- conv: "
            "{channels: %d, kernel: 1}\n"
            "- global_mean: {}\nloss: %s\n",
-           SAMPLES, layer, example, Outputs(loss), loss->name);
+           SAMPLES, flat, layer, example, Outputs(loss), loss->name);
   NumericsOpen(&f->n, backend, text, 1, 1e9);
   f->evaluator = f->n.evaluator;
   f->p = f->n.p;

@@ -6,7 +6,7 @@
 enum { COURANT_PADDING_VALID = -1, COURANT_PADDING_SAME = -2, COURANT_PADDING_CIRCULAR = -3 };
 
 typedef struct {
-  PetscInt channels, kernel[2];
+  PetscInt channels, kernel[2], stride[2];
   int padding; /* pixels, or one of the above */
   PetscBool bias;
 } CourantConvOptions;
