@@ -125,7 +125,7 @@ def stability_map(file):
 
 
 def draw_curve(axes, group, name):
-    """A dataset over the steps where it was computed (it is NaN elsewhere), with its residual as a band; returns whether it was anywhere."""
+    """A dataset over the steps where it was computed (NaN elsewhere), with its residual as a band; returns whether it was anywhere."""
     if name not in group:
         return False
     values = np.asarray(group[name][()], float)
@@ -145,7 +145,7 @@ def draw_curve(axes, group, name):
 
 
 def trajectory(file):
-    """A training run over its steps: loss, accuracy, and sharpness beside the limit past which the step is too long; panels without numbers left out."""
+    """A training run over its steps: loss, accuracy, sharpness beside the limit of stability; panels without numbers left out."""
     from matplotlib import pyplot as plt
 
     group = file["trajectory"]

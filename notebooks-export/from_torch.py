@@ -66,7 +66,8 @@ def conv(module, x):
     if pad == (0, 0):
         padding = "valid"
     elif module.padding_mode == "circular":
-        require(odd and pad == half, f"padding={module.padding} with padding_mode='circular': a deck pads (kernel - 1) / 2, kernels being odd")
+        require(odd and pad == half,
+                f"padding={module.padding} with padding_mode='circular': a deck pads (kernel - 1) / 2, kernels being odd")
         padding = "circular"
     elif odd and pad == half and stride == 1:
         padding = "same"
@@ -80,7 +81,7 @@ def conv(module, x):
 
 
 def dense(module, x):
-    require(x.ndim == 2, f"a Linear layer on inputs of shape {list(x.shape[1:])} works on the last dimension alone; put a Flatten before it")
+    require(x.ndim == 2, f"on inputs of shape {list(x.shape[1:])} it works on the last dimension alone; put a Flatten before it")
     return {"dense": {"features": module.out_features} | ({} if module.bias is not None else {"bias": False})}
 
 
@@ -178,7 +179,8 @@ def convert(model, sample):
             tied = next((seen[id(p)] for p in module.parameters() if id(p) in seen), None)
             require(tied is None, f"it shares its weights with {tied}")
             seen.update({id(p): place for p in module.parameters()})
-            require(all(p.requires_grad for p in module.parameters()), "requires_grad=False; courant trains all (train.layer_rates can freeze them)")
+            require(all(p.requires_grad for p in module.parameters()),
+                    "requires_grad=False; courant trains all (train.layer_rates can freeze them)")
             network.append(CONVERTERS[kind](module, x))
         except Unsupported as what:
             problems.append(f"{place}: {what}")
@@ -187,6 +189,8 @@ def convert(model, sample):
         except Exception as what:  # shapes are unknown from here on
             if len(problems) == known:
                 problems.append(f"{place} does not fit its input of shape {list(x.shape[1:])}: {what}")
+            break
+        if not isinstance(x, torch.Tensor):  # of what is no layer of decks, or returns indices as well
             break
     if not problems and x[0].numel() != x.shape[1]:
         problems.append(f"its output has the shape {list(x.shape[1:])}; expected [k]")
@@ -280,8 +284,8 @@ def export(model, images, labels, deck_path, loss="softmax", name=None, train=No
     statistics_batch    for networks with batch norm: how many consecutive samples share their statistics
 
     The deck lists the layers flat, so parameters are renumbered: '0.weight' belongs to its first layer. NAME.h5 holds images; labels or
-    targets; each parameter, running_mean and running_var by that name, in single or double precision as in the model; the attribute `parameters`, a
-    line "deck's name<tab>model's name" each; and the group `reference`, computed in double precision:
+    targets; each parameter, running_mean and running_var by that name, in single or double precision as in the model; the attribute
+    `parameters`, a line "deck's name<tab>model's name" each; and the group `reference`, computed in double precision:
 
         logits [min(n,8),k]     outputs of the first samples; a batch norm in training mode, over groups of statistics_batch
         loss []                 mean loss over all samples, without weight decay
@@ -350,7 +354,7 @@ def demo(deck_path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Turns a PyTorch network with data into a deck and an HDF5 file (see export() in this file).")
+    parser = argparse.ArgumentParser(description="Turns a PyTorch network with data into a deck and an HDF5 file; see export().")
     parser.add_argument("--demo", metavar="DECK.yaml", required=True, help="write the deck of a small network")
     try:
         demo(parser.parse_args().demo)

@@ -4,9 +4,9 @@
     python3 tests/bench/compare.py [--nets N1,N2] [--precisions f64] [--threads 1,2] [--work hvp_kept,sgd] [--repetitions 7]
 
 Four programs answer the same lines in turn, in an order that rotates from one repetition to the next: build/tests/bench-nets,
-started as `bench-nets FOLDER -threads n`, peer_torch.py with the C library's allocator, the same with jemalloc preloaded, and one matrix product
-of numpy for each thread (each on one thread, all at once). The protocol stands at the head of peer_torch.py. What is not
-there (torch, jemalloc, bench-nets) is said once and left out.
+started as `bench-nets FOLDER -threads n`, peer_torch.py with the C library's allocator, the same with jemalloc preloaded, and one
+matrix product of numpy for each thread (each on one thread, all at once). The protocol stands at the head of peer_torch.py. What is
+not there (torch, jemalloc, bench-nets) is said once and left out.
 
 A ratio is the faster peer's time (the one of smaller median) over ours, taken repetition by repetition; `of GEMM` is our rate of
 floating-point operations, counted as an ideal program would need them, over the rate of the matrix products of the same repetition.
@@ -140,7 +140,8 @@ def start(arguments, threads, notices):
         else:
             notices.add("no PyTorch (python3-torch, python3-yaml): our own times alone")
             break
-    gemms = [Server("gemm", [sys.executable, os.path.abspath(__file__), "--gemm"], OMP_NUM_THREADS=1, OPENBLAS_NUM_THREADS=1) for _ in range(threads)]
+    product = [sys.executable, os.path.abspath(__file__), "--gemm"]
+    gemms = [Server("gemm", product, OMP_NUM_THREADS=1, OPENBLAS_NUM_THREADS=1) for _ in range(threads)]
     return ours, peers, gemms
 
 
@@ -166,6 +167,10 @@ def quartiles(values):
     return np.quantile(values, (0.5, 0.25, 0.75))
 
 
+def plural(threads):
+    return f"{threads} thread{'s' * (threads > 1)}"
+
+
 def milliseconds(seconds):
     if seconds is None:
         return "-"
@@ -189,7 +194,8 @@ def row(case, answers, rates, flops, goals):
         goal = table.get((net, work), {}).get(precision)
         if goal and values is not None:
             low = np.quantile(values, 0.25)
-            goals.append((f"{net} {precision} {work}, {threads} thread{'s' * (threads > 1)}: {low:.3g} {what} at the lower quartile, goal {goal:g}", low >= goal))
+            place = f"{net} {precision} {work}, {plural(threads)}"
+            goals.append((f"{place}: {low:.3g} {what} at the lower quartile, goal {goal:g}", low >= goal))
     rss = [max(x.get("rss_mb", 0) for x in answers[name]) for name in ("courant", best) if name in seconds]
     text = "{:3} {:3} {:14} {:1}  {:28} {:28} {:8}  {:22} {:20} {}".format(
         net, precision, work, threads, milliseconds(own), milliseconds(seconds.get(best)), best or "-",
@@ -225,7 +231,8 @@ def main():
         return gemm_server()
 
     notices, goals, rows, shown = set(), [], [], set()
-    print("net     work       threads  {:28} {:28} {:8}  {:22} {:20} {}".format("ours, ms", "faster peer, ms", "which", "ratio", "of GEMM", "peak MB"))
+    head = "ours, ms", "faster peer, ms", "which", "ratio", "of GEMM", "peak MB"
+    print("net     work       threads  {:28} {:28} {:8}  {:22} {:20} {}".format(*head))
     for threads in arguments.threads:
         ours, peers, gemms = start(arguments, threads, notices)
         for notice in sorted(notices - shown):
@@ -247,9 +254,9 @@ def main():
                 server.close()
     for precision in arguments.precisions:
         for threads in arguments.threads:
-            rates = [r for numbers in rows if (numbers["precision"], numbers["threads"]) == (precision, threads) for r in numbers["gemm_rate"]]
+            rates = [rate for r in rows if (r["precision"], r["threads"]) == (precision, threads) for rate in r["gemm_rate"]]
             if rates:
-                print("GEMM {} on {} thread{}: {:.1f} [{:.1f}, {:.1f}] GF/s".format(precision, threads, "s" * (threads > 1), *(quartiles(rates) / 1e9)))
+                print("GEMM {} on {}: {:.1f} [{:.1f}, {:.1f}] GF/s".format(precision, plural(threads), *(quartiles(rates) / 1e9)))
     for text, met in goals:
         print("met   " if met else "missed", text)
     if arguments.output:

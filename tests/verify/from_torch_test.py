@@ -52,7 +52,9 @@ def export(model, shape, n=21, folder=None, loss="softmax", labels=None, classes
             assert file.read() == text
         contents = {}
         with h5py.File(path[:-5] + ".h5") as file:
-            file.visititems(lambda name, item: contents.update({name: torch.as_tensor(item[()])}) if isinstance(item, h5py.Dataset) else None)
+            names = []
+            file.visit(names.append)
+            contents.update({n: torch.as_tensor(file[n][()]) for n in names if isinstance(file[n], h5py.Dataset)})
     return yaml.safe_load(text), contents, images, labels
 
 
@@ -77,7 +79,8 @@ def round_trip(name, model, shape, loss="softmax", **options):
                              ("norm of the gradient", norm, contents["reference/gradient_norm"])):
         ok(one.shape == other.shape and torch.allclose(one, other, rtol=1e-11, atol=1e-13), f"{name}: {what}")
     with torch.no_grad():
-        ok(torch.allclose(net.eval()(data[0]).float(), model.eval()(images).flatten(1), rtol=1e-4, atol=1e-5), f"{name}: the model's own outputs")
+        one, other = net.eval()(data[0]).float(), model.eval()(images).flatten(1)
+    ok(torch.allclose(one, other, rtol=1e-4, atol=1e-5), f"{name}: the model's own outputs")
     ok(all(torch.equal(t, before[k]) for k, t in model.state_dict().items()), f"{name}: the model is as before")
 
 
@@ -98,41 +101,64 @@ def head(features, outputs=4):
     return nn.Flatten(), nn.Linear(features, outputs)
 
 
-round_trip("plain", nn.Sequential(nn.Conv2d(1, 3, 5, padding=2), nn.SiLU(), nn.AvgPool2d(2), nn.Conv2d(3, 4, 3), nn.Tanh(), nn.MaxPool2d(2, 1), *head(64)),
-           (1, 14, 14))
+round_trip("plain", nn.Sequential(
+    nn.Conv2d(1, 3, 5, padding=2), nn.SiLU(), nn.AvgPool2d(2), nn.Conv2d(3, 4, 3), nn.Tanh(), nn.MaxPool2d(2, 1), *head(64)), (1, 14, 14))
 relu = nn.ReLU()
-round_trip("one activation twice", nn.Sequential(nn.Conv2d(2, 3, 3), relu, nn.Conv2d(3, 3, 3), relu, nn.AdaptiveAvgPool2d(1), *head(3)), (2, 9, 7))
-round_trip("every activation", nn.Sequential(nn.Conv2d(2, 3, (3, 2), stride=2, padding=1, bias=False), nn.LeakyReLU(0.2), nn.Conv2d(3, 3, 1), nn.GELU(),
-           nn.Conv2d(3, 3, 2), nn.Sigmoid(), nn.Conv2d(3, 3, (3, 5), padding=(1, 2)), nn.Softplus(), nn.Conv2d(3, 3, 3, padding="same"), nn.ReLU(),
-           nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten(), nn.Linear(3, 4, bias=False)), (2, 12, 11))
+round_trip("one activation twice", nn.Sequential(
+    nn.Conv2d(2, 3, 3), relu, nn.Conv2d(3, 3, 3), relu, nn.AdaptiveAvgPool2d(1), *head(3)), (2, 9, 7))
+round_trip("every activation", nn.Sequential(
+    nn.Conv2d(2, 3, (3, 2), stride=2, padding=1, bias=False), nn.LeakyReLU(0.2), nn.Conv2d(3, 3, 1), nn.GELU(), nn.Conv2d(3, 3, 2),
+    nn.Sigmoid(), nn.Conv2d(3, 3, (3, 5), padding=(1, 2)), nn.Softplus(), nn.Conv2d(3, 3, 3, padding="same"), nn.ReLU(),
+    nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten(), nn.Linear(3, 4, bias=False)), (2, 12, 11))
 block = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, bias=False), batch_norm(4), nn.SiLU())
-round_trip("nested, batch norm", nn.Sequential(nn.Sequential(nn.Conv2d(1, 4, 3, stride=2, padding=1), batch_norm(4)), nn.Sequential(block, nn.AvgPool2d(2)), *head(36)),
-           (1, 12, 12), statistics_batch=7)
-round_trip("batch norm, the last group smaller", nn.Sequential(nn.Conv2d(1, 2, 3), batch_norm(2), nn.SiLU(), *head(72)), (1, 8, 8), statistics_batch=6)
-round_trip("circular, logistic", nn.Sequential(nn.Conv2d(1, 3, 5, padding=2, padding_mode="circular"), nn.SiLU(),
-           nn.Conv2d(3, 1, 3, padding="same", padding_mode="circular"), nn.AdaptiveAvgPool2d(1)), (1, 9, 8), "logistic", classes=2)
+round_trip("nested, batch norm", nn.Sequential(
+    nn.Sequential(nn.Conv2d(1, 4, 3, stride=2, padding=1), batch_norm(4)), nn.Sequential(block, nn.AvgPool2d(2)), *head(36)),
+    (1, 12, 12), statistics_batch=7)
+round_trip("batch norm, the last group smaller", nn.Sequential(
+    nn.Conv2d(1, 2, 3), batch_norm(2), nn.SiLU(), *head(72)), (1, 8, 8), statistics_batch=6)
+round_trip("circular, logistic", nn.Sequential(
+    nn.Conv2d(1, 3, 5, padding=2, padding_mode="circular"), nn.SiLU(),
+    nn.Conv2d(3, 1, 3, padding="same", padding_mode="circular"), nn.AdaptiveAvgPool2d(1)), (1, 9, 8), "logistic", classes=2)
 round_trip("squared, targets", nn.Sequential(nn.Conv2d(1, 3, 3), nn.Tanh(), *head(108)), (1, 8, 8), "squared", labels=torch.randn(21, 4))
 round_trip("squared, labels", nn.Sequential(nn.Conv2d(1, 3, 3), nn.Tanh(), *head(108)), (1, 8, 8), "squared")
 
-deck, contents, *_ = export(nn.Sequential(nn.Conv2d(1, 2, 3), *head(72)), (1, 8, 8), name="a: b", train={"rule": "gd", "learning_rate": 1e-5, "steps": 3})
-ok(deck["model"] == "a: b" and deck["train"] == {"rule": "gd", "learning_rate": 1e-5, "steps": 3}, "name and train section")
+section = {"rule": "gd", "learning_rate": 1e-5, "steps": 3}
+deck, contents, *_ = export(nn.Sequential(nn.Conv2d(1, 2, 3), *head(72)), (1, 8, 8), name="a: b", train=section)
+ok(deck["model"] == "a: b" and deck["train"] == section, "name and train section")
 deck, contents, *_ = export(nn.Sequential(nn.Conv2d(1, 2, 3), *head(72)).double(), (1, 8, 8), n=5)
 ok(contents["0.weight"].dtype == torch.double and contents["reference/logits"].shape == (5, 4), "double weights; fewer than 8 samples")
 
 tail = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4)
 for message, module in {
-    "groups=2": nn.Conv2d(4, 4, 3, groups=2), "dilation=(2, 2)": nn.Conv2d(4, 4, 3, dilation=2), "stride=(1, 2)": nn.Conv2d(4, 4, 3, stride=(1, 2)),
-    "padding=(0, 1)": nn.Conv2d(4, 4, 3, padding=(0, 1)), "padding='same' with a kernel of (2, 2)": nn.Conv2d(4, 4, 2, padding="same"),
+    "groups=2": nn.Conv2d(4, 4, 3, groups=2),
+    "dilation=(2, 2)": nn.Conv2d(4, 4, 3, dilation=2),
+    "stride=(1, 2)": nn.Conv2d(4, 4, 3, stride=(1, 2)),
+    "padding=(0, 1)": nn.Conv2d(4, 4, 3, padding=(0, 1)),
+    "padding='same' with a kernel of (2, 2)": nn.Conv2d(4, 4, 2, padding="same"),
     "padding_mode='reflect'": nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"),
     "padding=(2, 2) with padding_mode='circular'": nn.Conv2d(4, 4, 3, padding=2, padding_mode="circular"),
-    "affine=False": nn.BatchNorm2d(4, affine=False), "track_running_stats=False": nn.BatchNorm2d(4, track_running_stats=False),
-    "momentum=None": nn.BatchNorm2d(4, momentum=None), "approximate='tanh'": nn.GELU("tanh"), "beta=2": nn.Softplus(2), "threshold=3": nn.Softplus(threshold=3),
-    "ceil_mode=True": nn.MaxPool2d(2, ceil_mode=True), "padding=1 with count_include_pad": nn.AvgPool2d(2, padding=1),
-    "padding=1: windows": nn.AvgPool2d(2, padding=1, count_include_pad=False), "divisor_override=3": nn.AvgPool2d(2, divisor_override=3),
-    "kernel_size=(2, 1)": nn.AvgPool2d((2, 1)), "windows of 3 with stride 3 do not tile an input of 8": nn.MaxPool2d(3), "dilation=2": nn.MaxPool2d(2, dilation=2),
-    "output_size=2": nn.AdaptiveAvgPool2d(2), "Dropout): no layer of decks; it is random": nn.Dropout(), "ConvTranspose2d): no layer": nn.ConvTranspose2d(4, 4, 2, output_padding=0),
-    "GroupNorm): no layer": nn.GroupNorm(2, 4), "ELU): no layer": nn.ELU(), "Identity): no layer of decks; leave it out": nn.Identity(),
-    "hooks": nn.utils.weight_norm(nn.Conv2d(4, 4, 3)), "requires_grad=False": nn.Conv2d(4, 4, 3).requires_grad_(False),
+    "affine=False": nn.BatchNorm2d(4, affine=False),
+    "track_running_stats=False": nn.BatchNorm2d(4, track_running_stats=False),
+    "momentum=None": nn.BatchNorm2d(4, momentum=None),
+    "approximate='tanh'": nn.GELU("tanh"),
+    "beta=2": nn.Softplus(2),
+    "threshold=3": nn.Softplus(threshold=3),
+    "ceil_mode=True": nn.MaxPool2d(2, ceil_mode=True),
+    "padding=1 with count_include_pad": nn.AvgPool2d(2, padding=1),
+    "padding=1: windows": nn.AvgPool2d(2, padding=1, count_include_pad=False),
+    "divisor_override=3": nn.AvgPool2d(2, divisor_override=3),
+    "kernel_size=(2, 1)": nn.AvgPool2d((2, 1)),
+    "windows of 3 with stride 3 do not tile an input of 8": nn.MaxPool2d(3),
+    "dilation=2": nn.MaxPool2d(2, dilation=2),
+    "return_indices=True": nn.MaxPool2d(2, return_indices=True),
+    "output_size=2": nn.AdaptiveAvgPool2d(2),
+    "Dropout): no layer of decks; it is random": nn.Dropout(),
+    "ConvTranspose2d): no layer": nn.ConvTranspose2d(4, 4, 2, stride=2, output_padding=1),
+    "GroupNorm): no layer": nn.GroupNorm(2, 4),
+    "ELU): no layer": nn.ELU(),
+    "Identity): no layer of decks; leave it out": nn.Identity(),
+    "hooks": nn.utils.weight_norm(nn.Conv2d(4, 4, 3)),
+    "requires_grad=False": nn.Conv2d(4, 4, 3).requires_grad_(False),
     "works on the last dimension alone": nn.Linear(8, 8),
 }.items():
     refuses(message, nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(module), *tail))

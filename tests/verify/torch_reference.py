@@ -129,13 +129,14 @@ CASES = {
   - dense: {features: 4}
 """, "loss: softmax\n", False),
 }
+COMMON = "weight_decay: 0.01, batch: full, steps: 20}"
 TRAJECTORIES = {
-    "gd": "{rule: gd, learning_rate: 0.5, weight_decay: 0.01, batch: full, steps: 20}",
-    "momentum": "{rule: momentum, momentum: 0.9, learning_rate: 0.1, weight_decay: 0.01, batch: full, steps: 20}",
-    "nesterov": "{rule: momentum, momentum: 0.9, nesterov: true, learning_rate: 0.1, weight_decay: 0.01, batch: full, steps: 20}",
-    "adam": "{rule: adam, learning_rate: 0.02, weight_decay: 0.01, batch: full, steps: 20}",
-    "adamw": "{rule: adam, decoupled: true, learning_rate: 0.02, weight_decay: 0.01, batch: full, steps: 20}",
-    "momentum_decoupled": "{rule: momentum, momentum: 0.9, decoupled: true, learning_rate: 0.1, weight_decay: 0.01, batch: full, steps: 20}",
+    "gd": "{rule: gd, learning_rate: 0.5, " + COMMON,
+    "momentum": "{rule: momentum, momentum: 0.9, learning_rate: 0.1, " + COMMON,
+    "nesterov": "{rule: momentum, momentum: 0.9, nesterov: true, learning_rate: 0.1, " + COMMON,
+    "adam": "{rule: adam, learning_rate: 0.02, " + COMMON,
+    "adamw": "{rule: adam, decoupled: true, learning_rate: 0.02, " + COMMON,
+    "momentum_decoupled": "{rule: momentum, momentum: 0.9, decoupled: true, learning_rate: 0.1, " + COMMON,
 }
 
 
