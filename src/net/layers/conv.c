@@ -1,8 +1,9 @@
 /*
-  Convolution (cross-correlation, as in deep learning): y[o](z) = b[o] + sum_i sum_x w[o,i](x) x[i](s z + x - p).
+  Convolution (cross-correlation, as in deep learning): y[o](z) = b[o] + sum_i sum_x w[o,i](x) x[i](s z + x -
+  p).
 
-  Every way computes a Taylor coefficient as the sum of two products, Y_k = X_k * W_0 + X_{k-1} * W_1. Which way is
-  taken depends on shapes and variant alone.
+  Every way computes a Taylor coefficient as the sum of two products, Y_k = X_k * W_0 + X_{k-1} * W_1. Which
+  way is taken depends on shapes and variant alone.
 */
 #include "jet/channels.h"
 #include "net/layers/conv-way.h"
@@ -104,6 +105,12 @@ static PetscErrorCode Check(const CourantLayer *layer, const Conv *o)
     CourantNodeError(layer->node, "a %dx%d kernel is larger than the %dx%d input with padding %d", (int)kh,
                      (int)kw, (int)in.h, (int)in.w, (int)pad);
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void Widen(void *options, double factor)
+{
+  Conv *o = (Conv *)options;
+  o->channels = (PetscInt)fmax(1, rint(factor * (double)o->channels));
 }
 
 static PetscErrorCode SetUp(CourantLayer *layer)
@@ -217,6 +224,7 @@ COURANT_LAYER(conv) = {
     .keys = keys,
     .options_size = sizeof(Conv),
     .linear = PETSC_TRUE,
+    .Widen = Widen,
     .SetUp = SetUp,
     .Space = Space,
     .Prepare = Prepare,
