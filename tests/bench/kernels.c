@@ -1,8 +1,8 @@
 /*
   Rates of the convolution kernels beside BLAS: kernels [-isa ..] [-repeat n]
 
-  For the layers of three networks: forward, gradient by the input and by the weights of one sample in GF/s, and
-  a GEMM with as many operations of the size that im2col would give it (its copies not counted). Best of
+  For the layers of three networks: forward, gradient by the input and by the weights of one sample in GF/s,
+  and a GEMM with as many operations of the size that im2col would give it (its copies not counted). Best of
   interleaved repetitions, one thread. Not a test: nothing passes or fails by time.
 */
 #include "../unit/kernel-call.h"
@@ -54,8 +54,8 @@ static void Gemm(Bench *b)
 {
   for (int sample = 0; sample < SAMPLES; sample++) {
     if (b->kernel.backend->bits == 64)
-      cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, b->m, b->n, b->k, 1, b->a, b->k, b->b, b->n, 0, b->c,
-                  b->n);
+      cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, b->m, b->n, b->k, 1, b->a, b->k, b->b, b->n, 0,
+                  b->c, b->n);
     else
       cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, b->m, b->n, b->k, 1, (float *)b->a, b->k,
                   (float *)b->b, b->n, 0, (float *)b->c, b->n);

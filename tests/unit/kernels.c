@@ -1,6 +1,6 @@
 /*
-  The kernels against plain loops, matrix products and libm: convolution with every padding, stride and number of
-  channels, dense layers, Swish over the whole range.
+  The kernels against plain loops, matrix products and libm: convolution with every padding, stride and number
+  of channels, dense layers, Swish over the whole range.
 */
 #include "kernel-call.h"
 #include "numerics.h"
@@ -82,7 +82,8 @@ static void Columns(const Shape *s, const Products *p)
 #define EVERY_COLUMN(statement)                                                                              \
   for (int out = 0; out < m; out++)                                                                          \
     for (int tap = 0; tap < s->kh * s->kw; tap++)                                                            \
-      for (int i = 0, in = InputPixel(s, out / s->wo, out % s->wo, tap / s->kw, tap % s->kw); i < s->ic; i++) { \
+      for (int i = 0, in = InputPixel(s, out / s->wo, out % s->wo, tap / s->kw, tap % s->kw); i < s->ic;     \
+           i++) {                                                                                            \
         const int column = out * k + i * s->kh * s->kw + tap;                                                \
         if (in >= 0) statement;                                                                              \
       }
@@ -256,8 +257,8 @@ static void Convolution(void **state)
           if (p == 1 && (s > 0 || k == 1 || k == 3)) continue; /* same: odd kernels, stride 1 */
           const int oc = channels[turn % CHANNELS], ic = channels[(turn / CHANNELS + turn) % CHANNELS];
           turn++;
-          snprintf(layer, sizeof layer, "conv: {channels: %d, kernel: %s, stride: %s, padding: %s, bias: %s}", oc,
-                   kernels[k], strides[s], paddings[p], turn % 2 ? "true" : "false");
+          snprintf(layer, sizeof layer, "conv: {channels: %d, kernel: %s, stride: %s, padding: %s, bias: %s}",
+                   oc, kernels[k], strides[s], paddings[p], turn % 2 ? "true" : "false");
           Compare(layer, (CourantShape){7, 15, ic}, Naive);
         }
 }
@@ -288,7 +289,8 @@ static void DenseLayer(void **state)
   for (int in = 0; in < CHANNELS; in++)
     for (int out = 0; out < CHANNELS; out++) {
       char layer[128];
-      snprintf(layer, sizeof layer, "dense: {features: %d, bias: %s}", channels[out], out % 2 ? "true" : "false");
+      snprintf(layer, sizeof layer, "dense: {features: %d, bias: %s}", channels[out],
+               out % 2 ? "true" : "false");
       Compare(layer, (CourantShape){1, 1, channels[in]}, Naive);
     }
   Compare("dense: {features: 120}", (CourantShape){1, 1, 400}, Columns);
@@ -300,7 +302,8 @@ static void Refuse(const char *layer, CourantShape in, const char *reason)
   KernelCall f;
 
   assert_int_not_equal(KernelOpen(CourantBackendDefault(), layer, in, 1, &f), 0);
-  if (!strstr(CourantErrorMessage(), reason)) fail_msg("'%s' does not say: %s", CourantErrorMessage(), reason);
+  if (!strstr(CourantErrorMessage(), reason))
+    fail_msg("'%s' does not say: %s", CourantErrorMessage(), reason);
   CourantErrorClear();
   OK(CourantNetDestroy(&f.net));
   OK(CourantDeckDestroy(&f.deck));
@@ -376,8 +379,7 @@ static void Swish(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(Convolution), cmocka_unit_test(Fourier),  cmocka_unit_test(LargeConvolution),
-    cmocka_unit_test(DenseLayer),  cmocka_unit_test(Refusals),
-    cmocka_unit_test(Swish),
+    cmocka_unit_test(DenseLayer),  cmocka_unit_test(Refusals), cmocka_unit_test(Swish),
 };
 
 TEST_MAIN(tests)

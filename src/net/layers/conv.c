@@ -1,8 +1,9 @@
 /*
-  Convolution (cross-correlation, as in deep learning): y[o](z) = b[o] + sum_i sum_x w[o,i](x) x[i](s z + x - p).
+  Convolution (cross-correlation, as in deep learning): y[o](z) = b[o] + sum_i sum_x w[o,i](x) x[i](s z + x -
+  p).
 
-  Every way computes a Taylor coefficient as the sum of two products, Y_k = X_k * W_0 + X_{k-1} * W_1. Which way is
-  taken depends on shapes and variant alone.
+  Every way computes a Taylor coefficient as the sum of two products, Y_k = X_k * W_0 + X_{k-1} * W_1. Which
+  way is taken depends on shapes and variant alone.
 */
 #include "jet/channels.h"
 #include "net/layers/conv-way.h"
