@@ -65,7 +65,7 @@ static const Case cases[] = {
      "deck:4: network.0.conv: a 17x17 kernel wraps more than once around the 16x16 input"},
     {"network.7.conv.kernel=3",
      "-set network.7.conv.kernel=3: '7' is no index of network, which has 3 entries (0 to 2)"},
-    {"network.0=con", "-set network.0=con: unknown layer 'con'; expected one of conv, swish, global_mean, "
+    {"network.0=con", "-set network.0=con: unknown layer 'con'; expected one of conv, dense, swish, global_mean, "
                       "global_sum; did you mean 'conv'?"},
     {"network.1.swish.beta=nan",
      "-set network.1.swish.beta=nan: expected a number from -1000000 to 1000000, not nan"},
