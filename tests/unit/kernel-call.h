@@ -44,9 +44,10 @@ static inline void KernelPut(const KernelCall *k, size_t n, const double *values
     for (size_t i = 0; i < n; i++) ((float *)array)[i] = (float)values[i];
 }
 
-/* A network of one layer that is not the first, so that the gradient by its input is there. */
+/* A network of one layer, as if others came before it unless it is `first`: that has no gradient by its
+ * input. */
 static inline PetscErrorCode KernelOpen(const CourantBackend *backend, const char *layer, CourantShape in,
-                                        int samples, KernelCall *k)
+                                        PetscBool first, int samples, KernelCall *k)
 {
   char text[512];
 
@@ -57,7 +58,7 @@ static inline PetscErrorCode KernelOpen(const CourantBackend *backend, const cha
   const CourantNode root = CourantDeckRoot(k->deck);
   PetscCall(CourantNetCreate(CourantNodeChild(root, "network"), CourantNodeChild(root, "loss"), in, &k->net));
   k->layer = &k->net->layers[0];
-  k->layer->first = PETSC_FALSE;
+  k->layer->first = first;
   k->backend = backend;
   k->ops = backend->layers[k->layer->type];
   k->space.packed = k->space.gradient = (size_t)k->layer->size;
@@ -74,7 +75,7 @@ static inline PetscErrorCode KernelOpen(const CourantBackend *backend, const cha
   c->scratch = (real *)KernelArray(k, k->space.scratch);
   for (int j = 0; j < COEFFICIENTS; j++) {
     c->x.c[j] = (real *)KernelArray(k, n * k->in);
-    c->dx.c[j] = (real *)KernelArray(k, n * k->in);
+    c->dx.c[j] = first ? NULL : (real *)KernelArray(k, n * k->in);
     c->y.c[j] = (real *)KernelArray(k, n * k->out);
     c->dy.c[j] = (real *)KernelArray(k, n * k->out);
     c->w.c[j] = (real *)KernelArray(k, k->space.packed);

@@ -200,7 +200,7 @@ static void CompareLayer(const CourantBackend *backend)
   double *dw = malloc(sizeof(double) * (size_t)jets->p);
   KernelCall f;
 
-  OK(KernelOpen(backend, described, image, SAMPLES, &f));
+  OK(KernelOpen(backend, described, image, PETSC_FALSE, SAMPLES, &f));
   for (int k = 0; k < 2; k++) KernelSet(&f, k, jets->x[k], jets->dy[k], jets->theta[k]);
   f.ops->Forward(&f.call);
   f.ops->Backward(&f.call);
@@ -226,7 +226,7 @@ static void Compare(const char *layer, CourantShape in, void (*Reference)(const 
   KernelCall f;
 
   OK(CourantBackendGet(PETSC_COMM_SELF, 64, NULL, &backend));
-  OK(KernelOpen(backend, layer, in, 1, &f));
+  OK(KernelOpen(backend, layer, in, PETSC_FALSE, 1, &f));
   const Shape s = ShapeOf(f.layer);
   Jets j = JetsOpen(f.layer);
   OK(KernelClose(&f));
@@ -301,7 +301,7 @@ static void Refuse(const char *layer, CourantShape in, const char *reason)
 {
   KernelCall f;
 
-  assert_int_not_equal(KernelOpen(CourantBackendDefault(), layer, in, 1, &f), 0);
+  assert_int_not_equal(KernelOpen(CourantBackendDefault(), layer, in, PETSC_FALSE, 1, &f), 0);
   if (!strstr(CourantErrorMessage(), reason))
     fail_msg("'%s' does not say: %s", CourantErrorMessage(), reason);
   CourantErrorClear();
