@@ -62,11 +62,15 @@ static inline void NAME(PutFirst)(int used, lanes v, real *to)
     _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) acc[s][v] = FUSED(a, b[v], acc[s][v]);              \
   }
 
-/* Output pixels (oy,ox) .. (oy,ox+size-1) of a panel: x, w and y point at the first; `used` of its channels. */
-static inline __attribute__((always_inline)) void
-NAME(CorrelateTile)(const int size, const int nv, const ChannelsShape *shape, int nterms,
-                    const ChannelsTerm terms[], ptrdiff_t at, ptrdiff_t panel, const real *bias, int used,
-                    real *y)
+/*
+  Output pixels (oy,ox) .. (oy,ox+size-1) of a panel, of which `used` channels exist. `at` is where the patch
+  of the first begins in x, `panel` where the panel does in w; y points at the first pixel's channels.
+*/
+static inline __attribute__((always_inline)) void NAME(CorrelateTile)(const int size, const int nv,
+                                                                      const ChannelsShape *shape, int nterms,
+                                                                      const ChannelsTerm terms[],
+                                                                      ptrdiff_t at, ptrdiff_t panel,
+                                                                      const real *bias, int used, real *y)
 {
   lanes acc[MOST][2], b[2];
   const int kh = shape->kh, inner = shape->inner;
@@ -99,13 +103,14 @@ NAME(CorrelateTile)(const int size, const int nv, const ChannelsShape *shape, in
 }
 
 /*
-  Gradient by `size` weights of each channel of a panel, added to dw. `at` and `channel` are where the first patch's
-  numbers and the panel's output gradient begin. running: the sum goes on from dw pixel by pixel, otherwise the
-  pixels are summed first.
+  Gradient by `size` weights of each channel of a panel, added to dw. `at` and `channel` are where the first
+  patch's numbers and the panel's output gradient begin. running: the sum goes on from dw pixel by pixel,
+  otherwise the pixels are summed first.
 */
-static inline __attribute__((always_inline)) void
-NAME(WeightsTile)(const int size, const int nv, const ChannelsShape *shape, int nterms,
-                  const ChannelsTerm terms[], ptrdiff_t at, ptrdiff_t channel, int running, real *dw)
+static inline __attribute__((always_inline)) void NAME(WeightsTile)(const int size, const int nv,
+                                                                    const ChannelsShape *shape, int nterms,
+                                                                    const ChannelsTerm terms[], ptrdiff_t at,
+                                                                    ptrdiff_t channel, int running, real *dw)
 {
   lanes acc[MOST][2], b[2];
   const int wo = shape->wo;
@@ -144,7 +149,7 @@ NAME(WeightsTile)(const int size, const int nv, const ChannelsShape *shape, int 
   static void WEIGHTS_NAME(size, nv)(const ChannelsShape *shape, int nterms, const ChannelsTerm terms[],     \
                                      ptrdiff_t at, ptrdiff_t channel, int running, real *dw)                 \
   {                                                                                                          \
-    NAME(WeightsTile)(size, nv, shape, nterms, terms, at, channel, running, dw);                                      \
+    NAME(WeightsTile)(size, nv, shape, nterms, terms, at, channel, running, dw);                             \
   }
 #define CORRELATE_ENTRY(size, nv) CORRELATE_NAME(size, nv),
 #define WEIGHTS_ENTRY(size, nv)   WEIGHTS_NAME(size, nv),

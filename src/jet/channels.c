@@ -1,14 +1,16 @@
 #include "jet/channels.h"
 
 /*
-  Sizes of the register tiles: 2 x 12 accumulators leave 8 of AVX-512's 32 registers for operands, 2 x 6 leave 4
-  of 16. Every size below is there too, so that a row of any width splits into nearly equal tiles.
+  Sizes of the register tiles: 2 x 12 accumulators leave 8 of AVX-512's 32 registers for operands, 2 x 6 leave
+  4 of 16. Every size below is there too, so that a row of any width splits into nearly equal tiles.
 */
 enum { MOST = 12 };
-#define SIZES_1(X) X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(9, 1) X(10, 1) X(11, 1) X(12, 1)
+#define SIZES_1(X)                                                                                           \
+  X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(9, 1) X(10, 1) X(11, 1) X(12, 1)
 #if VECTOR_BYTES == 64
 enum { MOST_2 = 12 };
-#define SIZES_2(X) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 2) X(6, 2) X(7, 2) X(8, 2) X(9, 2) X(10, 2) X(11, 2) X(12, 2)
+#define SIZES_2(X)                                                                                           \
+  X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 2) X(6, 2) X(7, 2) X(8, 2) X(9, 2) X(10, 2) X(11, 2) X(12, 2)
 #else
 enum { MOST_2 = 6 };
 #define SIZES_2(X) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 2) X(6, 2)
@@ -62,8 +64,8 @@ static int Min(int a, int b)
 }
 
 /*
-  CourantChannelsVectors - Time of the multiply-adds of one input number with `out` channels, in those of a whole vector:
-  short vectors save no more than half, as each waits for its input number.
+  CourantChannelsVectors - Time of the multiply-adds of one input number with `out` channels, in those of a
+  whole vector: short vectors save no more than half, as each waits for its input number.
 */
 double CourantChannelsVectors(int out)
 {
@@ -154,12 +156,12 @@ void CourantChannelsCorrelate(const ChannelsShape *shape, int nterms, const Chan
 }
 
 /*
-  CourantChannelsWeights - dw[ky,i,o] += sum_t sum_{oy,ox} x_t(oy,ox)[ky,i] dy_t[oy,ox,o], the weight gradient of
-  CourantChannelsCorrelate(), packed as the weights are.
+  CourantChannelsWeights - dw[ky,i,o] += sum_t sum_{oy,ox} x_t(oy,ox)[ky,i] dy_t[oy,ox,o], the weight gradient
+  of CourantChannelsCorrelate(), packed as the weights are.
 
-  terms: w is the output gradient, with CHANNELS_SLACK behind its end. Rows of pixels are summed in order, for each
-  row the terms. running: pixel by pixel onto dw, so that one call for many rows gives the bits of one call for each;
-  otherwise the call's sum is formed first, which rounds less.
+  terms: w is the output gradient, with CHANNELS_SLACK behind its end. Rows of pixels are summed in order, for
+  each row the terms. running: pixel by pixel onto dw, so that one call for many rows gives the bits of one
+  call for each; otherwise the call's sum is formed first, which rounds less.
 */
 void CourantChannelsWeights(const ChannelsShape *shape, int nterms, const ChannelsTerm terms[], int running,
                             real *dw)

@@ -1,12 +1,14 @@
 #pragma once
 /*
-  Direct correlation of channel-last images, the kernel of convolutions with many channels and of dense layers.
+  Direct correlation of channel-last images, the kernel of convolutions with many channels and of dense
+  layers.
 
   A row of a patch, kw pixels of `in` channels, is contiguous in such an image, so that the loops over kx and
   input channels are one loop of kw*in numbers, for any stride.
 
-  Packed weights stand in panels of output channels, each [kh,kw,in,width] and contiguous. Panels are two vectors
-  wide; what is left over is one vector, then the shortest vector that holds the rest, its last lanes zero.
+  Packed weights stand in panels of output channels, each [kh,kw,in,width] and contiguous. Panels are two
+  vectors wide; what is left over is one vector, then the shortest vector that holds the rest, its last lanes
+  zero.
 */
 #include "jet/jet.h"
 
@@ -20,8 +22,8 @@ typedef struct {
 } ChannelsKernel;
 
 /*
-  Where inputs and outputs stand, in reals: the patch of output pixel (oy,ox) has kh rows of `inner` numbers, row
-  ky at x + oy*x_line + ky*x_row + ox*x_step; the pixel's `out` channels are at y + oy*y_row + ox*y_step.
+  Where inputs and outputs stand, in reals: the patch of output pixel (oy,ox) has kh rows of `inner` numbers,
+  row ky at x + oy*x_line + ky*x_row + ox*x_step; the pixel's `out` channels are at y + oy*y_row + ox*y_step.
 */
 typedef struct {
   int kh, inner, out, ho, wo;

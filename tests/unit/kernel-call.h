@@ -44,9 +44,10 @@ static inline void KernelPut(const KernelCall *k, size_t n, const double *values
     for (size_t i = 0; i < n; i++) ((float *)array)[i] = (float)values[i];
 }
 
-/* A network of one layer that is not the first, so that the gradient by its input is there. */
+/* A network of one layer, as if others came before it unless it is `first`: that has no gradient by its
+ * input. */
 static inline PetscErrorCode KernelOpen(const CourantBackend *backend, const char *layer, CourantShape in,
-                                        int samples, KernelCall *k)
+                                        PetscBool first, int samples, KernelCall *k)
 {
   char text[512];
 
@@ -55,10 +56,11 @@ static inline PetscErrorCode KernelOpen(const CourantBackend *backend, const cha
   snprintf(text, sizeof text, "network:\n- %s\nloss: logistic\n", layer);
   PetscCall(CourantDeckParse(PETSC_COMM_SELF, text, NULL, &k->deck));
   const CourantNode root = CourantDeckRoot(k->deck);
-  const CourantNetDeck net = {.network = CourantNodeChild(root, "network"), .loss = CourantNodeChild(root, "loss")};
+  const CourantNetDeck net = {.network = CourantNodeChild(root, "network"),
+                              .loss = CourantNodeChild(root, "loss")};
   PetscCall(CourantNetCreate(&net, in, &k->net));
   k->layer = &k->net->layers[0];
-  k->layer->first = PETSC_FALSE;
+  k->layer->first = first;
   k->backend = backend;
   k->ops = backend->layers[k->layer->type];
   k->space.packed = k->space.gradient = (size_t)k->layer->size;
@@ -75,7 +77,7 @@ static inline PetscErrorCode KernelOpen(const CourantBackend *backend, const cha
   c->scratch = (real *)KernelArray(k, k->space.scratch);
   for (int j = 0; j < COEFFICIENTS; j++) {
     c->x.c[j] = (real *)KernelArray(k, n * k->in);
-    c->dx.c[j] = (real *)KernelArray(k, n * k->in);
+    c->dx.c[j] = first ? NULL : (real *)KernelArray(k, n * k->in);
     c->y.c[j] = (real *)KernelArray(k, n * k->out);
     c->dy.c[j] = (real *)KernelArray(k, n * k->out);
     c->w.c[j] = (real *)KernelArray(k, k->space.packed);

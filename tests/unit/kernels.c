@@ -1,5 +1,5 @@
 /*
-  The kernels against plain loops, matrix products: convolution with every padding, stride and number of
+  The kernels against plain loops and matrix products: convolution with every padding, stride and number of
   channels, dense layers.
 */
 #include "kernel-call.h"
@@ -80,7 +80,8 @@ static void Columns(const Shape *s, const Products *p)
 #define EVERY_COLUMN(statement)                                                                              \
   for (int out = 0; out < m; out++)                                                                          \
     for (int tap = 0; tap < s->kh * s->kw; tap++)                                                            \
-      for (int i = 0, in = InputPixel(s, out / s->wo, out % s->wo, tap / s->kw, tap % s->kw); i < s->ic; i++) { \
+      for (int i = 0, in = InputPixel(s, out / s->wo, out % s->wo, tap / s->kw, tap % s->kw); i < s->ic;     \
+           i++) {                                                                                            \
         const int column = out * k + i * s->kh * s->kw + tap;                                                \
         if (in >= 0) statement;                                                                              \
       }
@@ -197,7 +198,7 @@ static void CompareLayer(const CourantBackend *backend)
   double *dw = malloc(sizeof(double) * (size_t)jets->p);
   KernelCall f;
 
-  OK(KernelOpen(backend, described, image, SAMPLES, &f));
+  OK(KernelOpen(backend, described, image, PETSC_FALSE, SAMPLES, &f));
   for (int k = 0; k < 2; k++) KernelSet(&f, k, jets->x[k], jets->dy[k], jets->theta[k]);
   f.ops->Forward(&f.call);
   f.ops->Backward(&f.call);
@@ -223,7 +224,7 @@ static void Compare(const char *layer, CourantShape in, void (*Reference)(const 
   KernelCall f;
 
   OK(CourantBackendGet(PETSC_COMM_SELF, 64, NULL, &backend));
-  OK(KernelOpen(backend, layer, in, 1, &f));
+  OK(KernelOpen(backend, layer, in, PETSC_FALSE, 1, &f));
   const Shape s = ShapeOf(f.layer);
   Jets j = JetsOpen(f.layer);
   OK(KernelClose(&f));
@@ -254,8 +255,8 @@ static void Convolution(void **state)
           if (p == 1 && (s > 0 || k == 1 || k == 3)) continue; /* same: odd kernels, stride 1 */
           const int oc = channels[turn % CHANNELS], ic = channels[(turn / CHANNELS + turn) % CHANNELS];
           turn++;
-          snprintf(layer, sizeof layer, "conv: {channels: %d, kernel: %s, stride: %s, padding: %s, bias: %s}", oc,
-                   kernels[k], strides[s], paddings[p], turn % 2 ? "true" : "false");
+          snprintf(layer, sizeof layer, "conv: {channels: %d, kernel: %s, stride: %s, padding: %s, bias: %s}",
+                   oc, kernels[k], strides[s], paddings[p], turn % 2 ? "true" : "false");
           Compare(layer, (CourantShape){7, 15, ic}, Naive);
         }
 }
@@ -286,7 +287,8 @@ static void DenseLayer(void **state)
   for (int in = 0; in < CHANNELS; in++)
     for (int out = 0; out < CHANNELS; out++) {
       char layer[128];
-      snprintf(layer, sizeof layer, "dense: {features: %d, bias: %s}", channels[out], out % 2 ? "true" : "false");
+      snprintf(layer, sizeof layer, "dense: {features: %d, bias: %s}", channels[out],
+               out % 2 ? "true" : "false");
       Compare(layer, (CourantShape){1, 1, channels[in]}, Naive);
     }
   Compare("dense: {features: 120}", (CourantShape){1, 1, 400}, Columns);
@@ -297,8 +299,9 @@ static void Refuse(const char *layer, CourantShape in, const char *reason)
 {
   KernelCall f;
 
-  assert_int_not_equal(KernelOpen(CourantBackendDefault(), layer, in, 1, &f), 0);
-  if (!strstr(CourantErrorMessage(), reason)) fail_msg("'%s' does not say: %s", CourantErrorMessage(), reason);
+  assert_int_not_equal(KernelOpen(CourantBackendDefault(), layer, in, PETSC_FALSE, 1, &f), 0);
+  if (!strstr(CourantErrorMessage(), reason))
+    fail_msg("'%s' does not say: %s", CourantErrorMessage(), reason);
   CourantErrorClear();
   OK(CourantNetDestroy(&f.net));
   OK(CourantDeckDestroy(&f.deck));

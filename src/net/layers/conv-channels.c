@@ -1,9 +1,9 @@
 /*
   Convolution on channel-last images: vectors run along the channels. For many channels, and for strides.
 
-  The gradient by the input is a correlation of the output gradient, zeros around it, with turned kernels. With a
-  stride s it falls apart into s x s phases: input pixels s a + p meet the taps s b + p alone, at output pixels
-  a - b. Packed weights are those of the output and behind them those of every phase.
+  The gradient by the input is a correlation of the output gradient, zeros around it, with turned kernels.
+  With a stride s it falls apart into s x s phases: input pixels s a + p meet the taps s b + p alone, at
+  output pixels a - b. Packed weights are those of the output and behind them those of every phase.
 */
 #include "jet/channels.h"
 #include "net/layers/conv-way.h"
@@ -77,8 +77,14 @@ static Plan PlanOf(const ConvShape *s)
 static ChannelsKernel OutputKernel(const ConvShape *s)
 {
   const ptrdiff_t taps = (ptrdiff_t)s->kh * s->kw;
-  return (ChannelsKernel){
-      .kh = s->kh, .kw = s->kw, .in = s->ic, .out = s->oc, .sy = s->kw, .sx = 1, .si = taps, .so = s->ic * taps};
+  return (ChannelsKernel){.kh = s->kh,
+                          .kw = s->kw,
+                          .in = s->ic,
+                          .out = s->oc,
+                          .sy = s->kw,
+                          .sx = 1,
+                          .si = taps,
+                          .so = s->ic * taps};
 }
 
 /* The same as the turned kernel of a phase, from output to input channels. */
@@ -89,7 +95,8 @@ static ChannelsKernel PhaseKernel(const ConvShape *s, const Phase *y, const Phas
                           .kw = x->taps,
                           .in = s->oc,
                           .out = s->ic,
-                          .offset = (ptrdiff_t)(s->sy * (y->taps - 1) + py) * s->kw + s->sx * (x->taps - 1) + px,
+                          .offset =
+                              (ptrdiff_t)(s->sy * (y->taps - 1) + py) * s->kw + s->sx * (x->taps - 1) + px,
                           .sy = -(ptrdiff_t)s->sy * s->kw,
                           .sx = -s->sx,
                           .si = s->ic * taps,
@@ -98,14 +105,16 @@ static ChannelsKernel PhaseKernel(const ConvShape *s, const Phase *y, const Phas
 
 /* Calls Do for every phase, in order; `at` is where its packed weights begin. */
 static void ForEveryPhase(const ConvShape *s, const Plan *p, void *context,
-                          void (*Do)(void *context, const ChannelsKernel *, const Phase *, const Phase *, size_t at))
+                          void (*Do)(void *context, const ChannelsKernel *, const Phase *, const Phase *,
+                                     size_t at))
 {
   const ChannelsKernel output = OutputKernel(s);
   size_t at = ConvWhole(CourantChannelsPackedSize(&output));
 
   for (int py = 0; py < s->sy; py++)
     for (int px = 0; px < s->sx; px++) {
-      const Phase y = PhaseOf(py, s->sy, s->kh, p->y.lo, p->y.n), x = PhaseOf(px, s->sx, s->kw, p->x.lo, p->x.n);
+      const Phase y = PhaseOf(py, s->sy, s->kh, p->y.lo, p->y.n),
+                  x = PhaseOf(px, s->sx, s->kw, p->x.lo, p->x.n);
       const ChannelsKernel kernel = PhaseKernel(s, &y, &x, py, px);
       Do(context, &kernel, &y, &x, at);
       at += ConvWhole(CourantChannelsPackedSize(&kernel));
@@ -164,7 +173,8 @@ static void Unpack(const ConvShape *s, void *plan, real *packed, double *weights
   CourantChannelsUnpack(&kernel, packed, weights);
 }
 
-/* Image [h,w,c] to [hp,wp,c] with `top` rows and `left` pixels before it; around it zeros, or the image again. */
+/* Image [h,w,c] to [hp,wp,c] with `top` rows and `left` pixels before it; around it zeros, or the image
+ * again. */
 static void Place(int h, int w, int c, const real *image, int top, int left, int hp, int wp, int wrap,
                   real *padded)
 {
@@ -230,7 +240,8 @@ static void PadOutputGradient(const ConvShape *s, const Plan *p, const CourantLa
   for (int k = lowest; k <= call->order; k++) {
     const real *dy = ConvOutput(s, &call->dy, k, sample);
     real *copy = copies + (size_t)k * p->pz;
-    if (p->pads_z) Place(s->ho, s->wo, s->oc, dy, p->y.before, p->x.before, p->y.length, p->x.length, 0, copy);
+    if (p->pads_z)
+      Place(s->ho, s->wo, s->oc, dy, p->y.before, p->x.before, p->y.length, p->x.length, 0, copy);
     padded->z[k] = p->pads_z ? copy : dy;
   }
 }
@@ -298,7 +309,8 @@ static void AddPhase(void *context, const ChannelsKernel *kernel, const Phase *y
 
   for (int j = 0; j <= ConvMin(g->k, g->call->w.degree); j++)
     terms[n++] = (ChannelsTerm){g->padded->z[g->k - j] + from, ConvWeights(s, g->call, j) + at};
-  CourantChannelsCorrelate(&shape, n, terms, NULL, g->dx + ((ptrdiff_t)y->begin * g->width + x->begin) * s->ic);
+  CourantChannelsCorrelate(&shape, n, terms, NULL,
+                           g->dx + ((ptrdiff_t)y->begin * g->width + x->begin) * s->ic);
 }
 
 static void Backward(const ConvShape *s, void *plan, const CourantLayerCall *call, int sample)

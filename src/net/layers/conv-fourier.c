@@ -1,8 +1,9 @@
 /*
   Convolution by FFT: large kernels on large images multiply half spectra (stride 1).
 
-  Packed weights are the half spectra of the kernels [oc,ic]; packed gradients are spectra too, so that a leaf of
-  samples is transformed back once. The state per sample and coefficient is the spectra of the input planes [ic].
+  Packed weights are the half spectra of the kernels [oc,ic]; packed gradients are spectra too, so that a leaf
+  of samples is transformed back once. The state per sample and coefficient is the spectra of the input planes
+  [ic].
 */
 #include "jet/fourier.h"
 #include "net/layers/conv-planes.h"
@@ -153,7 +154,8 @@ static void Backward(const ConvShape *s, void *plan, const CourantLayerCall *cal
 /* A transform of n numbers costs n log2 n, a product of spectra 3 n: it waits for memory. */
 static double Cost(const ConvShape *s)
 {
-  const double n = (double)FourierGrid(s->hp) * FourierGrid(s->wp), in = s->ic, out = s->oc, inputs = s->first ? 0 : 1;
+  const double n = (double)FourierGrid(s->hp) * FourierGrid(s->wp), in = s->ic, out = s->oc,
+               inputs = s->first ? 0 : 1;
 
   if (s->sy > 1 || s->sx > 1) return INFINITY;
   return (in + 2 * out + inputs * in) * n * log2(n) + 3 * (2 + inputs) * in * out * n;

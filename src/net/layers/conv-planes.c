@@ -1,7 +1,9 @@
 /*
-  Convolution plane by plane: small kernels slide over single channels, vectors run along the rows. For few channels.
+  Convolution plane by plane: small kernels slide over single channels, vectors run along the rows. For few
+  channels.
 
-  Packed weights are the parameters as they are and, behind them, the kernels turned by 180 degrees [oc,ic,kh,kw].
+  Packed weights are the parameters as they are and, behind them, the kernels turned by 180 degrees
+  [oc,ic,kh,kw].
 */
 #include "jet/plane.h"
 #include "net/layers/conv-planes.h"
@@ -157,7 +159,8 @@ static void Backward(const ConvShape *s, void *plan, const CourantLayerCall *cal
   }
 }
 
-/* A correlation of planes [ho,wo]: 1.1 a multiply-add, and 2 a number gathered into a plane or scattered from it. */
+/* A correlation of planes [ho,wo]: 1.1 a multiply-add, and 2 a number gathered into a plane or scattered from
+ * it. */
 static double Correlation(const ConvShape *s, int ho, int wo, double numbers)
 {
   return 1.1 * (double)Weights(s) * ho * ((wo + VL - 1) / VL) + 2 * numbers;

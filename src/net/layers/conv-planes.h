@@ -1,5 +1,6 @@
 #pragma once
-/* Channels of an image as planes of their own with padding around, for the ways that work on planes (stride 1). */
+/* Channels of an image as planes of their own with padding around, for the ways that work on planes (stride
+ * 1). */
 #include "net/layers/conv-way.h"
 
 /* Rows of planes are padded to whole vectors. */

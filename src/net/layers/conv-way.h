@@ -24,9 +24,10 @@ typedef struct {
   void (*Forward)(const ConvShape *, void *plan, const CourantLayerCall *, int sample);
   void (*Backward)(const ConvShape *, void *plan, const CourantLayerCall *, int sample);
   /*
-    Estimated time of forward and backward of one sample, in multiply-adds of whole vectors; INFINITY where the way
-    does not exist. The factors are measured over images of 16 to 256 pixels, kernels of 1 to 32, 1 to 16 channels,
-    all precisions and instruction sets; the lowest estimate then costs 2 to 8 % more than the best way on average.
+    Estimated time of forward and backward of one sample, in multiply-adds of whole vectors; INFINITY where
+    the way does not exist. The factors are measured over images of 16 to 256 pixels, kernels of 1 to 32, 1 to
+    16 channels, all precisions and instruction sets; the lowest estimate then costs 2 to 8 % more than the
+    best way on average.
   */
   double (*Cost)(const ConvShape *);
 } ConvWay;

@@ -23,8 +23,8 @@ static PetscErrorCode SetUp(CourantLayer *layer)
 
   PetscFunctionBeginUser;
   if (in.h != 1 || in.w != 1)
-    CourantNodeError(layer->node, "dense needs a flat input, not %d x %d x %d: put flatten before it", (int)in.h,
-                     (int)in.w, (int)in.c);
+    CourantNodeError(layer->node, "dense needs a flat input, not %d x %d x %d: put flatten before it",
+                     (int)in.h, (int)in.w, (int)in.c);
   layer->out = (CourantShape){1, 1, o->features};
   layer->nparameters = o->bias ? 2 : 1;
   layer->parameters[0] = (CourantParameter){.name = "weight",
@@ -113,8 +113,7 @@ static void Unpack(const CourantLayer *layer, void *prepared, void *packed, doub
 /* n samples as one row of pixels. */
 static ChannelsShape RowOf(int n, int in, int out)
 {
-  return (ChannelsShape){
-      .kh = 1, .inner = in, .out = out, .ho = 1, .wo = n, .x_step = in, .y_step = out};
+  return (ChannelsShape){.kh = 1, .inner = in, .out = out, .ho = 1, .wo = n, .x_step = in, .y_step = out};
 }
 
 static void Forward(const CourantLayerCall *call)
