@@ -491,7 +491,7 @@ static PetscErrorCode StartEnsemble(Session *s)
         CourantResultRead(file, "/ensemble/done", COURANT_RESULT_REAL, (size_t)e->seeds, s->seeds_done));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCall(Scale(file, SEED, e->seeds, s->settings.seeds.values, "seed of weights and batches"));
+  PetscCall(Scale(file, SEED, e->seeds, s->settings.seeds.values, "seed of batches and augmentation"));
   PetscCall(Scale(file, PERTURB, e->perturbs, s->settings.perturbs.values, "factor k of the perturbed step"));
   PetscCall(Scale(file, EPOCH, e->epochs, NULL, "epochs before"));
   PetscCall(Scale(file, LAYER, e->layers, NULL, "layer with weights, in the order of the network"));

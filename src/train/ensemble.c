@@ -78,14 +78,13 @@ static PetscErrorCode RunAll(CourantEnsemble *e, PetscInt seed, Runs *runs, void
                              void *ctx)
 {
   const CourantTrainSettings *settings = e->run.settings;
-  CourantWeights weights = e->run.problem->weights;
   const uint64_t number = (uint64_t)settings->seeds.values[seed];
   const PetscInt last = PetscMin(e->epochs, LAST_EPOCHS);
 
   PetscFunctionBeginUser;
-  weights.seed = number;
   for (PetscInt k = 0; k < e->perturbs; k++) {
-    PetscCall(CourantRunStart(&e->run, &weights, number, settings->perturbs.values[k], &runs->states[k]));
+    PetscCall(CourantRunStart(&e->run, &e->run.problem->weights, number, settings->perturbs.values[k],
+                              &runs->states[k]));
     e->accuracy[seed * e->perturbs + k] = 0;
   }
   for (PetscInt epoch = 0; epoch < e->epochs; epoch++)
@@ -105,8 +104,10 @@ static PetscErrorCode RunAll(CourantEnsemble *e, PetscInt seed, Runs *runs, void
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantEnsembleRunSeed - All runs of the seed-th seed: weights, batches and augmentation are that seed's.
- */
+/*
+  CourantEnsembleRunSeed - All runs of the seed-th seed: batches and augmentation are that seed's, the initial
+  weights the deck's, so that runs of different seeds differ by what stochastic gradient descent draws.
+*/
 PetscErrorCode CourantEnsembleRunSeed(CourantEnsemble *e, PetscInt seed,
                                       void (*Progress)(double epochs, void *), void *ctx)
 {

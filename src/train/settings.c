@@ -38,7 +38,7 @@ const CourantKey CourantTrainKeys[] = {
 
 const CourantKey CourantEnsembleKeys[] = {
     {"seeds", COURANT_KEY_REALS, offsetof(CourantTrainSettings, seeds), NULL, 0, 9e15,
-     .help = "of initial weights, batches and augmentation"},
+     .help = "of batches and augmentation; the initial weights are the same"},
     {"perturb", COURANT_KEY_REALS, offsetof(CourantTrainSettings, perturbs), "", 1e-300, 1e300,
      .help = "values of k, the first of which the others are compared with"},
     {0},
