@@ -256,28 +256,19 @@ static PetscErrorCode SolveEnd(CourantSpectrum spectrum, End *end, PetscReal sig
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The assembled operator, column by column, and all its eigenvalues. */
+/* The operator assembled as its product with the identity, and all its eigenvalues. */
 static PetscErrorCode SolveDense(CourantSpectrum spectrum, PetscInt n)
 {
   PetscScalar *matrix, *work, query;
-  const PetscScalar *column;
   PetscBLASInt size, lwork = -1, info;
-  Vec unit;
+  Mat identity, assembled;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1((size_t)n * (size_t)n, &matrix));
-  PetscCall(VecDuplicate(spectrum->r, &unit));
-  for (PetscInt j = 0; j < n; j++) {
-    PetscCall(VecSet(unit, 0));
-    PetscCall(VecSetValue(unit, j, 1, INSERT_VALUES));
-    PetscCall(VecAssemblyBegin(unit));
-    PetscCall(VecAssemblyEnd(unit));
-    PetscCall(MatMult(spectrum->A, unit, spectrum->r));
-    PetscCall(VecGetArrayRead(spectrum->r, &column));
-    PetscCall(PetscArraycpy(matrix + (size_t)j * (size_t)n, column, n));
-    PetscCall(VecRestoreArrayRead(spectrum->r, &column));
-  }
-  PetscCall(VecDestroy(&unit));
+  PetscCall(MatCreateDense(spectrum->comm, n, n, n, n, NULL, &identity));
+  PetscCall(MatShift(identity, 1));
+  PetscCall(MatMatMult(spectrum->A, identity, MAT_INITIAL_MATRIX, PETSC_DEFAULT, &assembled));
+  PetscCall(MatDestroy(&identity));
+  PetscCall(MatDenseGetArray(assembled, &matrix));
   for (PetscInt j = 0; j < n; j++)
     for (PetscInt i = 0; i < j; i++) matrix[i + j * n] = 0.5 * (matrix[i + j * n] + matrix[j + i * n]);
   if (spectrum->n_all != n) {
@@ -293,7 +284,8 @@ static PetscErrorCode SolveDense(CourantSpectrum spectrum, PetscInt n)
   PetscCallBLAS("LAPACKsyev",
                 LAPACKsyev_("N", "U", &size, matrix, &size, spectrum->all, work, &lwork, &info));
   PetscCall(PetscFree(work));
-  PetscCall(PetscFree(matrix));
+  PetscCall(MatDenseRestoreArray(assembled, &matrix));
+  PetscCall(MatDestroy(&assembled));
   PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK syev failed with info %d", (int)info);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
