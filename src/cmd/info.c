@@ -51,6 +51,7 @@ static PetscErrorCode PrintDeck(const char *name)
   PetscCall(CourantProblemCreate(PETSC_COMM_SELF, deck, &problem));
   PetscCall(CourantProblemSetFromOptions(problem));
   PetscCall(CourantProblemSetUp(problem));
+  PetscCall(CourantProblemVerifyReference(problem));
   printf("%s%s%s\n", problem->top.model, problem->top.about[0] ? ": " : "", problem->top.about);
   PetscCall(CourantProblemView(problem, stdout));
   PetscCall(CourantProblemDestroy(&problem));

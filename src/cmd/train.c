@@ -684,6 +684,7 @@ static PetscErrorCode Run(const char *model)
   PetscCall(PetscOptionsHasHelp(NULL, &help));
   if (!help) {
     PetscCall(CourantOptionsCheckUsed(&CourantCommand_train, ReadAgain, &s));
+    PetscCall(CourantProblemVerifyReference(s.problem));
     PetscCall(s.settings.seeds.n ? RunEnsemble(&s) : RunOne(&s));
   }
   PetscCall(TearDown(&s));

@@ -121,6 +121,12 @@ PetscErrorCode CourantWeightsReset(CourantWeights *weights)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* CourantWeightsFile - The file that the weights come from; NULL: they are drawn. */
+const char *CourantWeightsFile(const CourantWeights *weights)
+{
+  return weights->init == INITIALISER_FILE ? ((const Options *)weights->options)->file : NULL;
+}
+
 /* CourantWeightsFill - The initial theta [size]. */
 PetscErrorCode CourantWeightsFill(const CourantWeights *weights, CourantNet net, double theta[])
 {
