@@ -7,6 +7,7 @@
 #include "train/ensemble.h"
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
 
@@ -361,8 +362,11 @@ static void PrintRun(const Session *s)
     printf("%s loss %.6g, accuracy %.2f %%\n", judged, s->record[EVALUATION_LOSS][seen],
            100 * s->record[ACCURACY][seen]);
   if (sharp >= 0)
-    printf("sharpness %.6g +- %.1e at step %d; %s is stable below %.6g\n", s->record[SHARPNESS][sharp],
-           s->record[RESIDUAL][sharp], (int)sharp, s->run.rule->name, s->record[LIMIT][sharp]);
+    printf("sharpness %.6g +- %.1e at step %d", s->record[SHARPNESS][sharp], s->record[RESIDUAL][sharp],
+           (int)sharp);
+  if (sharp >= 0 && isfinite(s->record[LIMIT][sharp]))
+    printf("; %s is stable below %.6g", s->run.rule->name, s->record[LIMIT][sharp]);
+  if (sharp >= 0) printf("\n");
 }
 
 /* Rank 0. */
@@ -587,6 +591,17 @@ static PetscErrorCode FinishEnsemble(Session *s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What to say when a signal has come: whole seeds are kept. */
+static void SayInterrupted(const Session *s)
+{
+  char text[PETSC_MAX_PATH_LEN + 64];
+
+  if (access(s->output.partial, F_OK)) return;
+  snprintf(text, sizeof text, "interrupted; %s holds the seeds that are done, -resume goes on",
+           s->output.partial);
+  CourantErrorReplace(text);
+}
+
 /* Seeds in rounds, one a rank; a checkpoint after each round. */
 static PetscErrorCode RunSeeds(Session *s)
 {
@@ -607,6 +622,7 @@ static PetscErrorCode RunSeeds(Session *s)
     PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &worst, 1, MPI_INT, MPI_MAX, s->problem->comm));
     if (worst) {
       CourantProgressEnd(&s->progress);
+      if (worst == PETSC_ERR_SIG) SayInterrupted(s);
       PetscFunctionReturn((PetscErrorCode)worst);
     }
     for (PetscInt i = at; i < PetscMin(n, at + size); i++)

@@ -82,7 +82,8 @@ static const char *const names[] = {"he", "xavier", "normal", "uniform", "pytorc
 enum { INITIALISER_FILE = 6 };
 
 const CourantKey CourantWeightsKeys[] = {
-    {"init", COURANT_KEY_NODE, offsetof(CourantWeights, node), "", .help = "how the weights are drawn"},
+    {"init", COURANT_KEY_NODE, offsetof(CourantWeights, node), "",
+     .help = "how they are drawn (default pytorch)"},
     {"seed", COURANT_KEY_SEED, offsetof(CourantWeights, seed), "0", 0, 9e15, .help = "of the random numbers"},
     {"scale", COURANT_KEY_REAL, offsetof(CourantWeights, scale), "1",
      .help = "factor on all initial weights"},
