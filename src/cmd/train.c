@@ -199,14 +199,15 @@ static PetscErrorCode ExchangeRecords(Session *s, PetscBool back)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Scale(CourantResult file, const char *path, PetscInt n, const double *values,
+/* A dimension with these values; NULL: they count from `first`. */
+static PetscErrorCode Scale(CourantResult file, const char *path, PetscInt n, const double *values, int first,
                             const char *name)
 {
   double *numbers;
 
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc1(n, &numbers));
-  for (PetscInt i = 0; i < n; i++) numbers[i] = values ? values[i] : (double)i;
+  for (PetscInt i = 0; i < n; i++) numbers[i] = values ? values[i] : first + (double)i;
   PetscCall(CourantResultAddScale(file, path, (int)n, numbers, name, "1"));
   PetscCall(PetscFree(numbers));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -222,7 +223,7 @@ static PetscErrorCode StartRun(Session *s)
   const CourantResult file = s->output.file;
   PetscCall(CourantResultSetString(file, "/", "precision", s->settings.precision ? "single" : "double"));
   if (!s->output.resumed) {
-    PetscCall(Scale(file, STEP, s->run.steps, NULL, "steps taken before"));
+    PetscCall(Scale(file, STEP, s->run.steps, NULL, 0, "steps taken before"));
     for (int c = 0; c < COLUMNS; c++) PetscCall(CourantResultAdd(file, &columns[c]));
     PetscCall(CourantResultSetString(file, "/trajectory", "rule", s->run.rule->name));
     PetscCall(CourantResultSetString(file, "/trajectory", "evaluated",
@@ -495,10 +496,11 @@ static PetscErrorCode StartEnsemble(Session *s)
         CourantResultRead(file, "/ensemble/done", COURANT_RESULT_REAL, (size_t)e->seeds, s->seeds_done));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCall(Scale(file, SEED, e->seeds, s->settings.seeds.values, "seed of weights and batches"));
-  PetscCall(Scale(file, PERTURB, e->perturbs, s->settings.perturbs.values, "factor k of the perturbed step"));
-  PetscCall(Scale(file, EPOCH, e->epochs, NULL, "epochs before"));
-  PetscCall(Scale(file, LAYER, e->layers, NULL, "layer with weights, in the order of the network"));
+  PetscCall(Scale(file, SEED, e->seeds, s->settings.seeds.values, 0, "seed of weights and batches"));
+  PetscCall(
+      Scale(file, PERTURB, e->perturbs, s->settings.perturbs.values, 0, "factor k of the perturbed step"));
+  PetscCall(Scale(file, EPOCH, e->epochs, NULL, 1, "epochs done"));
+  PetscCall(Scale(file, LAYER, e->layers, NULL, 0, "layer with weights, in the order of the network"));
   for (int i = 0; i < LENGTH(tables); i++) PetscCall(CourantResultAdd(file, &tables[i].entry));
   for (int i = 0; i < LENGTH(spreads); i++) PetscCall(CourantResultAdd(file, &spreads[i]));
   PetscFunctionReturn(PETSC_SUCCESS);
