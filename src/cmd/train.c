@@ -7,6 +7,7 @@
 #include "train/ensemble.h"
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
 
@@ -198,14 +199,15 @@ static PetscErrorCode ExchangeRecords(Session *s, PetscBool back)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Scale(CourantResult file, const char *path, PetscInt n, const double *values,
+/* A dimension with these values; NULL: they count from `first`. */
+static PetscErrorCode Scale(CourantResult file, const char *path, PetscInt n, const double *values, int first,
                             const char *name)
 {
   double *numbers;
 
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc1(n, &numbers));
-  for (PetscInt i = 0; i < n; i++) numbers[i] = values ? values[i] : (double)i;
+  for (PetscInt i = 0; i < n; i++) numbers[i] = values ? values[i] : first + (double)i;
   PetscCall(CourantResultAddScale(file, path, (int)n, numbers, name, "1"));
   PetscCall(PetscFree(numbers));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -221,7 +223,7 @@ static PetscErrorCode StartRun(Session *s)
   const CourantResult file = s->output.file;
   PetscCall(CourantResultSetString(file, "/", "precision", s->settings.precision ? "single" : "double"));
   if (!s->output.resumed) {
-    PetscCall(Scale(file, STEP, s->run.steps, NULL, "steps taken before"));
+    PetscCall(Scale(file, STEP, s->run.steps, NULL, 0, "steps taken before"));
     for (int c = 0; c < COLUMNS; c++) PetscCall(CourantResultAdd(file, &columns[c]));
     PetscCall(CourantResultSetString(file, "/trajectory", "rule", s->run.rule->name));
     PetscCall(CourantResultSetString(file, "/trajectory", "evaluated",
@@ -361,8 +363,11 @@ static void PrintRun(const Session *s)
     printf("%s loss %.6g, accuracy %.2f %%\n", judged, s->record[EVALUATION_LOSS][seen],
            100 * s->record[ACCURACY][seen]);
   if (sharp >= 0)
-    printf("sharpness %.6g +- %.1e at step %d; %s is stable below %.6g\n", s->record[SHARPNESS][sharp],
-           s->record[RESIDUAL][sharp], (int)sharp, s->run.rule->name, s->record[LIMIT][sharp]);
+    printf("sharpness %.6g +- %.1e at step %d", s->record[SHARPNESS][sharp], s->record[RESIDUAL][sharp],
+           (int)sharp);
+  if (sharp >= 0 && isfinite(s->record[LIMIT][sharp]))
+    printf("; %s is stable below %.6g", s->run.rule->name, s->record[LIMIT][sharp]);
+  if (sharp >= 0) printf("\n");
 }
 
 /* Rank 0. */
@@ -491,10 +496,11 @@ static PetscErrorCode StartEnsemble(Session *s)
         CourantResultRead(file, "/ensemble/done", COURANT_RESULT_REAL, (size_t)e->seeds, s->seeds_done));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCall(Scale(file, SEED, e->seeds, s->settings.seeds.values, "seed of batches and augmentation"));
-  PetscCall(Scale(file, PERTURB, e->perturbs, s->settings.perturbs.values, "factor k of the perturbed step"));
-  PetscCall(Scale(file, EPOCH, e->epochs, NULL, "epochs before"));
-  PetscCall(Scale(file, LAYER, e->layers, NULL, "layer with weights, in the order of the network"));
+  PetscCall(Scale(file, SEED, e->seeds, s->settings.seeds.values, 0, "seed of batches and augmentation"));
+  PetscCall(
+      Scale(file, PERTURB, e->perturbs, s->settings.perturbs.values, 0, "factor k of the perturbed step"));
+  PetscCall(Scale(file, EPOCH, e->epochs, NULL, 1, "epochs done"));
+  PetscCall(Scale(file, LAYER, e->layers, NULL, 0, "layer with weights, in the order of the network"));
   for (int i = 0; i < LENGTH(tables); i++) PetscCall(CourantResultAdd(file, &tables[i].entry));
   for (int i = 0; i < LENGTH(spreads); i++) PetscCall(CourantResultAdd(file, &spreads[i]));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -587,6 +593,17 @@ static PetscErrorCode FinishEnsemble(Session *s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What to say when a signal has come: whole seeds are kept. */
+static void SayInterrupted(const Session *s)
+{
+  char text[PETSC_MAX_PATH_LEN + 64];
+
+  if (access(s->output.partial, F_OK)) return;
+  snprintf(text, sizeof text, "interrupted; %s holds the seeds that are done, -resume goes on",
+           s->output.partial);
+  CourantErrorReplace(text);
+}
+
 /* Seeds in rounds, one a rank; a checkpoint after each round. */
 static PetscErrorCode RunSeeds(Session *s)
 {
@@ -607,6 +624,7 @@ static PetscErrorCode RunSeeds(Session *s)
     PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &worst, 1, MPI_INT, MPI_MAX, s->problem->comm));
     if (worst) {
       CourantProgressEnd(&s->progress);
+      if (worst == PETSC_ERR_SIG) SayInterrupted(s);
       PetscFunctionReturn((PetscErrorCode)worst);
     }
     for (PetscInt i = at; i < PetscMin(n, at + size); i++)
@@ -684,6 +702,7 @@ static PetscErrorCode Run(const char *model)
   PetscCall(PetscOptionsHasHelp(NULL, &help));
   if (!help) {
     PetscCall(CourantOptionsCheckUsed(&CourantCommand_train, ReadAgain, &s));
+    PetscCall(CourantProblemVerifyReference(s.problem));
     PetscCall(s.settings.seeds.n ? RunEnsemble(&s) : RunOne(&s));
   }
   PetscCall(TearDown(&s));

@@ -262,6 +262,7 @@ PetscErrorCode CourantProblemView(CourantProblem problem, FILE *out)
           problem->data->n == 1 ? "" : "s", (int)problem->data->h, (int)problem->data->w,
           (int)problem->data->c, problem->data->ops->name);
   PetscCall(CourantNetView(problem->net, out));
+  if (problem->reference[0]) fprintf(out, "  %s\n", problem->reference);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
