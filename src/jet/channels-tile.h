@@ -63,17 +63,18 @@ static inline void NAME(PutFirst)(int used, lanes v, real *to)
   }
 
 /*
-  Output pixels (oy,ox) .. (oy,ox+size-1) of a panel, of which `used` channels exist. `at` is where the patch
-  of the first begins in x, `panel` where the panel does in w; y points at the first pixel's channels.
+  Output pixels (oy,ox) .. (oy,ox+size-1) of a panel, of which `used` channels exist, from `rows` rows of
+  their patches. `at` and `panel` are where the first of these rows begins in x, for the first pixel, and in
+  w; y points at the first pixel's channels.
 */
 static inline __attribute__((always_inline)) void NAME(CorrelateTile)(const int size, const int nv,
-                                                                      const ChannelsShape *shape, int nterms,
-                                                                      const ChannelsTerm terms[],
+                                                                      const ChannelsShape *shape, int rows,
+                                                                      int nterms, const ChannelsTerm terms[],
                                                                       ptrdiff_t at, ptrdiff_t panel,
                                                                       const real *bias, int used, real *y)
 {
   lanes acc[MOST][2], b[2];
-  const int kh = shape->kh, inner = shape->inner;
+  const int inner = shape->inner;
   const ptrdiff_t step = shape->x_step;
 
 #pragma GCC unroll 12
@@ -82,7 +83,7 @@ static inline __attribute__((always_inline)) void NAME(CorrelateTile)(const int 
     for (int v = 0; v < nv; v++) acc[s][v] = bias ? NAME(Get)(bias + v * LANES) : (lanes){0};
   for (int t = 0; t < nterms; t++) {
     const real *w = terms[t].w + panel;
-    for (int ky = 0; ky < kh; ky++) {
+    for (int ky = 0; ky < rows; ky++) {
       const real *x = terms[t].x + at + ky * shape->x_row;
       for (const real *end = x + inner; x < end; x++, w += nv * LANES) {
 #pragma GCC unroll 2
@@ -103,26 +104,25 @@ static inline __attribute__((always_inline)) void NAME(CorrelateTile)(const int 
 }
 
 /*
-  Gradient by `size` weights of each channel of a panel, added to dw. `at` and `channel` are where the first
-  patch's numbers and the panel's output gradient begin. running: the sum goes on from dw pixel by pixel,
-  otherwise the pixels are summed first.
+  Gradient by `size` weights of each channel of a panel over `lines` lines of pixels, added to dw. `at` and
+  `channel` are where the first patch's numbers and the panel's output gradient begin. running: the sum goes
+  on from dw pixel by pixel, otherwise the pixels are summed first.
 */
-static inline __attribute__((always_inline)) void NAME(WeightsTile)(const int size, const int nv,
-                                                                    const ChannelsShape *shape, int nterms,
-                                                                    const ChannelsTerm terms[], ptrdiff_t at,
-                                                                    ptrdiff_t channel, int running, real *dw)
+static inline __attribute__((always_inline)) void
+NAME(WeightsTile)(const int size, const int nv, const ChannelsShape *shape, int lines, int nterms,
+                  const ChannelsTerm terms[], ptrdiff_t at, ptrdiff_t channel, int running, real *dw)
 {
   lanes acc[MOST][2], b[2];
   const int wo = shape->wo;
-  const ptrdiff_t x_step = shape->x_step, y_step = shape->y_step;
+  const ptrdiff_t x_line = shape->sy * shape->x_row, x_step = shape->x_step, y_step = shape->y_step;
 
 #pragma GCC unroll 12
   for (int s = 0; s < size; s++)
 #pragma GCC unroll 2
     for (int v = 0; v < nv; v++) acc[s][v] = running ? NAME(Get)(dw + (s * nv + v) * LANES) : (lanes){0};
-  for (int oy = 0; oy < shape->ho; oy++)
+  for (int oy = 0; oy < lines; oy++)
     for (int t = 0; t < nterms; t++) {
-      const real *x = terms[t].x + at + oy * shape->x_line, *dy = terms[t].w + channel + oy * shape->y_row;
+      const real *x = terms[t].x + at + oy * x_line, *dy = terms[t].w + channel + oy * shape->y_row;
       for (int ox = 0; ox < wo; ox++, x += x_step, dy += y_step) {
 #pragma GCC unroll 2
         for (int v = 0; v < nv; v++) b[v] = NAME(Get)(dy + v * LANES);
@@ -141,15 +141,17 @@ static inline __attribute__((always_inline)) void NAME(WeightsTile)(const int si
 #define CORRELATE_NAME(size, nv) NAME(Correlate##nv##x##size)
 #define WEIGHTS_NAME(size, nv)   NAME(Weights##nv##x##size)
 #define DEFINE(size, nv)                                                                                     \
-  static void CORRELATE_NAME(size, nv)(const ChannelsShape *shape, int nterms, const ChannelsTerm terms[],   \
-                                       ptrdiff_t at, ptrdiff_t panel, const real *bias, int used, real *y)   \
+  static void CORRELATE_NAME(size, nv)(const ChannelsShape *shape, int rows, int nterms,                     \
+                                       const ChannelsTerm terms[], ptrdiff_t at, ptrdiff_t panel,            \
+                                       const real *bias, int used, real *y)                                  \
   {                                                                                                          \
-    NAME(CorrelateTile)(size, nv, shape, nterms, terms, at, panel, bias, used, y);                           \
+    NAME(CorrelateTile)(size, nv, shape, rows, nterms, terms, at, panel, bias, used, y);                     \
   }                                                                                                          \
-  static void WEIGHTS_NAME(size, nv)(const ChannelsShape *shape, int nterms, const ChannelsTerm terms[],     \
-                                     ptrdiff_t at, ptrdiff_t channel, int running, real *dw)                 \
+  static void WEIGHTS_NAME(size, nv)(const ChannelsShape *shape, int lines, int nterms,                      \
+                                     const ChannelsTerm terms[], ptrdiff_t at, ptrdiff_t channel,            \
+                                     int running, real *dw)                                                  \
   {                                                                                                          \
-    NAME(WeightsTile)(size, nv, shape, nterms, terms, at, channel, running, dw);                             \
+    NAME(WeightsTile)(size, nv, shape, lines, nterms, terms, at, channel, running, dw);                      \
   }
 #define CORRELATE_ENTRY(size, nv) CORRELATE_NAME(size, nv),
 #define WEIGHTS_ENTRY(size, nv)   WEIGHTS_NAME(size, nv),

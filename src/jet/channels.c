@@ -16,10 +16,10 @@ enum { MOST_2 = 6 };
 #define SIZES_2(X) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 2) X(6, 2)
 #endif
 
-typedef void (*CorrelateTile)(const ChannelsShape *, int nterms, const ChannelsTerm terms[], ptrdiff_t at,
-                              ptrdiff_t panel, const real *bias, int used, real *y);
-typedef void (*WeightsTile)(const ChannelsShape *, int nterms, const ChannelsTerm terms[], ptrdiff_t at,
-                            ptrdiff_t channel, int running, real *dw);
+typedef void (*CorrelateTile)(const ChannelsShape *, int rows, int nterms, const ChannelsTerm terms[],
+                              ptrdiff_t at, ptrdiff_t panel, const real *bias, int used, real *y);
+typedef void (*WeightsTile)(const ChannelsShape *, int lines, int nterms, const ChannelsTerm terms[],
+                            ptrdiff_t at, ptrdiff_t channel, int running, real *dw);
 
 /* The tiles for panels of one width, by size less one. */
 typedef struct {
@@ -61,6 +61,11 @@ static const Tiles *TilesFor(int rest)
 static int Min(int a, int b)
 {
   return a < b ? a : b;
+}
+
+static int Max(int a, int b)
+{
+  return a > b ? a : b;
 }
 
 /*
@@ -135,6 +140,7 @@ static inline int PartBegin(int n, int most, int j)
   CourantChannelsCorrelate - y[oy,ox,o] = bias[o] + sum_t sum_{ky,i} x_t(oy,ox)[ky,i] w_t[ky,i,o].
 
   bias: [out] and a vector of slack, or NULL for zero. Of y, exactly the channels of the pixels are written.
+  Patch rows outside the image are left out.
 */
 void CourantChannelsCorrelate(const ChannelsShape *shape, int nterms, const ChannelsTerm terms[],
                               const real *bias, real *y)
@@ -145,13 +151,18 @@ void CourantChannelsCorrelate(const ChannelsShape *shape, int nterms, const Chan
     const Tiles *tiles = TilesFor(shape->out - from);
     width = tiles->width;
     const int used = Min(width, shape->out - from), most = tiles->most;
-    for (int oy = 0; oy < shape->ho; oy++)
+    for (int oy = 0; oy < shape->ho; oy++) {
+      const int row = oy * shape->sy - shape->top, ky = Max(0, -row),
+                rows = Min(shape->kh, shape->h - row) - ky;
+      const ptrdiff_t at = (row + ky) * shape->x_row,
+                      panel = from * taps + (ptrdiff_t)ky * shape->inner * width;
       for (int j = 0, ox = 0, next; ox < shape->wo; j++, ox = next) {
         next = PartBegin(shape->wo, most, j + 1);
-        tiles->correlate[next - ox - 1](shape, nterms, terms, oy * shape->x_line + ox * shape->x_step,
-                                        from * taps, bias ? bias + from : NULL, used,
+        tiles->correlate[next - ox - 1](shape, rows, nterms, terms, at + ox * shape->x_step, panel,
+                                        bias ? bias + from : NULL, used,
                                         y + oy * shape->y_row + ox * shape->y_step + from);
       }
+    }
   }
 }
 
@@ -171,12 +182,16 @@ void CourantChannelsWeights(const ChannelsShape *shape, int nterms, const Channe
   for (int from = 0, width; from < shape->out; from += width) {
     const Tiles *tiles = TilesFor(shape->out - from);
     width = tiles->width;
-    for (int ky = 0; ky < shape->kh; ky++)
+    for (int ky = 0; ky < shape->kh; ky++) {
+      const int sy = shape->sy, before = Max(0, shape->top - ky), oy = (before + sy - 1) / sy;
+      const int lines = Min(shape->ho, (shape->h + shape->top - ky + sy - 1) / sy) - oy;
+      const ptrdiff_t at = (oy * sy + ky - shape->top) * shape->x_row, channel = from + oy * shape->y_row;
       for (int j = 0, i = 0, next; i < shape->inner; j++, i = next) {
         next = PartBegin(shape->inner, tiles->most, j + 1);
-        tiles->weights[next - i - 1](shape, nterms, terms, ky * shape->x_row + i, from, running,
+        tiles->weights[next - i - 1](shape, lines, nterms, terms, at + i, channel, running,
                                      dw + from * taps + ((ptrdiff_t)ky * shape->inner + i) * width);
       }
+    }
   }
 }
 

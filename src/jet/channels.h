@@ -23,11 +23,13 @@ typedef struct {
 
 /*
   Where inputs and outputs stand, in reals: the patch of output pixel (oy,ox) has kh rows of `inner` numbers,
-  row ky at x + oy*x_line + ky*x_row + ox*x_step; the pixel's `out` channels are at y + oy*y_row + ox*y_step.
+  row ky at x + (oy*sy + ky - top)*x_row + ox*x_step; the pixel's `out` channels are at y + oy*y_row +
+  ox*y_step. Of the image, rows 0 .. h-1 exist; those that patches reach beyond count as zeros.
 */
 typedef struct {
   int kh, inner, out, ho, wo;
-  ptrdiff_t x_line, x_row, x_step, y_row, y_step;
+  int sy, top, h;
+  ptrdiff_t x_row, x_step, y_row, y_step;
 } ChannelsShape;
 
 /* One product of a sum: an image with packed weights, or an image with an output gradient (laid out as y). */

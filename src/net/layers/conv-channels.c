@@ -48,9 +48,13 @@ static Axis AxisOf(int stride, int kernel, int lo, int n, int outputs)
   return a;
 }
 
-/* With circular padding the gradient is formed with its padding and then folded back. */
+/*
+  The kernels leave out rows that do not exist, so that rows are padded left and right alone. With circular
+  padding there are rows to copy as well, and the gradient is formed with its padding and then folded back.
+*/
 typedef struct {
   Axis y, x;
+  int top, h;          /* rows of padding that are left out, rows that are there */
   int pads_x, pads_z;  /* whether input and output gradient have to be copied */
   size_t px, pz, fold; /* reals of the copies, and of the gradient to be folded */
 } Plan;
@@ -65,10 +69,12 @@ static Plan PlanOf(const ConvShape *s)
   Plan p = {.y = AxisOf(s->sy, s->kh, s->circular ? 0 : s->top, s->circular ? s->hp : s->h, s->ho),
             .x = AxisOf(s->sx, s->kw, s->circular ? 0 : s->left, s->circular ? s->wp : s->w, s->wo)};
 
-  p.pads_x = s->top > 0 || s->left > 0 || s->hp > s->h || s->wp > s->w;
-  p.pads_z = !s->first && (p.y.length > s->ho || p.x.length > s->wo);
-  p.px = p.pads_x ? Pixels(s->hp, s->wp, s->ic) : 0;
-  p.pz = p.pads_z ? Pixels(p.y.length, p.x.length, s->oc) : 0;
+  p.top = s->circular ? 0 : s->top;
+  p.h = s->circular ? s->hp : ConvMax(0, ConvMin(s->h, s->hp - s->top));
+  p.pads_x = s->left > 0 || s->wp > s->w || p.h > s->h;
+  p.pads_z = !s->first && p.x.length > s->wo;
+  p.px = p.pads_x ? Pixels(p.h, s->wp, s->ic) : 0;
+  p.pz = p.pads_z ? Pixels(s->ho, p.x.length, s->oc) : 0;
   p.fold = s->circular && !s->first ? Pixels(s->hp, s->wp, s->ic) : 0;
   return p;
 }
@@ -173,22 +179,17 @@ static void Unpack(const ConvShape *s, void *plan, real *packed, double *weights
   CourantChannelsUnpack(&kernel, packed, weights);
 }
 
-/* Image [h,w,c] to [hp,wp,c] with `top` rows and `left` pixels before it; around it zeros, or the image
- * again. */
+/* Image [h,w,c] to [hp,wp,c], its rows with `left` pixels before them and zeros on both sides; where it
+ * wraps, the image again, and `top` rows before it too. */
 static void Place(int h, int w, int c, const real *image, int top, int left, int hp, int wp, int wrap,
                   real *padded)
 {
-  const int inside = ConvMin(w, wp - left), right = wp - left - inside;
+  const int inside = ConvMax(0, ConvMin(w, wp - left)), right = wp - left - inside;
   const size_t pixel = sizeof(real) * (size_t)c;
 
   for (int py = 0; py < hp; py++) {
     real *row = padded + (ptrdiff_t)py * wp * c;
-    const int y = wrap ? (py - top + h) % h : py - top;
-    if (y < 0 || y >= h) {
-      memset(row, 0, pixel * (size_t)wp);
-      continue;
-    }
-    const real *from = image + (ptrdiff_t)y * w * c;
+    const real *from = image + (ptrdiff_t)(wrap ? (py - top + h) % h : py) * w * c;
     real *end = row + (ptrdiff_t)(left + inside) * c;
     memcpy(row + (ptrdiff_t)left * c, from, pixel * (size_t)inside);
     if (wrap) {
@@ -226,7 +227,7 @@ static void PadInput(const ConvShape *s, const Plan *p, const CourantLayerCall *
   for (int k = lowest; k <= ConvMin(call->order, call->x.degree); k++) {
     const real *x = ConvInput(s, &call->x, k, sample);
     real *copy = call->scratch + (size_t)k * p->px;
-    if (p->pads_x) Place(s->h, s->w, s->ic, x, s->top, s->left, s->hp, s->wp, s->circular, copy);
+    if (p->pads_x) Place(s->h, s->w, s->ic, x, s->top, s->left, p->h, s->wp, s->circular, copy);
     padded->x[k] = p->pads_x ? copy : x;
   }
 }
@@ -240,8 +241,7 @@ static void PadOutputGradient(const ConvShape *s, const Plan *p, const CourantLa
   for (int k = lowest; k <= call->order; k++) {
     const real *dy = ConvOutput(s, &call->dy, k, sample);
     real *copy = copies + (size_t)k * p->pz;
-    if (p->pads_z)
-      Place(s->ho, s->wo, s->oc, dy, p->y.before, p->x.before, p->y.length, p->x.length, 0, copy);
+    if (p->pads_z) Place(s->ho, s->wo, s->oc, dy, 0, p->x.before, s->ho, p->x.length, 0, copy);
     padded->z[k] = p->pads_z ? copy : dy;
   }
 }
@@ -254,7 +254,9 @@ static ChannelsShape OutputShape(const ConvShape *s, const Plan *p)
                          .out = s->oc,
                          .ho = s->ho,
                          .wo = s->wo,
-                         .x_line = s->sy * row,
+                         .sy = s->sy,
+                         .top = p->top,
+                         .h = p->h,
                          .x_row = row,
                          .x_step = s->sx * s->ic,
                          .y_row = (ptrdiff_t)s->wo * s->oc,
@@ -298,12 +300,14 @@ static void AddPhase(void *context, const ChannelsKernel *kernel, const Phase *y
                                .out = s->ic,
                                .ho = y->count,
                                .wo = x->count,
-                               .x_line = row,
+                               .sy = 1,
+                               .top = -y->from,
+                               .h = s->ho,
                                .x_row = row,
                                .x_step = s->oc,
                                .y_row = (ptrdiff_t)s->sy * g->width * s->ic,
                                .y_step = (ptrdiff_t)s->sx * s->ic};
-  const ptrdiff_t from = (g->p->y.before + y->from) * row + (ptrdiff_t)(g->p->x.before + x->from) * s->oc;
+  const ptrdiff_t from = (ptrdiff_t)(g->p->x.before + x->from) * s->oc;
   ChannelsTerm terms[2];
   int n = 0;
 

@@ -113,7 +113,8 @@ static void Unpack(const CourantLayer *layer, void *prepared, void *packed, doub
 /* n samples as one row of pixels. */
 static ChannelsShape RowOf(int n, int in, int out)
 {
-  return (ChannelsShape){.kh = 1, .inner = in, .out = out, .ho = 1, .wo = n, .x_step = in, .y_step = out};
+  return (ChannelsShape){
+      .kh = 1, .inner = in, .out = out, .ho = 1, .wo = n, .h = 1, .x_step = in, .y_step = out};
 }
 
 static void Forward(const CourantLayerCall *call)
@@ -138,8 +139,15 @@ static void WeightGradient(const CourantLayerCall *call, int k)
   const CourantLayer *layer = call->layer;
   const int last = call->order < call->x.degree ? call->order : call->x.degree, in = (int)layer->in.c,
             out = (int)layer->out.c;
-  const ChannelsShape shape = {
-      .kh = 1, .inner = in, .out = out, .ho = call->n, .wo = 1, .x_line = in, .y_row = out};
+  const ChannelsShape shape = {.kh = 1,
+                               .inner = in,
+                               .out = out,
+                               .ho = call->n,
+                               .wo = 1,
+                               .sy = 1,
+                               .h = call->n,
+                               .x_row = in,
+                               .y_row = out};
   ChannelsTerm terms[COURANT_ORDER_MAX + 1];
   int n = 0;
 
