@@ -204,7 +204,7 @@ static PetscErrorCode Compare(CourantProblem problem, const char *name, const Re
 {
   const size_t k = CourantShapeSize(problem->net->out), n = (size_t)r->n;
   const CourantNode node = problem->weights.node;
-  double loss, norm, *outputs, largest = 1;
+  double loss = NAN, norm = NAN, *outputs, largest = 1;
 
   PetscFunctionBeginUser;
   PetscCall(CourantWeightsFill(&problem->weights, problem->net, problem->theta));
@@ -235,7 +235,7 @@ static PetscErrorCode Verify(CourantProblem problem, const char *name, hid_t gro
 {
   Reference r = {0};
   char why[128];
-  double worst;
+  double worst = NAN;
 
   PetscFunctionBeginUser;
   PetscCall(ReadReference(problem, name, group, &r));
