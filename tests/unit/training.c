@@ -514,8 +514,6 @@ static void Ensemble(void **state)
       Training t;
       snprintf(train, sizeof train, "%s, seed: %d, perturb: %g", base, s ? 7 : 4, perturbs[k]);
       Begin(&t, NORMALISED, train);
-      t.problem->weights.seed = s ? 7 : 4;
-      OK(CourantRunStart(&t.run, &t.problem->weights, t.settings.seed, t.settings.perturb, &t.state));
       for (int epoch = 0; epoch < 12; epoch++) {
         Steps(&t, 3);
         OK(CourantRunEvaluate(&t.run, &t.state, &loss, &accuracy));
