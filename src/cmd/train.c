@@ -525,6 +525,7 @@ static PetscErrorCode CollectSeed(Session *s, PetscInt seed, PetscMPIInt from)
 
 static PetscErrorCode WriteEnsemble(Session *s)
 {
+  CourantEnsembleSummary summary;
   double *row, *column;
 
   PetscFunctionBeginUser;
@@ -535,6 +536,11 @@ static PetscErrorCode WriteEnsemble(Session *s)
   PetscCall(CourantResultWrite(s->output.file, spreads[0].path, row));
   PetscCall(CourantResultWrite(s->output.file, spreads[1].path, column));
   PetscCall(CourantResultWrite(s->output.file, spreads[2].path, s->seeds_done));
+  PetscCall(CourantEnsembleSummarise(&s->ensemble, &summary));
+  PetscCall(CourantResultSetReal(s->output.file, "/ensemble", "ratio", summary.ratio));
+  PetscCall(CourantResultSetReal(s->output.file, "/ensemble", "ratio_low", summary.low));
+  PetscCall(CourantResultSetReal(s->output.file, "/ensemble", "ratio_high", summary.high));
+  PetscCall(CourantResultSetReal(s->output.file, "/ensemble", "median_distance", summary.distance));
   PetscCall(PetscFree2(row, column));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -556,6 +562,7 @@ static void EpochDone(double epochs, void *ctx)
 
 static PetscErrorCode PrintEnsemble(const Session *s)
 {
+  CourantEnsembleSummary summary;
   const CourantEnsemble *e = &s->ensemble;
   double *row, *column;
 
@@ -577,6 +584,10 @@ static PetscErrorCode PrintEnsemble(const Session *s)
   printf("%10s", "std");
   for (PetscInt k = 0; k < e->perturbs; k++) printf("   %6.2f          ", 100 * column[k]);
   printf("\n");
+  PetscCall(CourantEnsembleSummarise(e, &summary));
+  printf(
+      "std over k / std over seeds %.3g (95 %% bootstrap interval %.2g to %.2g), median D at the end %.3g\n",
+      summary.ratio, summary.low, summary.high, summary.distance);
   PetscCall(PetscFree2(row, column));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -1,6 +1,8 @@
 #include "train/ensemble.h"
 #include "core/interrupt.h"
+#include "core/random.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { LAST_EPOCHS = 10 }; /* over which the accuracy is averaged (Sun et al. 2022, section 3) */
@@ -129,6 +131,89 @@ static double Deviation(PetscInt n, const double *x, PetscInt stride)
   for (PetscInt i = 0; i < n; i++) mean += x[i * stride] / (double)n;
   for (PetscInt i = 0; i < n; i++) sum += (x[i * stride] - mean) * (x[i * stride] - mean);
   return n > 1 ? sqrt(sum / (double)(n - 1)) : NAN;
+}
+
+/* std_k / std_seed of a table with these rows and columns: roots of the mean variance over k, and over seeds.
+ */
+static double Ratio(const CourantEnsemble *e, const PetscInt rows[], const PetscInt columns[])
+{
+  double sum[2] = {0, 0};
+
+  for (int way = 0; way < 2; way++) {
+    const PetscInt n = way ? e->perturbs : e->seeds, m = way ? e->seeds : e->perturbs;
+    for (PetscInt i = 0; i < n; i++) {
+      double mean = 0;
+      for (int pass = 0; pass < 2; pass++) {
+        double total = 0;
+        for (PetscInt j = 0; j < m; j++) {
+          const PetscInt s = way ? rows[j] : rows[i], k = way ? columns[i] : columns[j];
+          const double a = e->accuracy[s * e->perturbs + k];
+          total += pass ? (a - mean) * (a - mean) : a;
+        }
+        if (pass)
+          sum[way] += total / (double)(n * (m - 1));
+        else
+          mean = total / (double)m;
+      }
+    }
+  }
+  return sqrt(sum[0] / sum[1]);
+}
+
+static int Ascending(const void *a, const void *b)
+{
+  const double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static PetscInt Draw(CourantRandom stream, uint32_t draw, PetscInt n)
+{
+  uint32_t bits[4];
+  CourantRandomBits(stream, draw, bits);
+  return (PetscInt)((uint64_t)bits[0] * (uint64_t)n >> 32);
+}
+
+enum { RESAMPLES = 4000 };
+
+/*
+  CourantEnsembleSummarise - How much rounding alone spreads the accuracy, beside how much the seeds do.
+
+  The interval is that of a bootstrap which draws rows and columns of the table with replacement. NaN where
+  there are less than two seeds or values of k, or nothing spreads.
+*/
+PetscErrorCode CourantEnsembleSummarise(const CourantEnsemble *e, CourantEnsembleSummary *summary)
+{
+  const PetscInt cells = e->seeds * e->perturbs;
+  PetscInt *rows, *columns, n = 0;
+  double *ratios, *distances;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc4(e->seeds, &rows, e->perturbs, &columns, RESAMPLES, &ratios, cells, &distances));
+  for (PetscInt i = 0; i < e->seeds; i++) rows[i] = i;
+  for (PetscInt i = 0; i < e->perturbs; i++) columns[i] = i;
+  *summary = (CourantEnsembleSummary){Ratio(e, rows, columns), NAN, NAN, NAN};
+  for (uint32_t r = 0; r < RESAMPLES; r++) {
+    const CourantRandom stream = {.purpose = COURANT_RANDOM_BOOTSTRAP, .index = r};
+    for (PetscInt i = 0; i < e->seeds; i++) rows[i] = Draw(stream, (uint32_t)i, e->seeds);
+    for (PetscInt i = 0; i < e->perturbs; i++)
+      columns[i] = Draw(stream, (uint32_t)(e->seeds + i), e->perturbs);
+    const double ratio = Ratio(e, rows, columns);
+    if (isfinite(ratio)) ratios[n++] = ratio;
+  }
+  qsort(ratios, (size_t)n, sizeof *ratios, Ascending);
+  if (n) {
+    summary->low = ratios[(PetscInt)(0.025 * n)];
+    summary->high = ratios[(PetscInt)(0.975 * (n - 1))];
+  }
+  n = 0;
+  for (PetscInt i = 0; i < cells; i++) {
+    const double d = e->distance[(i + 1) * e->epochs - 1];
+    if (i % e->perturbs && isfinite(d)) distances[n++] = d;
+  }
+  qsort(distances, (size_t)n, sizeof *distances, Ascending);
+  if (n) summary->distance = 0.5 * (distances[n / 2] + distances[(n - 1) / 2]);
+  PetscCall(PetscFree4(rows, columns, ratios, distances));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* CourantEnsembleSpread - Standard deviations of the accuracy over k for each seed, and over seeds for each
