@@ -328,8 +328,12 @@ static PetscErrorCode Train(Session *s)
     const PetscInt step = s->state.step;
     PetscCall(Stopping(s, &stop));
     if (stop) break;
-    if (s->settings.sharpness_every && step % s->settings.sharpness_every == 0)
-      PetscCall(MeasureSharpness(s, step, CourantRunLearningRate(&s->run, step)));
+    if (s->settings.sharpness_every && step % s->settings.sharpness_every == 0) {
+      const PetscErrorCode code = MeasureSharpness(s, step, CourantRunLearningRate(&s->run, step));
+      stop = code == PETSC_ERR_SIG ? PETSC_TRUE : PETSC_FALSE; /* the signal came while it was measured */
+      if (stop) break;
+      PetscCall(code);
+    }
     PetscCall(TakeStep(s));
     CourantProgressUpdate(&s->progress, (double)s->state.step);
     const PetscBool due = s->settings.checkpoint_every ? s->state.step % s->settings.checkpoint_every == 0

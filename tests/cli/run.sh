@@ -225,7 +225,8 @@ train: {rule: adam, learning_rate: 0.01, weight_decay: 1e-4, batch: full, steps:
 YAML
 long="-set train.epochs=4000,train.checkpoint_every=200"
 trained KILL 137 "momentum, batch norm, augmented mini-batches, single precision" kept-train.yaml $long
-trained INT 130 "Adam, sharpness, cosine schedule" kept-adam.yaml
+trained INT 130 "Adam, cosine schedule" kept-adam.yaml
+trained INT 130 "sharpness at every step" kept-adam.yaml -set train.steps=300,train.sharpness_every=1,train.checkpoint_every=20
 trained TERM 143 "ensemble" kept-train.yaml -set "train.epochs=1000,train.ensemble.seeds=[1,2,3],train.ensemble.perturb=[1,3]"
 stopped KILL kept-other.h5 train kept-train.yaml -threads 1 $long
 fails 2 "kept-other.h5.partial holds an interrupted run; -resume goes on with it, -force starts again" train kept-train.yaml -output kept-other.h5
