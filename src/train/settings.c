@@ -126,6 +126,9 @@ PetscErrorCode CourantTrainRead(CourantNode train, CourantTrainSettings *setting
       PetscCall(PetscMalloc1(1, &settings->perturbs.values));
       settings->perturbs.values[settings->perturbs.n++] = 1;
     }
+    if (settings->sharpness_every)
+      CourantNodeError(settings->ensemble,
+                       "the sharpness is that of one run: leave out sharpness_every or the ensemble");
     if (settings->seeds.n == 0) CourantNodeError(settings->ensemble, "expected at least one seed");
   }
   PetscFunctionReturn(PETSC_SUCCESS);
