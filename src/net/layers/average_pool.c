@@ -54,11 +54,18 @@ static void Spread(const CourantLayer *layer, const real *dy, real *dx)
 {
   const Pool *pool = (const Pool *)layer->options;
   const int c = (int)layer->in.c;
+  const size_t row = (size_t)layer->in.w * (size_t)c;
   Span rows = {0, 0};
 
   for (int iy = 0; iy < layer->in.h; iy++) {
+    const Span above = rows;
     Span columns = {0, 0};
     Advance(pool, 0, (int)layer->out.h, iy, &rows);
+    if (iy && rows.first == above.first && rows.end == above.end) { /* of the same windows as the row above */
+      memcpy(dx, dx - row, sizeof(real) * row);
+      dx += row;
+      continue;
+    }
     for (int ix = 0; ix < layer->in.w; ix++, dx += c) {
       Advance(pool, 1, (int)layer->out.w, ix, &columns);
       Mean(c, Weight(layer), dy, (int)layer->out.w, rows, columns, dx);
