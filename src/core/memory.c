@@ -2,6 +2,7 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /*
@@ -44,15 +45,20 @@ PetscErrorCode CourantMemoryBudget(MPI_Comm comm, const char *text, double *byte
   CourantAllocate - Zeroed memory on a cache line, with a register's worth of slack behind it.
 
   pointer is the address of a pointer. Freed by CourantFree(). The slack lets vector code run over the end of
-  an array.
+  an array. Large arrays are on large pages where the system has them.
 */
 PetscErrorCode CourantAllocate(size_t bytes, void *pointer)
 {
+  enum { LARGE_PAGE = 1 << 21 };
   const size_t whole = (bytes / COURANT_ALIGNMENT + 2) * COURANT_ALIGNMENT;
-  void *memory = whole < bytes ? NULL : aligned_alloc(COURANT_ALIGNMENT, whole);
+  void *memory =
+      whole < bytes ? NULL : aligned_alloc(whole < LARGE_PAGE ? COURANT_ALIGNMENT : LARGE_PAGE, whole);
 
   PetscFunctionBeginUser;
   PetscCheck(memory, PETSC_COMM_SELF, PETSC_ERR_MEM, "cannot allocate %.3g MB", (double)bytes / 1e6);
+#ifdef MADV_HUGEPAGE
+  if (whole >= LARGE_PAGE) (void)madvise(memory, whole, MADV_HUGEPAGE); /* a wish */
+#endif
   memset(memory, 0, whole);
   *(void **)pointer = memory;
   PetscFunctionReturn(PETSC_SUCCESS);

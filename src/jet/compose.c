@@ -88,6 +88,29 @@ void CourantJetChain(int n, int from, int order, const real *const d[], const Je
 }
 
 /*
+  CourantJetChainFirst - The same for order 1 at most, in a way that saves later calls on this primal a look
+  at dy_0: where coefficient 0 is computed, bend goes from f'' to f'' dy_0, and dx_1 = f' dy_1 + (f'' dy_0)
+  x_1.
+
+  slope, bend: f' and f'' at x_0, each [n].
+*/
+void CourantJetChainFirst(int n, int from, int order, const real *slope, real *bend, const Jet *x,
+                          const Jet *dy, const Jet *dx)
+{
+  for (int i = 0; i < n; i += VL) {
+    const vec s = Load(slope + i);
+    vec b = Load(bend + i);
+    if (from == 0) {
+      const vec in = Load(dy->c[0] + i);
+      b = b * in;
+      Store(bend + i, b);
+      Store(dx->c[0] + i, s * in);
+    }
+    if (order > 0) Store(dx->c[1] + i, Madd(b, Load(x->c[1] + i), s * Load(dy->c[1] + i)));
+  }
+}
+
+/*
   CourantSum - Sum of x [n] in an order that depends on n alone:
   four vectors of partial sums, then the lanes, then the rest.
 */

@@ -22,7 +22,10 @@ void COURANT_VARIANT(CourantJetCompose)(int n, int from, int order, const real *
                                         const Jet *y);
 void COURANT_VARIANT(CourantJetChain)(int n, int from, int order, const real *const d[], const Jet *x,
                                       const Jet *dy, const Jet *dx);
+void COURANT_VARIANT(CourantJetChainFirst)(int n, int from, int order, const real *slope, real *bend,
+                                           const Jet *x, const Jet *dy, const Jet *dx);
 real COURANT_VARIANT(CourantSum)(int n, const real *x);
-#define CourantJetCompose COURANT_VARIANT(CourantJetCompose)
-#define CourantJetChain   COURANT_VARIANT(CourantJetChain)
-#define CourantSum        COURANT_VARIANT(CourantSum)
+#define CourantJetCompose    COURANT_VARIANT(CourantJetCompose)
+#define CourantJetChain      COURANT_VARIANT(CourantJetChain)
+#define CourantJetChainFirst COURANT_VARIANT(CourantJetChainFirst)
+#define CourantSum           COURANT_VARIANT(CourantSum)

@@ -55,11 +55,15 @@
     const int n = call->n * (int)CourantShapeSize(call->layer->out);                                         \
     real *d[COURANT_DERIVATIVES];                                                                            \
     PointwiseDerivatives(call, d);                                                                           \
-    if (call->dx.c[0])                                                                                       \
+    if (!call->dx.c[0]) return;                                                                              \
+    if (call->reserve == 1)                                                                                  \
+      CourantJetChainFirst(n, call->from, call->order, d[1], d[2], &call->x, &call->dy, &call->dx);          \
+    else                                                                                                     \
       CourantJetChain(n, call->from, call->order, (const real *const *)d, &call->x, &call->dy, &call->dx);   \
   }
 
-/* Where a call keeps f (the output itself), f', f'', ..: as many as its order asks for, the rest NULL. */
+/* Where a call keeps f (the output itself), f', f'', ..: as many as its reserve asks for; f'' times dy_0 once
+ * backward has been there with a reserve of 1. */
 static inline void PointwiseDerivatives(const CourantLayerCall *call, real *d[COURANT_DERIVATIVES])
 {
   const size_t n = ((size_t)call->n * CourantShapeSize(call->layer->out) + 15) / 16 * 16;

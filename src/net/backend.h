@@ -4,13 +4,12 @@
 
 /* Where each array of a block stands on its tape, in reals; one tape per Taylor coefficient. */
 typedef struct {
-  int order;     /* highest coefficient the tapes are laid out for */
-  int samples;   /* of a full block */
-  size_t *value; /* [nlayers+1]: values, as numbered in layer.h */
-  size_t
-      *adjoint;   /* [nlayers+1]: gradient of the objective by them; that of a sum may be its summands' too */
-  size_t *state;  /* [nlayers] */
-  size_t *primal; /* [nlayers], on the tape of coefficient 0 alone */
+  int order;          /* highest coefficient the tapes are laid out for */
+  int samples;        /* of a full block */
+  size_t *value;      /* [nlayers+1]: values, as numbered in layer.h */
+  size_t *adjoint;    /* [nlayers+1]: gradient of the objective by them; some share a place (layout.c) */
+  size_t *state;      /* [nlayers] */
+  size_t *primal;     /* [nlayers], on the tape of coefficient 0 alone */
   size_t temporary;   /* a gradient on its way to an adjoint that has one already */
   PetscBool *again;   /* [nlayers,2]: a later layer reads the same value, so that gradients add up */
   size_t size, size0; /* of a tape, and of the tape of coefficient 0 */

@@ -119,6 +119,18 @@ static size_t TapeBytes(CourantEvaluator ev, int k)
   return (k ? ev->layout.size : ev->layout.size0) * ev->backend->real_size;
 }
 
+/* n tapes of coefficients 0..coefficients-1 in turn, one behind the other; tape[0] is to be freed. */
+static PetscErrorCode CreateTapes(CourantEvaluator ev, PetscInt n, int coefficients, void *tape[])
+{
+  size_t bytes = 0, at = 0;
+
+  PetscFunctionBeginUser;
+  for (PetscInt i = 0; i < n; i++) bytes += TapeBytes(ev, (int)(i % coefficients));
+  PetscCall(Allocate(ev, bytes, &tape[0]));
+  for (PetscInt i = 0; i < n; at += TapeBytes(ev, (int)(i++ % coefficients))) tape[i] = (char *)tape[0] + at;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode CreateSlot(CourantEvaluator ev, PetscInt blocks, Slot *slot)
 {
   const int coefficients = ev->layout.order + 1, directions = ev->settings.directions;
@@ -126,8 +138,7 @@ static PetscErrorCode CreateSlot(CourantEvaluator ev, PetscInt blocks, Slot *slo
   PetscFunctionBeginUser;
   PetscCall(PetscCalloc3(blocks * coefficients, &slot->tape, directions * coefficients, &slot->gradient,
                          directions * coefficients, &slot->loss));
-  for (PetscInt i = 0; i < blocks * coefficients; i++)
-    PetscCall(Allocate(ev, TapeBytes(ev, (int)(i % coefficients)), &slot->tape[i]));
+  PetscCall(CreateTapes(ev, blocks * coefficients, coefficients, slot->tape));
   for (int i = 0; i < directions * coefficients; i++)
     if (i < coefficients || i % coefficients == 1)
       PetscCall(
@@ -136,13 +147,11 @@ static PetscErrorCode CreateSlot(CourantEvaluator ev, PetscInt blocks, Slot *slo
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode DestroySlot(CourantEvaluator ev, PetscInt blocks, Slot *slot)
+static PetscErrorCode DestroySlot(CourantEvaluator ev, Slot *slot)
 {
-  const int coefficients = ev->layout.order + 1;
-
   PetscFunctionBeginUser;
-  for (PetscInt i = 0; slot->tape && i < blocks * coefficients; i++) CourantFree(&slot->tape[i]);
-  for (int i = 0; slot->gradient && i < ev->settings.directions * coefficients; i++)
+  if (slot->tape) CourantFree(&slot->tape[0]);
+  for (int i = 0; slot->gradient && i < ev->settings.directions * (ev->layout.order + 1); i++)
     CourantFree(&slot->gradient[i]);
   PetscCall(PetscFree3(slot->tape, slot->gradient, slot->loss));
   CourantFree(&slot->record);
@@ -195,7 +204,7 @@ static PetscErrorCode CreateKept(CourantEvaluator ev)
       ev->memory + (double)ev->blocks * (double)TapeBytes(ev, 0) > ev->settings.memory)
     PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscCalloc2(ev->blocks, &ev->kept, groups, &ev->kept_shared));
-  for (PetscInt b = 0; b < ev->blocks; b++) PetscCall(Allocate(ev, TapeBytes(ev, 0), &ev->kept[b]));
+  if (ev->blocks) PetscCall(CreateTapes(ev, ev->blocks, 1, ev->kept));
   for (PetscInt g = 0; ev->couplings && g < groups; g++) PetscCall(Allocate(ev, shared, &ev->kept_shared[g]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -257,7 +266,7 @@ PetscErrorCode CourantEvaluatorDestroy(CourantEvaluator *evaluator)
 
   PetscFunctionBeginUser;
   if (!ev) PetscFunctionReturn(PETSC_SUCCESS);
-  for (PetscInt b = 0; ev->kept && b < ev->blocks; b++) CourantFree(&ev->kept[b]);
+  if (ev->kept && ev->blocks) CourantFree(&ev->kept[0]);
   for (PetscInt g = 0; ev->kept && g < ev->last - ev->first; g++) CourantFree(&ev->kept_shared[g]);
   PetscCall(PetscFree2(ev->kept, ev->kept_shared));
   for (int t = 0; ev->workers && t < ev->settings.threads; t++) {
@@ -270,7 +279,7 @@ PetscErrorCode CourantEvaluatorDestroy(CourantEvaluator *evaluator)
   }
   PetscCall(PetscFree(ev->workers));
   PetscCall(CourantTreeSumDestroy(&ev->sum));
-  for (int i = 0; ev->slots && i < ev->nslots; i++) PetscCall(DestroySlot(ev, SlotBlocks(ev), &ev->slots[i]));
+  for (int i = 0; ev->slots && i < ev->nslots; i++) PetscCall(DestroySlot(ev, &ev->slots[i]));
   PetscCall(PetscFree(ev->slots));
   for (PetscInt l = 0; l < ev->net->nlayers; l++) {
     const CourantLayerOps *ops = ev->backend->layers[ev->net->layers[l].type];

@@ -30,7 +30,7 @@ typedef struct {
 typedef struct {
   size_t packed;   /* weights in the layout of its kernels, per Taylor coefficient */
   size_t gradient; /* gradient by the weights in the layout of its kernels, per Taylor coefficient */
-  size_t primal;   /* per sample, kept with coefficient 0: what backward needs of forward */
+  size_t primal;   /* per sample, kept with coefficient 0: what its own and later backward calls need */
   size_t state;    /* per sample and coefficient */
   size_t scratch;  /* per call, without content between calls */
   size_t shared;   /* per statistics group and coefficient, in doubles */
@@ -85,6 +85,7 @@ typedef struct {
   size_t options_size;
   PetscBool linear;        /* in its input, for fixed weights */
   PetscBool bounded_slope; /* pointwise, with a bounded first derivative */
+  PetscBool in_place;      /* dx may stand where dy does */
   const CourantStatisticsOps *forward,
       *backward;    /* of layers that couple the samples of a group; else NULL */
   PetscBool kinked; /* not differentiable everywhere: minimisers may sit on its kinks */

@@ -16,14 +16,33 @@ static int Readers(CourantNet net, int value, PetscInt behind)
   return n;
 }
 
-/* The sum, if it alone reads the value: then the gradient by the sum is that by the value. */
-static PetscInt OnlySum(CourantNet net, int value)
+/* The layer that alone reads the value; -1: none, or several. */
+static PetscInt OnlyReader(CourantNet net, int value)
 {
-  if (Readers(net, value, 0) != 1 || CourantNetValueIsConstant(net, value)) return -1;
+  PetscInt reader = -1;
+
+  if (Readers(net, value, 0) != 1) return -1;
   for (PetscInt l = 0; l < net->nlayers; l++)
-    if (net->layers[l].other >= 0 && (net->layers[l].source == value || net->layers[l].other == value))
-      return l;
-  return -1;
+    if (net->layers[l].source == value || net->layers[l].other == value) reader = l;
+  return reader;
+}
+
+static PetscBool IsSum(CourantNet net, PetscInt l)
+{
+  return l >= 0 && net->layers[l].other >= 0 ? PETSC_TRUE : PETSC_FALSE;
+}
+
+/*
+  The layer whose gradient by its output may make room for that by the value; -1: none. Of a sum the two are
+  the same, and its summands share them: nobody may write over those.
+*/
+static PetscInt InPlace(CourantNet net, const CourantBackend *backend, int value)
+{
+  const PetscInt l = OnlyReader(net, value);
+
+  if (l < 0 || CourantNetValueIsConstant(net, value) || !backend->layers[net->layers[l].type]->in_place)
+    return -1;
+  return IsSum(net, l) || !IsSum(net, OnlyReader(net, (int)l + 1)) ? l : -1;
 }
 
 static size_t Place(size_t *at, size_t length)
@@ -33,15 +52,15 @@ static size_t Place(size_t *at, size_t length)
   return place;
 }
 
-/* Adjoints from the last value to the first, since those of summands are that of their sum. */
-static void PlaceAdjoints(CourantNet net, CourantLayout *layout, size_t *at)
+/* Adjoints from the last value to the first, since some stand where those of later values do. */
+static void PlaceAdjoints(CourantNet net, const CourantBackend *backend, CourantLayout *layout, size_t *at)
 {
   size_t largest = 0;
 
   for (int v = (int)net->nlayers; v > 0; v--) {
-    const PetscInt sum = OnlySum(net, v);
+    const PetscInt reader = InPlace(net, backend, v);
     const size_t length = CourantShapeSize(CourantNetShape(net, v)) * (size_t)layout->samples;
-    layout->adjoint[v] = sum >= 0 ? layout->adjoint[sum + 1] : Place(at, length);
+    layout->adjoint[v] = reader >= 0 ? layout->adjoint[reader + 1] : Place(at, length);
   }
   for (PetscInt l = 0; l < net->nlayers; l++) {
     const int sources[] = {net->layers[l].source, net->layers[l].other};
@@ -89,7 +108,7 @@ PetscErrorCode CourantLayoutCreate(CourantNet net, const CourantBackend *backend
     layout->value[l + 1] = Place(&at, n * CourantShapeSize(net->layers[l].out));
     layout->state[l] = Place(&at, n * space[l].state);
   }
-  PlaceAdjoints(net, layout, &at);
+  PlaceAdjoints(net, backend, layout, &at);
   layout->size = at;
   for (PetscInt l = 0; l < layers; l++) /* each derivative array is rounded up on its own */
     layout->primal[l] = Place(&at, n * space[l].primal + 16 * (COURANT_ORDER_MAX + 2));

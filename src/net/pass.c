@@ -116,7 +116,7 @@ static CourantLayerCall CallBack(const CourantBlock *block, PetscInt l)
     call.shared_back[k] = call.shared[k];
   }
   if (block->gauss_newton) { /* coefficient 1 of the gradients goes the way of coefficient 0 */
-    call.from = call.order = 0;
+    call.from = call.order = call.reserve = 0;
     call.x.degree = call.y.degree = call.w.degree = 0;
     Jet *const moved[] = {&call.dy, &call.dx, &call.dother};
     for (int i = 0; i < 3; i++)

@@ -76,6 +76,7 @@ COURANT_LAYER(gelu) = {
     .examples = examples,
     .keys = keys,
     .bounded_slope = PETSC_TRUE,
+    .in_place = PETSC_TRUE,
     .SetUp = PointwiseSetUp,
     .Space = Space,
     .Forward = Forward,

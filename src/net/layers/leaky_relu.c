@@ -27,6 +27,7 @@ COURANT_LAYER(leaky_relu) = {
     .options_size = sizeof(LeakyRelu),
     .bounded_slope = PETSC_TRUE,
     .kinked = PETSC_TRUE,
+    .in_place = PETSC_TRUE,
     .SetUp = PointwiseSetUp,
     .Forward = Forward,
     .Backward = Backward,

@@ -18,6 +18,7 @@ COURANT_LAYER(relu) = {
     .keys = keys,
     .bounded_slope = PETSC_TRUE,
     .kinked = PETSC_TRUE,
+    .in_place = PETSC_TRUE,
     .SetUp = PointwiseSetUp,
     .Forward = Forward,
     .Backward = Backward,

@@ -74,6 +74,7 @@ COURANT_LAYER(residual) = {
     .keys = keys,
     .options_size = sizeof(Residual),
     .linear = PETSC_TRUE,
+    .in_place = PETSC_TRUE,
     .Expand = Expand,
     .SetUp = SetUp,
     .Forward = Forward,

@@ -18,6 +18,7 @@ COURANT_LAYER(sigmoid) = {
     .examples = examples,
     .keys = keys,
     .bounded_slope = PETSC_TRUE,
+    .in_place = PETSC_TRUE,
     .SetUp = PointwiseSetUp,
     .Space = Space,
     .Forward = Forward,

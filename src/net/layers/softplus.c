@@ -19,6 +19,7 @@ COURANT_LAYER(softplus) = {
     .examples = examples,
     .keys = keys,
     .bounded_slope = PETSC_TRUE,
+    .in_place = PETSC_TRUE,
     .SetUp = PointwiseSetUp,
     .Space = Space,
     .Forward = Forward,

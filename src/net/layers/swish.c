@@ -37,6 +37,7 @@ COURANT_LAYER(swish) = {
     .keys = keys,
     .options_size = sizeof(Swish),
     .bounded_slope = PETSC_TRUE,
+    .in_place = PETSC_TRUE,
     .SetUp = PointwiseSetUp,
     .Space = Space,
     .Forward = Forward,
