@@ -459,6 +459,12 @@ static const Table tables[] = {
      offsetof(CourantEnsemble, layer_distance)},
     {{"/ensemble/diverged_at", COURANT_RESULT_REAL, {SEED, PERTURB}, "step of divergence", "1"},
      offsetof(CourantEnsemble, diverged_at)},
+    {{"/ensemble/subnormal",
+      COURANT_RESULT_REAL,
+      {SEED, PERTURB},
+      "parts d / k of steps that were subnormal, where a power of two as k is no longer exact",
+      "1"},
+     offsetof(CourantEnsemble, subnormal)},
 };
 
 static const CourantResultEntry spreads[] = {

@@ -21,9 +21,10 @@ PetscErrorCode CourantEnsembleCreate(CourantProblem problem, const CourantTrainS
   e->epochs = settings->epochs ? settings->epochs : 1;
   for (PetscInt l = 0; l < problem->net->nlayers; l++) e->layers += problem->net->layers[l].nparameters > 0;
   const PetscInt cells = e->seeds * e->perturbs;
-  PetscCall(PetscMalloc5(cells, &e->accuracy, cells * e->epochs, &e->distance, cells * e->epochs,
-                         &e->relative, cells * e->layers, &e->layer_distance, cells, &e->diverged_at));
-  for (PetscInt i = 0; i < cells; i++) e->accuracy[i] = e->diverged_at[i] = NAN;
+  PetscCall(PetscMalloc6(cells, &e->accuracy, cells * e->epochs, &e->distance, cells * e->epochs,
+                         &e->relative, cells * e->layers, &e->layer_distance, cells, &e->diverged_at, cells,
+                         &e->subnormal));
+  for (PetscInt i = 0; i < cells; i++) e->accuracy[i] = e->diverged_at[i] = e->subnormal[i] = NAN;
   for (PetscInt i = 0; i < cells * e->epochs; i++) e->distance[i] = e->relative[i] = NAN;
   for (PetscInt i = 0; i < cells * e->layers; i++) e->layer_distance[i] = NAN;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -33,7 +34,8 @@ PetscErrorCode CourantEnsembleDestroy(CourantEnsemble *e)
 {
   PetscFunctionBeginUser;
   PetscCall(CourantRunDestroy(&e->run));
-  PetscCall(PetscFree5(e->accuracy, e->distance, e->relative, e->layer_distance, e->diverged_at));
+  PetscCall(
+      PetscFree6(e->accuracy, e->distance, e->relative, e->layer_distance, e->diverged_at, e->subnormal));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -101,6 +103,7 @@ static PetscErrorCode RunAll(CourantEnsemble *e, PetscInt seed, Runs *runs, void
         PetscCall(CourantRunEvaluate(&e->run, &runs->states[k], &loss, &accuracy));
         e->accuracy[cell] += accuracy / (double)last;
       }
+      e->subnormal[cell] = (double)runs->states[k].subnormal;
       if (Progress) Progress(1, ctx);
     }
   PetscFunctionReturn(PETSC_SUCCESS);

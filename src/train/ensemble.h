@@ -11,6 +11,7 @@ typedef struct {
   double *relative;       /* [seeds,perturbs,epochs] |w1 - w2| / |w1| */
   double *layer_distance; /* [seeds,perturbs,layers] D of each layer at the end */
   double *diverged_at;    /* [seeds,perturbs] step of divergence */
+  double *subnormal;      /* [seeds,perturbs] subnormal parts of steps */
 } CourantEnsemble;
 
 PetscErrorCode CourantEnsembleCreate(CourantProblem, const CourantTrainSettings *, CourantEnsemble *);
