@@ -1,4 +1,5 @@
 """Figures of courant's result files, for scripts and notebooks (h5py and matplotlib)."""
+import textwrap
 import h5py
 import matplotlib
 import numpy as np
@@ -89,7 +90,7 @@ def draw_limits(axes, group):
 
 def heading(file):
     """What the deck says it is about, or else its name."""
-    return text(file.attrs.get("about", "")) or text(file.attrs.get("model", ""))
+    return "\n".join(textwrap.wrap(text(file.attrs.get("about", "")) or text(file.attrs.get("model", "")), 80))
 
 
 def stability_map(file):
