@@ -50,14 +50,14 @@ PetscErrorCode CourantMemoryBudget(MPI_Comm comm, const char *text, double *byte
 PetscErrorCode CourantAllocate(size_t bytes, void *pointer)
 {
   enum { LARGE_PAGE = 1 << 21 };
-  const size_t whole = (bytes / COURANT_ALIGNMENT + 2) * COURANT_ALIGNMENT;
-  void *memory =
-      whole < bytes ? NULL : aligned_alloc(whole < LARGE_PAGE ? COURANT_ALIGNMENT : LARGE_PAGE, whole);
+  const size_t alignment = bytes < LARGE_PAGE ? COURANT_ALIGNMENT : LARGE_PAGE;
+  const size_t whole = ((bytes + COURANT_ALIGNMENT) / alignment + 1) * alignment;
+  void *memory = whole < bytes ? NULL : aligned_alloc(alignment, whole);
 
   PetscFunctionBeginUser;
   PetscCheck(memory, PETSC_COMM_SELF, PETSC_ERR_MEM, "cannot allocate %.3g MB", (double)bytes / 1e6);
 #ifdef MADV_HUGEPAGE
-  if (whole >= LARGE_PAGE) (void)madvise(memory, whole, MADV_HUGEPAGE); /* a wish */
+  if (alignment == LARGE_PAGE) (void)madvise(memory, whole, MADV_HUGEPAGE); /* a wish */
 #endif
   memset(memory, 0, whole);
   *(void **)pointer = memory;
