@@ -161,7 +161,8 @@ def trajectory(file):
             axes.set_yscale("log")
         elif names[0] == "sharpness" and lowest >= 0:
             axes.set_ylim(bottom=0)
-        axes.set_ylabel(names[0])
+        on_test = names[0] == "accuracy" and text(group.attrs.get("evaluated", "")) == "test samples"
+        axes.set_ylabel("test accuracy" if on_test else names[0])
         axes.grid(alpha=0.3, lw=0.5)
         if len(drawn) > 1:
             axes.legend(fontsize=8, frameon=False)
@@ -187,8 +188,8 @@ def draw_accuracies(axes, group):
             axes.text(a, b, f"{value:.2f}" if np.isfinite(value) else "-", ha="center", va="center", fontsize=size, style="italic")
     axes.set_xlim(-0.5, columns + 0.5)
     axes.set_ylim(rows + 0.5, -0.5)
-    axes.set_xticks(range(columns + 1), labels=[*perturb, "std"])
-    axes.set_yticks(range(rows + 1), labels=[*seeds, "std"])
+    axes.set_xticks(range(columns + 1), labels=[*(f"{k:.10g}" for k in perturb), "std"])
+    axes.set_yticks(range(rows + 1), labels=[*(f"{s:.10g}" for s in seeds), "std"])
     axes.set_xlabel("perturbation k")
     axes.set_ylabel("seed")
     axes.set_title("test accuracy, %", fontsize=10)
@@ -205,7 +206,7 @@ def draw_distances(axes, group):
     for colour, k in zip(colours, moving):
         axes.plot(epochs, distance[:, k].T, color=colour, lw=0.6, alpha=0.35)
         known = np.isfinite(distance[:, k]).any(0)
-        axes.plot(epochs[known], np.nanmedian(distance[:, k][:, known], axis=0), color=colour, lw=1.8, label=f"k = {perturb[k]}")
+        axes.plot(epochs[known], np.nanmedian(distance[:, k][:, known], axis=0), color=colour, lw=1.8, label=f"k = {perturb[k]:.10g}")
     if moving:
         axes.set_yscale("log")
         axes.legend(fontsize=8, frameon=False)
@@ -216,7 +217,7 @@ def draw_distances(axes, group):
         axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
     axes.grid(alpha=0.3, lw=0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.set_xlabel("epoch")
+    axes.set_xlabel("epochs")
     axes.set_title("distance from the base run", fontsize=10)
 
 

@@ -290,6 +290,7 @@ def export(model, images, labels, deck_path, loss="softmax", name=None, train=No
         logits [min(n,8),k]     outputs of the first samples; a batch norm in training mode, over groups of statistics_batch
         loss []                 mean loss over all samples, without weight decay
         gradient_norm []        Euclidean norm of its gradient with respect to all parameters
+        attributes samples and, with batch norm, statistics_batch: what all of it is over
 
     Raises ExportError, naming every module and option that a deck cannot say. Returns the deck's text.
     """
@@ -330,6 +331,9 @@ def export(model, images, labels, deck_path, loss="softmax", name=None, train=No
             out.create_dataset(key, data=value.numpy())
         for key, value in results.items():
             out.create_dataset(f"reference/{key}", data=np.asarray(value, dtype="f8"))
+        out["reference"].attrs["samples"] = len(images)
+        if "statistics_batch" in sections:
+            out["reference"].attrs["statistics_batch"] = statistics_batch
     text = deck_text(sections)
     with open(deck_path, "w", encoding="utf-8") as out:
         out.write(text)

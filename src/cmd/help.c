@@ -1,6 +1,7 @@
 /* courant help: generated from the tables that do the work. */
 #include "cmd/command.h"
 #include "stability/map.h"
+#include "train/settings.h"
 #include <string.h>
 
 static void PrintOptions(const CourantOption *options)
@@ -46,8 +47,9 @@ static void PrintKeys(const CourantKey *keys)
 {
   for (const CourantKey *k = keys; k->name; k++) {
     const char *preset = !k->preset ? "required" : k->preset;
-    printf("      %-14s %s%s%s%s%s%s\n", k->name, k->help, k->choices ? ": " : "",
-           k->choices ? k->choices : "", preset[0] ? " (" : "", preset, preset[0] ? ")" : "");
+    printf("      %-16s %s%s%s%s%s%s%s\n", k->name, k->help, k->choices ? ": " : "",
+           k->choices ? k->choices : "", k->type == COURANT_KEY_INT_OR_CHOICE ? " or a number" : "",
+           preset[0] ? " (" : "", preset, preset[0] ? ")" : "");
   }
 }
 
@@ -88,6 +90,12 @@ static PetscErrorCode PrintDeck(void)
     printf("  rule: %s   # %s\n", CourantRule(i)->name, CourantRule(i)->help);
     PrintKeys(CourantRule(i)->keys);
   }
+  printf("  schedule: {warmup: .., then: ..}\n");
+  PrintKeys(CourantWarmupKeys);
+  printf("  schedule: {step: ..}\n");
+  PrintKeys(CourantStepScheduleKeys);
+  printf("  ensemble:\n");
+  PrintKeys(CourantEnsembleKeys);
   printf("\nmap:\n");
   PrintKeys(CourantMapSectionKeys);
   PrintKeys(CourantMapKeys);

@@ -24,6 +24,12 @@ static PetscErrorCode PrintResult(const char *name)
 
   PetscFunctionBeginUser;
   PetscCall(CourantResultLoad(name, &file));
+  PetscCall(CourantResultGetString(file, "/", "Conventions", &text));
+  if (!text || strcmp(text, "courant-1"))
+    CourantInputError(PETSC_COMM_SELF,
+                      "%s: an HDF5 file, but no result of courant; decks take such files as data or weights",
+                      name);
+  PetscCall(PetscFree(text));
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(attributes); i++) {
     PetscCall(CourantResultGetString(file, "/", attributes[i], &text));
     if (text && text[0]) printf("%-16s %s\n", attributes[i], text);
@@ -51,6 +57,7 @@ static PetscErrorCode PrintDeck(const char *name)
   PetscCall(CourantProblemCreate(PETSC_COMM_SELF, deck, &problem));
   PetscCall(CourantProblemSetFromOptions(problem));
   PetscCall(CourantProblemSetUp(problem));
+  PetscCall(CourantProblemVerifyReference(problem));
   printf("%s%s%s\n", problem->top.model, problem->top.about[0] ? ": " : "", problem->top.about);
   PetscCall(CourantProblemView(problem, stdout));
   PetscCall(CourantProblemDestroy(&problem));
@@ -66,7 +73,9 @@ static PetscErrorCode Run(const char *name)
 
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
-  CourantCallOnRankZero(PETSC_COMM_WORLD, rank, CourantResultIs(name) ? PrintResult(name) : PrintDeck(name));
+  const PetscBool result = CourantResultIs(name);
+  if (result) PetscCall(CourantOptionsCheckUsed(&CourantCommand_info, NULL, NULL)); /* it reads none */
+  CourantCallOnRankZero(PETSC_COMM_WORLD, rank, result ? PrintResult(name) : PrintDeck(name));
   PetscCall(CourantOptionsCheckUsed(&CourantCommand_info, NULL, NULL));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

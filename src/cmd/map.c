@@ -422,6 +422,7 @@ static PetscErrorCode Run(const char *model)
   PetscCall(PetscOptionsHasHelp(NULL, &help));
   if (!help) {
     PetscCall(CourantOptionsCheckUsed(&CourantCommand_map, ReadAgain, map));
+    PetscCall(CourantProblemVerifyReference(map->problem));
     CourantCallOnRankZero(map->comm, map->rank, Start(map, &session));
     PetscCall(PrintHeader(map, &session));
     PetscCall(CourantMapSetMonitor(map, Monitor, Progress, &session));

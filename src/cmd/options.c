@@ -233,8 +233,10 @@ PetscErrorCode CourantOptionsCheckUsed(const CourantCommandOps *command, PetscEr
   PetscCall(FirstUnread(PETSC_FALSE, unread));
   if (!unread[0]) PetscFunctionReturn(PETSC_SUCCESS);
   CourantSuggestBegin(&suggestion, unread);
-  for (const CourantOption *o = command->options; o && o->name; o++)
+  for (const CourantOption *o = command->options; o && o->name; o++) {
+    if (!strcmp(o->name, unread)) CourantInputError(PETSC_COMM_WORLD, "%s has no effect here", unread);
     CourantSuggestOffer(&suggestion, o->name);
+  }
   if (ReadAgain) PetscCall(OfferSolverOptions(&suggestion, ReadAgain, ctx));
   CourantInputError(PETSC_COMM_WORLD, "unknown option %s%s", unread,
                     CourantSuggestPhrase(&suggestion, phrase, sizeof phrase));

@@ -292,6 +292,7 @@ static PetscErrorCode Run(const char *model)
   PetscCall(PetscOptionsHasHelp(NULL, &help));
   if (!help) {
     PetscCall(CourantOptionsCheckUsed(&CourantCommand_spectrum, ReadAgain, &s));
+    PetscCall(CourantProblemVerifyReference(s.problem));
     PetscCall(Solve(&s));
   }
   PetscCall(TearDown(&s));

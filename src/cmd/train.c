@@ -7,6 +7,7 @@
 #include "train/ensemble.h"
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
 
@@ -198,14 +199,15 @@ static PetscErrorCode ExchangeRecords(Session *s, PetscBool back)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Scale(CourantResult file, const char *path, PetscInt n, const double *values,
+/* A dimension with these values; NULL: they count from `first`. */
+static PetscErrorCode Scale(CourantResult file, const char *path, PetscInt n, const double *values, int first,
                             const char *name)
 {
   double *numbers;
 
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc1(n, &numbers));
-  for (PetscInt i = 0; i < n; i++) numbers[i] = values ? values[i] : (double)i;
+  for (PetscInt i = 0; i < n; i++) numbers[i] = values ? values[i] : first + (double)i;
   PetscCall(CourantResultAddScale(file, path, (int)n, numbers, name, "1"));
   PetscCall(PetscFree(numbers));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -221,7 +223,7 @@ static PetscErrorCode StartRun(Session *s)
   const CourantResult file = s->output.file;
   PetscCall(CourantResultSetString(file, "/", "precision", s->settings.precision ? "single" : "double"));
   if (!s->output.resumed) {
-    PetscCall(Scale(file, STEP, s->run.steps, NULL, "steps taken before"));
+    PetscCall(Scale(file, STEP, s->run.steps, NULL, 0, "steps taken before"));
     for (int c = 0; c < COLUMNS; c++) PetscCall(CourantResultAdd(file, &columns[c]));
     PetscCall(CourantResultSetString(file, "/trajectory", "rule", s->run.rule->name));
     PetscCall(CourantResultSetString(file, "/trajectory", "evaluated",
@@ -326,8 +328,12 @@ static PetscErrorCode Train(Session *s)
     const PetscInt step = s->state.step;
     PetscCall(Stopping(s, &stop));
     if (stop) break;
-    if (s->settings.sharpness_every && step % s->settings.sharpness_every == 0)
-      PetscCall(MeasureSharpness(s, step, CourantRunLearningRate(&s->run, step)));
+    if (s->settings.sharpness_every && step % s->settings.sharpness_every == 0) {
+      const PetscErrorCode code = MeasureSharpness(s, step, CourantRunLearningRate(&s->run, step));
+      stop = code == PETSC_ERR_SIG ? PETSC_TRUE : PETSC_FALSE; /* the signal came while it was measured */
+      if (stop) break;
+      PetscCall(code);
+    }
     PetscCall(TakeStep(s));
     CourantProgressUpdate(&s->progress, (double)s->state.step);
     const PetscBool due = s->settings.checkpoint_every ? s->state.step % s->settings.checkpoint_every == 0
@@ -361,8 +367,11 @@ static void PrintRun(const Session *s)
     printf("%s loss %.6g, accuracy %.2f %%\n", judged, s->record[EVALUATION_LOSS][seen],
            100 * s->record[ACCURACY][seen]);
   if (sharp >= 0)
-    printf("sharpness %.6g +- %.1e at step %d; %s is stable below %.6g\n", s->record[SHARPNESS][sharp],
-           s->record[RESIDUAL][sharp], (int)sharp, s->run.rule->name, s->record[LIMIT][sharp]);
+    printf("sharpness %.6g +- %.1e at step %d", s->record[SHARPNESS][sharp], s->record[RESIDUAL][sharp],
+           (int)sharp);
+  if (sharp >= 0 && isfinite(s->record[LIMIT][sharp]))
+    printf("; %s is stable below %.6g", s->run.rule->name, s->record[LIMIT][sharp]);
+  if (sharp >= 0) printf("\n");
 }
 
 /* Rank 0. */
@@ -450,6 +459,12 @@ static const Table tables[] = {
      offsetof(CourantEnsemble, layer_distance)},
     {{"/ensemble/diverged_at", COURANT_RESULT_REAL, {SEED, PERTURB}, "step of divergence", "1"},
      offsetof(CourantEnsemble, diverged_at)},
+    {{"/ensemble/subnormal",
+      COURANT_RESULT_REAL,
+      {SEED, PERTURB},
+      "parts d / k of steps that were subnormal, where a power of two as k is no longer exact",
+      "1"},
+     offsetof(CourantEnsemble, subnormal)},
 };
 
 static const CourantResultEntry spreads[] = {
@@ -491,10 +506,11 @@ static PetscErrorCode StartEnsemble(Session *s)
         CourantResultRead(file, "/ensemble/done", COURANT_RESULT_REAL, (size_t)e->seeds, s->seeds_done));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCall(Scale(file, SEED, e->seeds, s->settings.seeds.values, "seed of weights and batches"));
-  PetscCall(Scale(file, PERTURB, e->perturbs, s->settings.perturbs.values, "factor k of the perturbed step"));
-  PetscCall(Scale(file, EPOCH, e->epochs, NULL, "epochs before"));
-  PetscCall(Scale(file, LAYER, e->layers, NULL, "layer with weights, in the order of the network"));
+  PetscCall(Scale(file, SEED, e->seeds, s->settings.seeds.values, 0, "seed of batches and augmentation"));
+  PetscCall(
+      Scale(file, PERTURB, e->perturbs, s->settings.perturbs.values, 0, "factor k of the perturbed step"));
+  PetscCall(Scale(file, EPOCH, e->epochs, NULL, 1, "epochs done"));
+  PetscCall(Scale(file, LAYER, e->layers, NULL, 0, "layer with weights, in the order of the network"));
   for (int i = 0; i < LENGTH(tables); i++) PetscCall(CourantResultAdd(file, &tables[i].entry));
   for (int i = 0; i < LENGTH(spreads); i++) PetscCall(CourantResultAdd(file, &spreads[i]));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -519,6 +535,7 @@ static PetscErrorCode CollectSeed(Session *s, PetscInt seed, PetscMPIInt from)
 
 static PetscErrorCode WriteEnsemble(Session *s)
 {
+  CourantEnsembleSummary summary;
   double *row, *column;
 
   PetscFunctionBeginUser;
@@ -529,6 +546,11 @@ static PetscErrorCode WriteEnsemble(Session *s)
   PetscCall(CourantResultWrite(s->output.file, spreads[0].path, row));
   PetscCall(CourantResultWrite(s->output.file, spreads[1].path, column));
   PetscCall(CourantResultWrite(s->output.file, spreads[2].path, s->seeds_done));
+  PetscCall(CourantEnsembleSummarise(&s->ensemble, &summary));
+  PetscCall(CourantResultSetReal(s->output.file, "/ensemble", "ratio", summary.ratio));
+  PetscCall(CourantResultSetReal(s->output.file, "/ensemble", "ratio_low", summary.low));
+  PetscCall(CourantResultSetReal(s->output.file, "/ensemble", "ratio_high", summary.high));
+  PetscCall(CourantResultSetReal(s->output.file, "/ensemble", "median_distance", summary.distance));
   PetscCall(PetscFree2(row, column));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -550,6 +572,7 @@ static void EpochDone(double epochs, void *ctx)
 
 static PetscErrorCode PrintEnsemble(const Session *s)
 {
+  CourantEnsembleSummary summary;
   const CourantEnsemble *e = &s->ensemble;
   double *row, *column;
 
@@ -571,6 +594,10 @@ static PetscErrorCode PrintEnsemble(const Session *s)
   printf("%10s", "std");
   for (PetscInt k = 0; k < e->perturbs; k++) printf("   %6.2f          ", 100 * column[k]);
   printf("\n");
+  PetscCall(CourantEnsembleSummarise(e, &summary));
+  printf(
+      "std over k / std over seeds %.3g (95 %% bootstrap interval %.2g to %.2g), median D at the end %.3g\n",
+      summary.ratio, summary.low, summary.high, summary.distance);
   PetscCall(PetscFree2(row, column));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -585,6 +612,17 @@ static PetscErrorCode FinishEnsemble(Session *s)
   PetscCall(PrintEnsemble(s));
   printf("%s written after %.1f s\n", s->output.name, CourantOutputSeconds(&s->output));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What to say when a signal has come: whole seeds are kept. */
+static void SayInterrupted(const Session *s)
+{
+  char text[PETSC_MAX_PATH_LEN + 64];
+
+  if (access(s->output.partial, F_OK)) return;
+  snprintf(text, sizeof text, "interrupted; %s holds the seeds that are done, -resume goes on",
+           s->output.partial);
+  CourantErrorReplace(text);
 }
 
 /* Seeds in rounds, one a rank; a checkpoint after each round. */
@@ -607,6 +645,7 @@ static PetscErrorCode RunSeeds(Session *s)
     PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &worst, 1, MPI_INT, MPI_MAX, s->problem->comm));
     if (worst) {
       CourantProgressEnd(&s->progress);
+      if (worst == PETSC_ERR_SIG) SayInterrupted(s);
       PetscFunctionReturn((PetscErrorCode)worst);
     }
     for (PetscInt i = at; i < PetscMin(n, at + size); i++)
@@ -684,6 +723,7 @@ static PetscErrorCode Run(const char *model)
   PetscCall(PetscOptionsHasHelp(NULL, &help));
   if (!help) {
     PetscCall(CourantOptionsCheckUsed(&CourantCommand_train, ReadAgain, &s));
+    PetscCall(CourantProblemVerifyReference(s.problem));
     PetscCall(s.settings.seeds.n ? RunEnsemble(&s) : RunOne(&s));
   }
   PetscCall(TearDown(&s));

@@ -13,6 +13,7 @@ typedef enum {
   COURANT_RANDOM_TEST = 6,
   COURANT_RANDOM_AUGMENT = 7,
   COURANT_RANDOM_SHUFFLE = 8,
+  COURANT_RANDOM_BOOTSTRAP = 9,
 } CourantRandomPurpose;
 
 typedef struct {

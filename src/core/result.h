@@ -11,7 +11,7 @@ typedef enum {
 } CourantResultType;
 
 #define COURANT_UNSET    255 /* an enumeration's fill value */
-#define COURANT_RANK_MAX 3
+#define COURANT_RANK_MAX 4
 
 /* What a dataset is; `scales` are the paths of its dimensions' scales, slowest first, NULL after the last. */
 typedef struct {

@@ -24,7 +24,8 @@ typedef struct {
 } Common;
 
 const CourantKey CourantDataKeys[] = {
-    {"source", COURANT_KEY_NODE, offsetof(Common, source), "", .help = "where the samples come from"},
+    {"source", COURANT_KEY_NODE, offsetof(Common, source), "",
+     .help = "where the samples come from (required)"},
     {"limit", COURANT_KEY_INT, offsetof(Common, limit), "", 1, INFINITY,
      .help = "train on the first so many samples"},
     {"normalise", COURANT_KEY_NODE, offsetof(Common, normalise), "",

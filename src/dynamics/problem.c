@@ -116,6 +116,14 @@ PetscErrorCode CourantProblemCreateEvaluator(CourantProblem problem, int order, 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Directions that a call of CourantEvaluatorProducts() takes, where matrices are assembled. */
+enum { DIRECTIONS = 8, ASSEMBLED = 4096 };
+
+static int Directions(CourantProblem problem)
+{
+  return problem->net->size <= ASSEMBLED ? DIRECTIONS : 1;
+}
+
 static PetscErrorCode CreateShared(CourantProblem problem, int order, CourantEvaluator *evaluator)
 {
   PetscMPIInt rank, size;
@@ -124,6 +132,7 @@ static PetscErrorCode CreateShared(CourantProblem problem, int order, CourantEva
   PetscCallMPI(MPI_Comm_rank(problem->comm, &rank));
   PetscCallMPI(MPI_Comm_size(problem->comm, &size));
   const CourantEvaluatorSettings settings = {.order = order,
+                                             .directions = order == 1 ? Directions(problem) : 1,
                                              .threads = (int)problem->threads,
                                              .memory = problem->memory / 2,
                                              .rank = rank,
@@ -147,7 +156,8 @@ static PetscErrorCode SetUpVectors(CourantProblem problem)
   PetscCall(VecSetType(problem->mask, VECSTANDARD));
   PetscCallMPI(MPI_Comm_size(problem->comm, &size));
   if (size > 1) PetscCall(VecScatterCreateToAll(problem->mask, &problem->to_all, &problem->all));
-  PetscCall(PetscMalloc3(4 * ((size_t)p + 1), &problem->result, p, &problem->theta, p, &problem->direction));
+  PetscCall(PetscMalloc3(DIRECTIONS * ((size_t)p + 1), &problem->result, p, &problem->theta, p,
+                         &problem->direction));
   PetscCall(PetscMalloc1(p, &mask));
   PetscCall(CourantNetDecayMask(problem->net, problem->weights.decay ? PETSC_TRUE : PETSC_FALSE, mask));
   PetscCall(VecGetOwnershipRange(problem->mask, &first, &last));
@@ -252,6 +262,7 @@ PetscErrorCode CourantProblemView(CourantProblem problem, FILE *out)
           problem->data->n == 1 ? "" : "s", (int)problem->data->h, (int)problem->data->w,
           (int)problem->data->c, problem->data->ops->name);
   PetscCall(CourantNetView(problem->net, out));
+  if (problem->reference[0]) fprintf(out, "  %s\n", problem->reference);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -517,6 +528,46 @@ static PetscErrorCode MatMult_Hessian(Mat A, Vec x, Vec y)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* C = H B, several columns of the dense B at a time, which share what is computed of the primal. One rank. */
+static PetscErrorCode MatProductNumeric_Hessian(Mat A, Mat B, Mat C, void *data)
+{
+  Hessian *h;
+  const PetscScalar *b, *d;
+  PetscScalar *c;
+  PetscInt columns, ldb, ldc;
+
+  PetscFunctionBeginUser;
+  (void)data;
+  PetscCall(MatShellGetContext(A, &h));
+  const CourantProblem problem = h->problem;
+  const PetscInt p = problem->net->size;
+  PetscCall(MatGetSize(B, NULL, &columns));
+  PetscCall(MatDenseGetLDA(B, &ldb));
+  PetscCall(MatDenseGetLDA(C, &ldc));
+  PetscCall(MatDenseGetArrayRead(B, &b));
+  PetscCall(MatDenseGetArrayWrite(C, &c));
+  PetscCall(VecGetArrayRead(problem->mask, &d));
+  for (PetscInt j = 0; j < columns; j += Directions(problem)) {
+    const double *directions[DIRECTIONS];
+    const int n = (int)PetscMin(Directions(problem), columns - j);
+    CourantInterruptCheck();
+    for (int k = 0; k < n; k++) directions[k] = b + (size_t)(j + k) * (size_t)ldb;
+    PetscCall(PetscLogEventBegin(CourantLogging.product, 0, 0, 0, 0));
+    PetscCall(CourantEvaluatorProducts(problem->first, n, directions, problem->comm, problem->result));
+    PetscCall(PetscLogEventEnd(CourantLogging.product, 0, 0, 0, 0));
+    for (int k = 0; k < n; k++) {
+      PetscScalar *to = c + (size_t)(j + k) * (size_t)ldc;
+      const double *hv = problem->result + (size_t)k * ((size_t)p + 1);
+      for (PetscInt i = 0; i < p; i++)
+        to[i] = hv[i] + (h->alpha != 0 ? h->alpha * d[i] * directions[k][i] : 0);
+    }
+  }
+  PetscCall(VecRestoreArrayRead(problem->mask, &d));
+  PetscCall(MatDenseRestoreArrayWrite(C, &c));
+  PetscCall(MatDenseRestoreArrayRead(B, &b));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode MatDestroy_Hessian(Mat A)
 {
   Hessian *h;
@@ -547,6 +598,9 @@ PetscErrorCode CourantProblemCreateHessian(CourantProblem problem, Mat *A)
   PetscCall(MatShellSetOperation(*A, MATOP_MULT, (void (*)(void))MatMult_Hessian));
   PetscCall(MatShellSetOperation(*A, MATOP_MULT_TRANSPOSE, (void (*)(void))MatMult_Hessian));
   PetscCall(MatShellSetOperation(*A, MATOP_DESTROY, (void (*)(void))MatDestroy_Hessian));
+  if (!problem->to_all)
+    PetscCall(MatShellSetMatProductOperation(*A, MATPRODUCT_AB, NULL, MatProductNumeric_Hessian, NULL,
+                                             MATSEQDENSE, MATSEQDENSE));
   PetscCall(MatSetOption(*A, MAT_SYMMETRIC, PETSC_TRUE));
   PetscCall(MatSetOption(*A, MAT_SYMMETRY_ETERNAL, PETSC_TRUE));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -32,10 +32,15 @@ struct _CourantProblem {
   Vec all;                       /* [p] on every rank */
   double *result;                /* of an evaluator, up to four coefficients */
   double *theta, *direction;     /* [p] */
+  /* what came of the weights file's reference, in a line; empty: it has none */
+  char reference[PETSC_MAX_PATH_LEN + 192];
 };
 
 double CourantProblemMemory(CourantProblem);
 PetscErrorCode CourantProblemLoadTest(CourantProblem);
+PetscErrorCode CourantProblemVerifyReference(CourantProblem);
+PetscErrorCode CourantProblemComputeOutputs(CourantProblem, const double theta[], PetscInt n,
+                                            double outputs[]);
 PetscErrorCode CourantProblemCreateEvaluator(CourantProblem, int order, int threads, CourantEvaluator *);
 
 extern const CourantKey CourantTopKeys[];

@@ -82,7 +82,8 @@ static const char *const names[] = {"he", "xavier", "normal", "uniform", "pytorc
 enum { INITIALISER_FILE = 6 };
 
 const CourantKey CourantWeightsKeys[] = {
-    {"init", COURANT_KEY_NODE, offsetof(CourantWeights, node), "", .help = "how the weights are drawn"},
+    {"init", COURANT_KEY_NODE, offsetof(CourantWeights, node), "",
+     .help = "how they are drawn (default pytorch)"},
     {"seed", COURANT_KEY_SEED, offsetof(CourantWeights, seed), "0", 0, 9e15, .help = "of the random numbers"},
     {"scale", COURANT_KEY_REAL, offsetof(CourantWeights, scale), "1",
      .help = "factor on all initial weights"},
@@ -119,6 +120,12 @@ PetscErrorCode CourantWeightsReset(CourantWeights *weights)
   PetscFunctionBeginUser;
   PetscCall(PetscFree(weights->options));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantWeightsFile - The file that the weights come from; NULL: they are drawn. */
+const char *CourantWeightsFile(const CourantWeights *weights)
+{
+  return weights->init == INITIALISER_FILE ? ((const Options *)weights->options)->file : NULL;
 }
 
 /* CourantWeightsFill - The initial theta [size]. */

@@ -16,6 +16,7 @@ extern const int CourantInitialiserCount;
 const char *CourantInitialiser(int index, const CourantKey **keys);
 PetscErrorCode CourantWeightsRead(CourantNode weights, CourantWeights *);
 PetscErrorCode CourantWeightsReset(CourantWeights *);
+const char *CourantWeightsFile(const CourantWeights *);
 PetscErrorCode CourantWeightsFill(const CourantWeights *, CourantNet, double theta[]);
 PetscErrorCode CourantWeightsFillRunning(const CourantWeights *, CourantNet, double running[]);
 PetscErrorCode CourantWeightsLoad(CourantNet, CourantNode, const char file[], double theta[]);

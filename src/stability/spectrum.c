@@ -14,12 +14,14 @@
 
 enum { DENSE_LIMIT = 2048, KRYLOV = 48, FOUND = 4 };
 
-static const PetscReal tolerance = 1e-10; /* of a residual, relative to the norm of the operator */
+static const PetscReal tolerance =
+    1e-10; /* of a residual, relative to the norm of the operator, unless -eps_tol */
 
 /* One end: largest or smallest eigenvalue. */
 typedef struct {
   EPS eps;
   CourantExtreme result;
+  PetscReal tolerance; /* of this solver */
   Vec vector;
   Vec found[FOUND]; /* converged vectors, for deflation */
   PetscInt nfound;
@@ -212,7 +214,7 @@ static PetscErrorCode SolveOnce(CourantSpectrum spectrum, End *end, uint32_t ind
   PetscCall(Measure(spectrum, x, value, residual));
   end->result.products++;
   end->result.missed *= MissedProbability(n - end->nfound, PetscMin(ncv, n));
-  *converged = *residual <= 10 * tolerance * spectrum->norm ? PETSC_TRUE : PETSC_FALSE;
+  *converged = *residual <= 10 * end->tolerance * spectrum->norm ? PETSC_TRUE : PETSC_FALSE;
   end->found[end->nfound++] = x;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -229,16 +231,21 @@ static PetscErrorCode SolveEnd(CourantSpectrum spectrum, End *end, PetscReal sig
 
   PetscFunctionBeginUser;
   PetscCall(MatGetSize(spectrum->A, &n, NULL));
+  PetscCall(EPSGetTolerances(end->eps, &end->tolerance, NULL));
   end->result = (CourantExtreme){.value = NAN, .residual = NAN, .missed = 1, .status = COURANT_NOT_CONVERGED};
   for (PetscInt i = 0; i < end->nfound; i++) PetscCall(VecDestroy(&end->found[i]));
   end->nfound = 0;
   for (uint32_t attempt = 0; attempt < FOUND && end->nfound < n; attempt++) {
     PetscCall(SolveOnce(spectrum, end, attempt + 1, &value, &residual, &converged));
-    if (!converged) {
+    if (!converged) { /* what there is of a first one is told all the same */
       end->result.status = COURANT_NOT_CONVERGED;
+      if (attempt == 0) {
+        end->result.value = value;
+        end->result.residual = residual;
+      }
       break;
     }
-    const PetscReal near = residual + end->result.residual + tolerance * spectrum->norm;
+    const PetscReal near = residual + end->result.residual + end->tolerance * spectrum->norm;
     if (attempt == 0 ||
         sign * (value - end->result.value) > near) { /* the first, or one that the first had missed */
       best = end->nfound - 1;
@@ -256,28 +263,19 @@ static PetscErrorCode SolveEnd(CourantSpectrum spectrum, End *end, PetscReal sig
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The assembled operator, column by column, and all its eigenvalues. */
+/* The operator assembled as its product with the identity, and all its eigenvalues. */
 static PetscErrorCode SolveDense(CourantSpectrum spectrum, PetscInt n)
 {
   PetscScalar *matrix, *work, query;
-  const PetscScalar *column;
   PetscBLASInt size, lwork = -1, info;
-  Vec unit;
+  Mat identity, assembled;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1((size_t)n * (size_t)n, &matrix));
-  PetscCall(VecDuplicate(spectrum->r, &unit));
-  for (PetscInt j = 0; j < n; j++) {
-    PetscCall(VecSet(unit, 0));
-    PetscCall(VecSetValue(unit, j, 1, INSERT_VALUES));
-    PetscCall(VecAssemblyBegin(unit));
-    PetscCall(VecAssemblyEnd(unit));
-    PetscCall(MatMult(spectrum->A, unit, spectrum->r));
-    PetscCall(VecGetArrayRead(spectrum->r, &column));
-    PetscCall(PetscArraycpy(matrix + (size_t)j * (size_t)n, column, n));
-    PetscCall(VecRestoreArrayRead(spectrum->r, &column));
-  }
-  PetscCall(VecDestroy(&unit));
+  PetscCall(MatCreateDense(spectrum->comm, n, n, n, n, NULL, &identity));
+  PetscCall(MatShift(identity, 1));
+  PetscCall(MatMatMult(spectrum->A, identity, MAT_INITIAL_MATRIX, PETSC_DEFAULT, &assembled));
+  PetscCall(MatDestroy(&identity));
+  PetscCall(MatDenseGetArray(assembled, &matrix));
   for (PetscInt j = 0; j < n; j++)
     for (PetscInt i = 0; i < j; i++) matrix[i + j * n] = 0.5 * (matrix[i + j * n] + matrix[j + i * n]);
   if (spectrum->n_all != n) {
@@ -293,7 +291,8 @@ static PetscErrorCode SolveDense(CourantSpectrum spectrum, PetscInt n)
   PetscCallBLAS("LAPACKsyev",
                 LAPACKsyev_("N", "U", &size, matrix, &size, spectrum->all, work, &lwork, &info));
   PetscCall(PetscFree(work));
-  PetscCall(PetscFree(matrix));
+  PetscCall(MatDenseRestoreArray(assembled, &matrix));
+  PetscCall(MatDestroy(&assembled));
   PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK syev failed with info %d", (int)info);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -311,7 +310,7 @@ static PetscErrorCode Compare(CourantSpectrum spectrum)
   for (int e = 0; e < 2; e++) {
     CourantExtreme *extreme = &spectrum->ends[e].result;
     const PetscReal value = spectrum->all[e == 0 ? n - 1 : 0],
-                    near = 10 * extreme->residual + tolerance * spectrum->norm + rounding;
+                    near = 10 * extreme->residual + spectrum->ends[e].tolerance * spectrum->norm + rounding;
     if (extreme->status != COURANT_CONVERGED) continue;
     if (fabs(value - extreme->value) > near) extreme->status = COURANT_NOT_CONVERGED;
     extreme->missed = 0;

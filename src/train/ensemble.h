@@ -11,10 +11,18 @@ typedef struct {
   double *relative;       /* [seeds,perturbs,epochs] |w1 - w2| / |w1| */
   double *layer_distance; /* [seeds,perturbs,layers] D of each layer at the end */
   double *diverged_at;    /* [seeds,perturbs] step of divergence */
+  double *subnormal;      /* [seeds,perturbs] subnormal parts of steps */
 } CourantEnsemble;
 
 PetscErrorCode CourantEnsembleCreate(CourantProblem, const CourantTrainSettings *, CourantEnsemble *);
 PetscErrorCode CourantEnsembleDestroy(CourantEnsemble *);
 PetscErrorCode CourantEnsembleRunSeed(CourantEnsemble *, PetscInt seed,
                                       void (*Progress)(double epochs, void *), void *ctx);
+/* What the ensemble says in a line. */
+typedef struct {
+  double ratio, low, high; /* spread over k over spread over seeds, with its 95 % bootstrap interval */
+  double distance;         /* median over runs but the first of each seed of D at the end */
+} CourantEnsembleSummary;
+
+PetscErrorCode CourantEnsembleSummarise(const CourantEnsemble *, CourantEnsembleSummary *);
 void CourantEnsembleSpread(const CourantEnsemble *, double row_std[], double column_std[]);

@@ -23,6 +23,8 @@ typedef struct {
   const double *rates;              /* [n] factors on the learning rate; NULL: 1 */
   double learning_rate, weight_decay, perturb;
   PetscBool decoupled;
+  int64_t
+      *subnormal; /* added to: parts d / k that are too small to be rounded like others; NULL: not wanted */
 } CourantRuleCall;
 
 /*

@@ -8,7 +8,14 @@ typedef struct {
   real *theta, *state[COURANT_RULE_STATES];
   real decay, k;
   double k_eta;
+  int64_t subnormal; /* counted by RuleUpdate() */
 } RuleNumbers;
+
+#if COURANT_BITS == 64
+#define SMALLEST_NORMAL 0x1p-1022
+#else
+#define SMALLEST_NORMAL 0x1p-126f
+#endif
 
 static inline RuleNumbers RuleNumbersOf(const CourantRuleCall *call)
 {
@@ -27,11 +34,18 @@ static inline real RuleGradient(const CourantRuleCall *call, const RuleNumbers *
 }
 
 /* theta_i - (k eta) (d / k); decoupled decay joins the direction d here. */
-static inline void RuleUpdate(const CourantRuleCall *call, const RuleNumbers *r, size_t i, real d)
+static inline void RuleUpdate(const CourantRuleCall *call, RuleNumbers *r, size_t i, real d)
 {
   const real k_eta = (real)(call->rates ? r->k_eta * call->rates[i] : r->k_eta);
   if (call->decoupled) d += r->decay * (real)call->mask[i] * r->theta[i];
-  r->theta[i] -= k_eta * (d / r->k);
+  const real part = d / r->k, size = part < 0 ? -part : part;
+  r->theta[i] -= k_eta * part;
+  r->subnormal += size < SMALLEST_NORMAL && size > 0;
+}
+
+static inline void RuleFinish(const CourantRuleCall *call, const RuleNumbers *r)
+{
+  if (call->subnormal) *call->subnormal += r->subnormal;
 }
 
 #define COURANT_RULE(name) const CourantRuleOps COURANT_VARIANT(CourantRule_##name)

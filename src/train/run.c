@@ -138,6 +138,7 @@ PetscErrorCode CourantRunStart(CourantRun *run, const CourantWeights *weights, u
   CourantRunSet(run, run->weights, state->theta);
   CourantRunGet(run, state->theta, run->weights);
   state->step = 0;
+  state->subnormal = 0;
   state->seed = seed;
   state->perturb = perturb;
   state->start_norm = Norm(run->n, run->weights, NULL);
@@ -226,7 +227,8 @@ PetscErrorCode CourantRunStep(CourantRun *run, CourantRunState *state, CourantRu
                                 .learning_rate = learning_rate,
                                 .weight_decay = s->weight_decay,
                                 .perturb = state->perturb,
-                                .decoupled = s->decoupled};
+                                .decoupled = s->decoupled,
+                                .subnormal = &state->subnormal};
   run->rule->Step(&call);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

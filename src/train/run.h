@@ -11,6 +11,7 @@ typedef struct {
   uint64_t seed;                           /* of batches and augmentation */
   double perturb;                          /* k */
   double start_norm;                       /* |theta| at the start */
+  int64_t subnormal; /* parts of steps, d / k, that were subnormal: powers of two as k differ there */
   PetscBool diverged;
 } CourantRunState;
 

@@ -4,7 +4,7 @@
 
 const CourantKey CourantTrainKeys[] = {
     {"rule", COURANT_KEY_NODE, offsetof(CourantTrainSettings, node), "",
-     .help = "how a step is made from a gradient"},
+     .help = "how a step is made from a gradient (default gd)"},
     {"batch", COURANT_KEY_INT_OR_CHOICE, offsetof(CourantTrainSettings, batch), "full", 1, 1e9,
      .choices = "full", .help = "samples of a step, drawn without repetition within an epoch"},
     {"learning_rate", COURANT_KEY_REAL, offsetof(CourantTrainSettings, learning_rate), "0.1", 0, INFINITY,
@@ -28,7 +28,8 @@ const CourantKey CourantTrainKeys[] = {
      .help = "of batches and augmentation"},
     {"sharpness_every", COURANT_KEY_INT, offsetof(CourantTrainSettings, sharpness_every), "0", 0, INFINITY,
      .help = "steps between two values of the Hessian's largest eigenvalue; 0: none"},
-    {"ensemble", COURANT_KEY_NODE, offsetof(CourantTrainSettings, ensemble), "", .help = "many runs in one"},
+    {"ensemble", COURANT_KEY_NODE, offsetof(CourantTrainSettings, ensemble), "",
+     .help = "seeds x perturbations, in place of one run"},
     {"checkpoint_every", COURANT_KEY_INT, offsetof(CourantTrainSettings, checkpoint_every), "0", 0, INFINITY,
      .help = "steps between two writes of the .partial file; 0: by the clock"},
     {"layer_rates", COURANT_KEY_NODE, offsetof(CourantTrainSettings, layer_rates), "",
@@ -38,9 +39,9 @@ const CourantKey CourantTrainKeys[] = {
 
 const CourantKey CourantEnsembleKeys[] = {
     {"seeds", COURANT_KEY_REALS, offsetof(CourantTrainSettings, seeds), NULL, 0, 9e15,
-     .help = "of initial weights, batches and augmentation"},
+     .help = "of batches and augmentation; the initial weights are the same"},
     {"perturb", COURANT_KEY_REALS, offsetof(CourantTrainSettings, perturbs), "", 1e-300, 1e300,
-     .help = "values of k, the first of which the others are compared with"},
+     .help = "values of k, the first of which the others are compared with (default [1])"},
     {0},
 };
 
@@ -48,9 +49,10 @@ enum { CONSTANT, COSINE, STEP };
 static const char *const kinds[] = {"constant", "cosine", "step"};
 
 const CourantKey CourantStepScheduleKeys[] = {
-    {"at", COURANT_KEY_REALS, offsetof(CourantSchedule, at), NULL, 0, INFINITY, .help = "times"},
+    {"at", COURANT_KEY_REALS, offsetof(CourantSchedule, at), NULL, 0, INFINITY,
+     .help = "times at which the rate changes"},
     {"factor", COURANT_KEY_REAL, offsetof(CourantSchedule, factor), NULL, 0, INFINITY,
-     .help = "on the learning rate from each of them on"},
+     .help = "what it is multiplied by at each of them"},
     {0},
 };
 
@@ -124,6 +126,9 @@ PetscErrorCode CourantTrainRead(CourantNode train, CourantTrainSettings *setting
       PetscCall(PetscMalloc1(1, &settings->perturbs.values));
       settings->perturbs.values[settings->perturbs.n++] = 1;
     }
+    if (settings->sharpness_every)
+      CourantNodeError(settings->ensemble,
+                       "the sharpness is that of one run: leave out sharpness_every or the ensemble");
     if (settings->seeds.n == 0) CourantNodeError(settings->ensemble, "expected at least one seed");
   }
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -78,19 +78,62 @@ ok $? "compressed, under any name"
 fails 2 "-set data.images=kept-labels: kept-labels: holds labels (0x00000801); expected images (0x00000803)" info kept-idx.yaml -set data.images=kept-labels
 head -c 30 kept-images >kept-torn
 fails 2 "-set data.images=kept-torn: kept-torn: cut short: 14 bytes of images, its header announces 18" info kept-idx.yaml -set data.images=kept-torn
-fails 2 "-set data.normalise=standart: unknown normalise 'standart'; expected one of none, unit, standard; did you mean 'standard'?" info kept-idx.yaml -set data.normalise=standart
+fails 2 "-set data.normalise=standart: unknown normalise 'standart'; did you mean 'standard'?" info kept-idx.yaml -set data.normalise=standart
 deck_of kept-cifar.yaml "{source: cifar10, files: [kept-images, kept-torn]}"
 fails 2 "kept-cifar.yaml:1: data.files: kept-images: 34 bytes are no multiple of 3073, a record of the binary version of CIFAR-10" info kept-cifar.yaml
 deck_of kept-hdf5.yaml "{source: hdf5, file: kept-images}"
 fails 2 "kept-hdf5.yaml:1: data.file: kept-images: not an HDF5 file, or damaged" info kept-hdf5.yaml
 rm kept-*
 
+# ---- networks that do not fit, and labels ----
+net_of() { # net_of LAYERS [LOSS]: kept.yaml, these layers on six 8 x 8 images of 3 classes
+  printf '%s\n' "data: {source: noise, size: 8, samples: 6, classes: 3, seed: 1}" "network: [$1]" "loss: ${2:-softmax}" >kept.yaml
+}
+net_of "{conv: {channels: 2, kernel: 3}}, {dense: {features: 3}}"
+fails 2 "kept.yaml:2: network.1.dense: dense needs a flat input, not 6 x 6 x 2: put flatten before it" info kept.yaml
+net_of "{residual: {layers: [{conv: {channels: 2, kernel: 3}}]}}, global_mean"
+fails 2 "kept.yaml:2: network.0.residual: layers give 6 x 6 x 2 but the shortcut 8 x 8 x 1" info kept.yaml
+net_of "tanh, {max_pool: {size: 3}}, flatten, {dense: {features: 3}}"
+fails 2 "kept.yaml:2: network.1.max_pool: 3x3 windows with stride 3x3 do not tile the 8x8 input" info kept.yaml
+net_of "flatten, {dense: {features: 2}}"
+fails 2 "kept.yaml:3: loss: the softmax loss needs labels that are classes: 0, 1, .. below the number of outputs; training sample 0 has 2" info kept.yaml
+net_of "flatten, {dense: {features: 3}}" logistic
+fails 2 "kept.yaml:3: loss: the logistic loss needs a network with one output" info kept.yaml
+
+# ---- train: what it refuses ----
+# momentum, mini-batches, augmentation and batch norm in single precision
+cat >kept-train.yaml <<'YAML'
+data: {source: glyphs, size: 8, classes: 4, samples: 50, test_samples: 20, seed: 3, augment: {crop: 1, flip: true}}
+network: [{conv: {channels: 3, kernel: 3, padding: same}}, batch_norm, swish, global_mean, {dense: {features: 4}}]
+loss: softmax
+statistics_batch: 20
+weights: {init: he, seed: 2}
+train: {rule: momentum, momentum: 0.9, learning_rate: 0.1, weight_decay: 1e-4, batch: 16, epochs: 3, precision: single}
+YAML
+refused() { # refused MESSAGE SET: this value is the user's error
+  fails 2 "$1" train kept-train.yaml -set "$2"
+}
+refused "kept-train.yaml:6: train: batch: 51 is more than the 50 samples there are" train.batch=51
+refused "kept-train.yaml:6: train: batch: batch_norm cannot normalise over one sample, and 50 samples in batches of 7 leave one" train.batch=7
+refused "kept-train.yaml:1: statistics_batch: batch_norm cannot normalise over one sample, and 50 samples in groups of 49 leave one" statistics_batch=49
+refused "-set train.learning_rat=1: unknown key; did you mean 'learning_rate'?" train.learning_rat=1
+refused "-set train.rule=momentun: unknown rule 'momentun'; did you mean 'momentum'?" train.rule=momentun
+refused "-set train.schedule=cosin: unknown schedule 'cosin'; did you mean 'cosine'?" train.schedule=cosin
+refused "-set train.schedule.step.factor=0.1: the key 'at' is missing (times at which the rate changes)" train.schedule.step.factor=0.1
+refused "-set train.schedule.tehn=cosine: unknown key; did you mean 'then'?" train.schedule.warmup=1,train.schedule.tehn=cosine
+refused "-set train.ensemble.seed=[1]: unknown key; did you mean 'seeds'?" "train.ensemble.seed=[1]"
+refused "-set train.precision=half: expected double | single, not half" train.precision=half
+refused "kept-train.yaml:6: train: expected either steps or epochs, not both" train.steps=5
+fails 2 "-memory 100KB is too little for this model: it takes at least" train kept-train.yaml -memory 100KB -set train.sharpness_every=5
+fails 2 "courant: 'courant train' needs a MODEL directly behind it" train
+fails 4 "-output nowhere/x.h5: cannot write to the folder nowhere: No such file or directory" train kept-train.yaml -output nowhere/x.h5
+
 # ---- what is printed ----
 "$courant" help >out 2>err && grep -q "courant map MODEL" out
 ok $? "help lists the commands"
 "$courant" help map >out 2>err && grep -q -- "-hessian_max_eps_" out && grep -q -- "-resume" out
 ok $? "help of a command lists its options"
-"$courant" help deck >out 2>err && grep -q "kernel" out && grep -q "zero_frozen" out
+"$courant" help deck >out 2>err && grep -q "kernel" out && grep -q "zero_frozen" out && grep -q "warmup" out && grep -q "seeds" out
 ok $? "help deck lists the keys"
 "$courant" map --help >out 2>err && grep -q -- "-output FILE" out
 ok $? "map --help is help map"
@@ -111,6 +154,7 @@ fails 2 "kept.h5 is there already; -force writes over it" map "$deck" -points 6x
 ok $? "-force writes over it, -quiet says nothing"
 "$courant" info kept.h5 >out 2>err && grep -q "/map/growth .*6 x 6" out && grep -q "complete" out
 ok $? "info of a result lists its datasets"
+fails 2 "courant: -threads has no effect here" info kept.h5 -threads 1
 "$courant" map "$deck" -points 3x3 -output kept-malloc.h5 -quiet -malloc_debug -malloc_dump >out 2>err && [ ! -s out ] && [ ! -s err ]
 ok $? "PETSc finds no memory left"
 "$courant" map "$deck" -points 3x3 -output kept-view.h5 -quiet -nothing_view >out 2>err
@@ -120,42 +164,117 @@ ok $? "a viewer that nothing reads is an error at the end"
 [ $? -eq 3 ] && grep -q "2 of 2 weight decays did not converge; they are flagged in the result file" err && [ -f kept-open.h5 ]
 ok $? "a solver that does not converge is flagged and counted"
 
-# ---- interruptions ----
-"$courant" map "$deck" -points 24x24 -output kept-whole.h5 -quiet >out 2>err
-ok $? "a longer run"
+# ---- train ----
+"$courant" train kept-train.yaml -threads 1 -output kept-run.h5 >out 2>err && grep -q "took 12 of 12 steps: loss" out &&
+  grep -q "test loss .*accuracy" out && grep -q "kept-run.h5 written" out
+ok $? "train prints what it did"
+fails 2 "kept-run.h5 is there already; -force writes over it" train kept-train.yaml -output kept-run.h5
+"$courant" train kept-train.yaml -threads 1 -output kept-run.h5 -force -quiet -malloc_debug -malloc_dump >out 2>err && [ ! -s out ] && [ ! -s err ]
+ok $? "-force writes over it, -quiet says nothing, PETSc finds no memory left"
+"$courant" info kept-run.h5 >out 2>err && grep -q "/weights/0.weight .*3 x 1 x 3 x 3 " out && grep -q "/weights/1.running_var" out && grep -q "/trajectory/loss .*12 " out
+ok $? "info lists trajectory and weights"
+"$courant" train kept-train.yaml -threads 1 -output kept-on.h5 -quiet -set weights.init=file,weights.file=kept-run.h5 >out 2>err
+ok $? "train goes on from the weights of a run"
+"$courant" train kept-train.yaml -threads 1 -output kept-away.h5 -set train.learning_rate=1000,train.weight_decay=1 >out 2>err &&
+  grep -q "diverged after [0-9]* of 12 steps" out && [ "$("$compare" kept-away.h5 /trajectory diverged_at)" -ge 1 ] &&
+  [ "$("$compare" kept-run.h5 /trajectory diverged_at)" -eq -1 ]
+ok $? "a run that diverges says so, stops and is no failure"
 
-await_partial() { # await_partial FILE: until a checkpoint holds some cells
-  for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    sleep 0.25
-    [ -f "$1.partial" ] && return 0
+# stopped SIGNAL FILE COMMAND MODEL OPTIONS..: a longer run gets the signal after its first checkpoint; its exit status
+stopped() {
+  signal=$1 file=$2
+  shift 2
+  "$courant" "$@" -output "$file" -quiet >out 2>err &
+  for _ in $(seq 400); do
+    [ -f "$file.partial" ] && break
+    sleep 0.05
   done
-  return 1
+  kill -s "$signal" $!
+  wait $! 2>/dev/null
 }
 
-"$courant" map "$deck" -points 24x24 -output kept-killed.h5 -quiet -checkpoint 0.3 >out 2>err &
-await_partial kept-killed.h5
-sleep 0.5
-kill -9 $!
-wait $! 2>/dev/null
-[ -f kept-killed.h5.partial ] && [ ! -f kept-killed.h5 ]
-ok $? "kill -9 leaves the .partial and no file that looks whole"
-fails 2 "kept-killed.h5.partial holds an interrupted run; -resume goes on with it, -force starts again" map "$deck" -points 24x24 -output kept-killed.h5
-fails 2 "its /map/learning_rate differs; -force starts again" map "$deck" -points 12x24 -output kept-killed.h5 -resume
-fails 2 "its -set differs; -force starts again" map "$deck" -points 24x24 -output kept-killed.h5 -resume -set weights.seed=8
+# resumes SIGNAL STATUS NAME WHOLE COMMAND MODEL OPTIONS..: the same, then -resume: the file of a run that nothing stopped
+resumes() {
+  signal=$1 expected=$2 name=$3 whole=$4
+  shift 4
+  rm -f kept-half.h5
+  stopped "$signal" kept-half.h5 "$@"
+  status=$?
+  [ $status -eq "$expected" ] && [ -f kept-half.h5.partial ] && [ ! -f kept-half.h5 ]
+  ok $? "$name: SIG$signal leaves the .partial and no file that looks whole, exit status $expected (was $status)"
+  [ "$signal" = KILL ] || grep -q "interrupted; kept-half.h5.partial holds .*, -resume goes on" err
+  ok $? "$name: SIG$signal says what is kept"
+  "$courant" "$@" -output kept-half.h5 -quiet -resume >out 2>err && "$compare" "$whole" kept-half.h5 >>out
+  ok $? "$name: -resume after SIG$signal gives the uninterrupted file"
+}
+
+# ---- train: interruptions ----
+# trained SIGNAL STATUS NAME MODEL OPTIONS..
+trained() {
+  signal=$1 expected=$2 name=$3
+  shift 3
+  "$courant" train "$@" -threads 1 -output kept-unstopped.h5 -force -quiet >out 2>err
+  resumes "$signal" "$expected" "$name" kept-unstopped.h5 train "$@" -threads 1
+}
+cat >kept-adam.yaml <<'YAML'
+data: {source: glyphs, size: 8, classes: 4, samples: 50, seed: 3}
+network: [{conv: {channels: 3, kernel: 3, padding: same}}, tanh, {max_pool: {size: 2}}, global_mean, {dense: {features: 4}}]
+loss: softmax
+weights: {init: he, seed: 2}
+train: {rule: adam, learning_rate: 0.01, weight_decay: 1e-4, batch: full, steps: 3000, checkpoint_every: 50, sharpness_every: 70, schedule: {warmup: 50, then: cosine}}
+YAML
+long="-set train.epochs=4000,train.checkpoint_every=200"
+trained KILL 137 "momentum, batch norm, augmented mini-batches, single precision" kept-train.yaml $long
+trained INT 130 "Adam, cosine schedule" kept-adam.yaml
+trained INT 130 "sharpness at every step" kept-adam.yaml -set train.steps=300,train.sharpness_every=1,train.checkpoint_every=20
+trained TERM 143 "ensemble" kept-train.yaml -set "train.epochs=1000,train.ensemble.seeds=[1,2,3],train.ensemble.perturb=[1,3]"
+stopped KILL kept-other.h5 train kept-train.yaml -threads 1 $long
+fails 2 "kept-other.h5.partial holds an interrupted run; -resume goes on with it, -force starts again" train kept-train.yaml -output kept-other.h5
+fails 2 "kept-other.h5.partial cannot be resumed: its -set differs; -force starts again" train kept-train.yaml -output kept-other.h5 -resume
+
+# ---- train: ranks, threads, memory ----
+# the sharpness is the same for threads and memory; over ranks its Krylov space adds up in another order
+for model in kept-train.yaml kept-adam.yaml; do
+  for way in "1 2 1GB 3" "1 1 4MB 3" "2 1 1GB 0" "3 2 12MB 0"; do
+    set -- $way
+    set=train.epochs=5,train.sharpness_every=$4
+    [ $model = kept-adam.yaml ] && set=train.steps=30,train.sharpness_every=$4
+    "$courant" train $model -threads 1 -output kept-one.h5 -force -quiet -set $set >out 2>err
+    mpiexec -n "$1" "$courant" train $model -threads "$2" -memory "$3" -output kept-way.h5 -force -quiet -set $set >out 2>err &&
+      "$compare" kept-one.h5 kept-way.h5 >>out
+    ok $? "${model#kept-}: $1 ranks, $2 threads, $3 write the same file"
+  done
+done
+seeds="train.ensemble.seeds=[1,2,3],train.ensemble.perturb=[1,2,3]"
+"$courant" train kept-train.yaml -threads 1 -output kept-ensemble.h5 -set "$seeds" >out 2>err && grep -q "std over k" out
+ok $? "an ensemble prints its table"
+mpiexec -n 2 "$courant" train kept-train.yaml -threads 1 -output kept-way.h5 -force -quiet -set "$seeds" >out 2>err && "$compare" kept-ensemble.h5 kept-way.h5 >>out
+ok $? "an ensemble on two ranks is that of one"
+
+# ---- spectrum ----
+numbers=$source/tests/verify/torch/two_layer.h5 # an HDF5 file with a direction of 95 numbers
+printf '%s\n' "data: {source: noise, height: 6, width: 5, samples: 6, classes: 3, seed: 1}" \
+  "network: [{conv: {channels: 2, kernel: 3}}, tanh, flatten, {dense: {features: 3}}]" "loss: softmax" >kept.yaml
+"$courant" spectrum kept.yaml -threads 1 -direction "$numbers" -output kept-ends.h5 >out 2>err && grep -q "^largest  eigenvalue" out &&
+  grep -q "linearly stable below the learning rate" out && "$courant" info kept-ends.h5 >out 2>err && grep -q "/direction/d3 *95 " out
+ok $? "spectrum writes both ends and the derivatives along a direction"
+fails 2 "-direction nothing.h5: No such file or directory" spectrum kept.yaml -direction nothing.h5
+fails 2 "-direction kept.yaml: not an HDF5 file, or damaged" spectrum kept.yaml -direction kept.yaml
+fails 2 "-direction kept-run.h5: expected a dataset 'direction' of 95 numbers, one a weight" spectrum kept.yaml -direction kept-run.h5
+fails 2 "expected a dataset 'direction' of 76 numbers, one a weight" spectrum kept.yaml -direction "$numbers" -set network.0.conv.channels=1,network.0.conv.kernel=1,network.3.dense.features=3,network.0.conv.bias=false,network.3.dense.bias=false,data.height=5
+fails 2 "two_layer.h5: an HDF5 file, but no result of courant" info "$numbers"
+
+# ---- map: interruptions ----
+"$courant" map "$deck" -points 16x16 -output kept-whole.h5 -quiet >out 2>err
+ok $? "a longer run"
+stopped KILL kept-killed.h5 map "$deck" -points 16x16 -checkpoint 0.3
+fails 2 "kept-killed.h5.partial holds an interrupted run; -resume goes on with it, -force starts again" map "$deck" -points 16x16 -output kept-killed.h5
+fails 2 "its /map/learning_rate differs; -force starts again" map "$deck" -points 12x16 -output kept-killed.h5 -resume
+fails 2 "its -set differs; -force starts again" map "$deck" -points 16x16 -output kept-killed.h5 -resume -set weights.seed=8
 "$courant" info kept-killed.h5.partial >out 2>err && grep -q "interrupted; -resume goes on" out
 ok $? "info of a .partial"
-"$courant" map "$deck" -points 24x24 -output kept-killed.h5 -quiet -resume >out 2>err && "$compare" kept-whole.h5 kept-killed.h5 >>out
-ok $? "-resume after kill -9 gives the uninterrupted file"
-
-for signal in INT:130 TERM:143; do
-  name=${signal%:*} expected=${signal#*:}
-  # a shell starts background jobs with SIGINT ignored; a process group of its own has it
-  timeout -s "$name" --preserve-status 2 "$courant" map "$deck" -points 24x24 -output "kept-$name.h5" -quiet >out 2>err
-  status=$?
-  [ $status -eq "$expected" ] && grep -q "interrupted; kept-$name.h5.partial holds what is done, -resume goes on" err
-  ok $? "SIG$name saves what is done, exit status $expected (was $status)"
-  "$courant" map "$deck" -points 24x24 -output "kept-$name.h5" -quiet -resume >out 2>err && "$compare" kept-whole.h5 "kept-$name.h5" >>out
-  ok $? "-resume after SIG$name gives the uninterrupted file"
+for signal in KILL:137 INT:130 TERM:143; do
+  resumes "${signal%:*}" "${signal#*:}" map kept-whole.h5 map "$deck" -points 16x16 -checkpoint 0.3
 done
 
 # ---- a full disk ----
@@ -172,7 +291,7 @@ for n in 2 3; do
   ok $? "$n ranks write the file of one"
 done
 "$bits" "$source/tests/cli/noise-100.yaml" -threads 1 >reference 2>err
-for way in "1 2 1GB" "1 1 3MB" "2 1 1GB" "2 2 6MB" "3 1 1GB" "3 2 9MB"; do
+for way in "1 2 1GB" "1 1 3MB" "2 1 1GB" "2 2 10MB" "3 1 1GB" "3 2 15MB"; do
   set -- $way
   mpiexec -n "$1" "$bits" "$source/tests/cli/noise-100.yaml" -threads "$2" -memory "$3" >out 2>err && cmp -s reference out
   ok $? "loss, gradient and product of 100 samples: $1 ranks, $2 threads, $3"
@@ -211,9 +330,31 @@ else skip "xarray opens every group" "no xarray or h5netcdf"; fi
 if "$python" -c 'import h5py, matplotlib' 2>/dev/null; then
   "$python" "$source/notebooks-export/plot.py" kept.h5 -o kept.png >out 2>err && [ -s kept.png ]
   ok $? "plot.py draws the map"
+  for run in run ensemble; do
+    "$python" "$source/notebooks-export/plot.py" kept-$run.h5 -o kept-$run.png >out 2>err && [ -s kept-$run.png ]
+    ok $? "plot.py draws a training ($run)"
+  done
   "$python" "$source/notebooks-export/plot.py" nothing.h5 >out 2>err
   [ $? -eq 1 ] && [ "$(wc -l <err)" -eq 1 ]
   ok $? "plot.py says what is wrong in one line"
 else skip "plot.py draws the map" "no h5py or matplotlib"; fi
+
+# ---- a network from PyTorch ----
+if "$python" -W ignore -c 'import torch, h5py' 2>/dev/null; then
+  "$python" -W ignore "$source/notebooks-export/from_torch.py" --demo kept-net.yaml >out 2>err &&
+    "$courant" spectrum kept-net.yaml -threads 1 -output kept-net-spectrum.h5 >out 2>err &&
+    grep -q "  reference of kept-net.h5: loss, gradient and logits agree to [0-9]e-1[3-7]" out && grep -q "^largest  eigenvalue" out
+  ok $? "spectrum of an exported network finds PyTorch's numbers"
+  mpiexec -n 2 "$courant" train kept-net.yaml -threads 1 -output kept-net-train.h5 -set train.steps=2 >out 2>err && grep -q "logits agree to [0-9]e-1[3-7]" out
+  ok $? "so does train, on two ranks"
+  "$courant" info kept-net.yaml -set data.limit=60 >out 2>err && grep -q "reference of kept-net.h5 not checked: it is over 120 samples, the deck takes 60" out
+  ok $? "fewer samples cannot be checked, and it says so"
+  "$python" -c "import h5py; h5py.File('kept-net.h5', 'r+')['4.weight'][3, 2, 1, 1] += 1e-5" >out 2>err
+  for command in info spectrum train; do
+    fails 2 "kept-net.yaml:14: weights: kept-net.h5: its reference has the loss 0." $command kept-net.yaml -threads 1 -output kept-changed.h5
+  done
+  "$courant" info kept-net.yaml -set weights.scale=2 >out 2>err && grep -q "not checked: the deck scales the weights by 2" out
+  ok $? "scaled weights are not those of the reference"
+else skip "a network from PyTorch" "no torch or h5py"; fi
 
 echo "1..$count"

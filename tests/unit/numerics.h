@@ -24,7 +24,8 @@ static inline void NumericsOpen(Numerics *f, const CourantBackend *backend, cons
                               .loss = CourantNodeChild(root, "loss"),
                               .statistics_batch = group ? atoi(group + 18) : 0};
   OK(CourantNetCreate(&net, (CourantShape){f->data->h, f->data->w, f->data->c}, &f->net));
-  const CourantEvaluatorSettings settings = {.order = 3, .threads = threads, .memory = memory};
+  const CourantEvaluatorSettings settings = {
+      .order = 3, .directions = 3, .threads = threads, .memory = memory};
   OK(CourantEvaluatorCreate(f->net, f->data, backend, &settings, &f->evaluator));
   f->p = f->net->size;
 }

@@ -101,6 +101,38 @@ static void CompareThreads(const CourantBackend *backend)
   free(first);
 }
 
+/* Directions that share the primal give what each gives alone. */
+static void CompareDirections(const CourantBackend *backend)
+{
+  for (int kept = 0; kept < 2; kept++) {
+    Numerics f;
+    NumericsOpen(&f, backend, deck, 2, kept ? 1e9 : 0);
+    const size_t length = (size_t)f.p + 1;
+    double *theta = Normal(f.p, 0, 0.3), *v[3], *together = malloc(sizeof(double) * 3 * length),
+           *alone = malloc(sizeof(double) * 3 * length);
+    for (int d = 0; d < 3; d++) v[d] = Normal(f.p, (uint32_t)d + 1, 1);
+    OK(CourantEvaluatorKeep(f.evaluator, theta, PETSC_COMM_SELF, together));
+    OK(CourantEvaluatorProducts(f.evaluator, 3, (const double *const *)v, PETSC_COMM_SELF, together));
+    for (int d = 0; d < 3; d++)
+      OK(CourantEvaluatorProducts(f.evaluator, 1, (const double *const[]){v[d]}, PETSC_COMM_SELF,
+                                  alone + (size_t)d * length));
+    assert_memory_equal(together, alone, sizeof(double) * 3 * length);
+    for (int d = 0; d < 3; d++) free(v[d]);
+    free(theta), free(together), free(alone);
+    NumericsClose(&f);
+  }
+}
+
+static void Directions(void **state)
+{
+  (void)state;
+  for (int i = 0; i < 2; i++) {
+    deck = decks[i];
+    ForEveryBackend(64, CompareDirections);
+    ForEveryBackend(32, CompareDirections);
+  }
+}
+
 static void ThreadsAndMemory(void **state)
 {
   (void)state;
@@ -114,6 +146,7 @@ static void ThreadsAndMemory(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(Splits),
     cmocka_unit_test(ThreadsAndMemory),
+    cmocka_unit_test(Directions),
 };
 
 TEST_MAIN(tests)

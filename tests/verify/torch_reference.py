@@ -3,6 +3,7 @@
 
     python3 tests/verify/torch_reference.py             all of them (needs python3-torch, python3-h5py, python3-yaml)
     python3 tests/verify/torch_reference.py lenet       those named
+    python3 tests/verify/torch_reference.py --output F  into the folder F
 
 Each CASE.h5 holds a deck, what the deck reads, and what has to come out; n samples, p parameters, k outputs:
 
@@ -285,7 +286,7 @@ def write(path, deck_text, names, datasets, sections):
             put_text(file[f"trajectory/{name}"], "train", text)
 
 
-def make(case, seed):
+def make(case, seed, folder):
     (n, c, h, w), classes, layers, further, higher = CASES[case]
     squared = case == "squared"
     text = (f"model: {case}\n"
@@ -324,7 +325,7 @@ def make(case, seed):
     sections = TRAJECTORIES if case == "two_layer" else {}
     for rule, section in sections.items():
         results[f"trajectory/{rule}"], results[f"losses/{rule}"] = trajectory(objective, theta, yaml.safe_load(section))
-    path = os.path.join(FOLDER, case + ".h5")
+    path = os.path.join(folder, case + ".h5")
     write(path, text, [name for name, _ in net.named_parameters()], results, sections)
     print(f"{path}: {len(theta)} parameters, loss {chain[0]:.6f}, |g| {chain[1].norm():.4f}, |Hv| {chain[2].norm():.4f}, "
           f"{os.path.getsize(path) / 1000:.0f} kB")
@@ -333,15 +334,16 @@ def make(case, seed):
 def main():
     parser = argparse.ArgumentParser(description="Writes the reference files of tests/verify/torch/.")
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)} (default: all)")
+    parser.add_argument("--output", default=FOLDER, metavar="FOLDER", help="where they go (default: tests/verify/torch)")
     arguments = parser.parse_args()
     unknown = [c for c in arguments.cases if c not in CASES]
     if unknown:
         parser.error(f"no case '{unknown[0]}'; there are {', '.join(CASES)}")
     torch.set_num_threads(1)
-    os.makedirs(FOLDER, exist_ok=True)
+    os.makedirs(arguments.output, exist_ok=True)
     for seed, case in enumerate(CASES, 1):
         if not arguments.cases or case in arguments.cases:
-            make(case, seed)
+            make(case, seed, arguments.output)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ static const CourantKey keys[] = {
 static void Step(const CourantRuleCall *call)
 {
   const Adam *o = (const Adam *)call->options;
-  const RuleNumbers r = RuleNumbersOf(call);
+  RuleNumbers r = RuleNumbersOf(call);
   const real b1 = (real)o->beta1, b2 = (real)o->beta2, c1 = (real)(1 - o->beta1), c2 = (real)(1 - o->beta2);
   const double t = (double)call->step;
   const real mean_scale = (real)(1 - pow(o->beta1, t)), root_scale = (real)sqrt(1 - pow(o->beta2, t));
@@ -34,6 +34,7 @@ static void Step(const CourantRuleCall *call)
     r.state[1][i] = v;
     RuleUpdate(call, &r, i, m / mean_scale / ((real)sqrt((double)v) / root_scale + (real)o->epsilon));
   }
+  RuleFinish(call, &r);
 }
 
 /* With the preconditioner frozen, of its product with H: heavy ball with the gradient weighed by 1 - b1. */

@@ -6,9 +6,10 @@ static const CourantKey keys[] = {{0}};
 
 static void Step(const CourantRuleCall *call)
 {
-  const RuleNumbers r = RuleNumbersOf(call);
+  RuleNumbers r = RuleNumbersOf(call);
 
   for (size_t i = 0; i < call->n; i++) RuleUpdate(call, &r, i, RuleGradient(call, &r, i));
+  RuleFinish(call, &r);
 }
 
 static double Growth(const void *options, double learning_rate, double m)

@@ -21,7 +21,7 @@ static const CourantKey keys[] = {
 static void Step(const CourantRuleCall *call)
 {
   const Momentum *o = (const Momentum *)call->options;
-  const RuleNumbers r = RuleNumbersOf(call);
+  RuleNumbers r = RuleNumbersOf(call);
   const real mu = (real)o->momentum;
 
   for (size_t i = 0; i < call->n; i++) {
@@ -29,6 +29,7 @@ static void Step(const CourantRuleCall *call)
     r.state[0][i] = v;
     RuleUpdate(call, &r, i, o->nesterov ? d + mu * v : v);
   }
+  RuleFinish(call, &r);
 }
 
 /* Larger root of z^2 - trace z + determinant. */
