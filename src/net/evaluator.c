@@ -47,9 +47,9 @@ struct _CourantEvaluator {
   PetscInt group, groups; /* samples of a statistics group; groups of the batch */
   PetscInt group_leaves;  /* leaves of a whole group */
   PetscInt first, last;   /* groups of this rank */
-  PetscInt blocks;        /* of this rank at most */
-  void **kept;            /* [blocks]: tapes of coefficient 0 at the kept theta; NULL where they do not fit */
-  double **kept_shared;   /* [groups of this rank]: what their samples share there */
+  PetscInt kept_groups;   /* those of this rank whose primal at the kept theta is held: as many as fit */
+  void **kept;            /* [kept_groups,group_leaves,blocks of a leaf]: their tapes of coefficient 0 */
+  double **kept_shared;   /* [kept_groups]: what their samples share there */
   double memory;          /* bytes in use */
 };
 
@@ -192,21 +192,30 @@ static PetscErrorCode FindCouplings(CourantEvaluator ev)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Tapes for the primal of all samples, if the budget allows. */
+/* Tapes for the primal of as many groups as the budget allows. */
 static PetscErrorCode CreateKept(CourantEvaluator ev)
 {
-  const PetscInt groups = ev->last - ev->first;
   const size_t shared = ev->layout.shared[ev->net->nlayers] * sizeof(double);
+  const PetscInt blocks = ev->group_leaves * BlocksPerLeaf(ev);
+  const double groups =
+      (ev->settings.memory - ev->memory) / ((double)blocks * (double)TapeBytes(ev, 0) + (double)shared);
 
   PetscFunctionBeginUser;
-  ev->blocks = groups * ev->group_leaves * BlocksPerLeaf(ev);
-  if (ev->layout.order == 0 ||
-      ev->memory + (double)ev->blocks * (double)TapeBytes(ev, 0) > ev->settings.memory)
-    PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(PetscCalloc2(ev->blocks, &ev->kept, groups, &ev->kept_shared));
-  if (ev->blocks) PetscCall(CreateTapes(ev, ev->blocks, 1, ev->kept));
-  for (PetscInt g = 0; ev->couplings && g < groups; g++) PetscCall(Allocate(ev, shared, &ev->kept_shared[g]));
+  if (ev->layout.order == 0 || groups < 1 || ev->first == ev->last) PetscFunctionReturn(PETSC_SUCCESS);
+  ev->kept_groups = (PetscInt)PetscMin(groups, (double)(ev->last - ev->first));
+  PetscCall(PetscCalloc2(ev->kept_groups * blocks, &ev->kept, ev->kept_groups, &ev->kept_shared));
+  PetscCall(CreateTapes(ev, ev->kept_groups * blocks, 1, ev->kept));
+  for (PetscInt g = 0; ev->couplings && g < ev->kept_groups; g++)
+    PetscCall(Allocate(ev, shared, &ev->kept_shared[g]));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Which of the kept groups a group is; -1: its primal is computed again. They are spread evenly, as threads
+ * have equal shares. */
+static PetscInt KeptGroup(CourantEvaluator ev, PetscInt group)
+{
+  const PetscInt64 groups = ev->last - ev->first, g = group - ev->first, kept = ev->kept_groups;
+  return (g + 1) * kept / groups > g * kept / groups ? (PetscInt)(g * kept / groups) : -1;
 }
 
 /*
@@ -215,7 +224,7 @@ static PetscErrorCode CreateKept(CourantEvaluator ev)
 
   Samples are taken in leaves of COURANT_LEAF. Each thread holds one block of them, or all leaves of a
   statistics group are held at once where a layer couples samples. CourantEvaluatorKeep() keeps the primal of
-  all blocks if the budget allows, otherwise products compute it again: with the same result to the bit.
+  as many as the budget allows, of the others products compute it again: with the same result to the bit.
 */
 PetscErrorCode CourantEvaluatorCreate(CourantNet net, CourantDataset data, const CourantBackend *backend,
                                       const CourantEvaluatorSettings *settings, CourantEvaluator *result)
@@ -266,8 +275,8 @@ PetscErrorCode CourantEvaluatorDestroy(CourantEvaluator *evaluator)
 
   PetscFunctionBeginUser;
   if (!ev) PetscFunctionReturn(PETSC_SUCCESS);
-  if (ev->kept && ev->blocks) CourantFree(&ev->kept[0]);
-  for (PetscInt g = 0; ev->kept && g < ev->last - ev->first; g++) CourantFree(&ev->kept_shared[g]);
+  if (ev->kept) CourantFree(&ev->kept[0]);
+  for (PetscInt g = 0; ev->kept && g < ev->kept_groups; g++) CourantFree(&ev->kept_shared[g]);
   PetscCall(PetscFree2(ev->kept, ev->kept_shared));
   for (int t = 0; ev->workers && t < ev->settings.threads; t++) {
     Worker *w = &ev->workers[t];
@@ -304,14 +313,12 @@ static void SetWeights(CourantEvaluator ev, int which, const double *theta)
 
 /*
   What to do with every sample: compute the coefficients report..order for each direction and sum them up,
-  after those below, if they are not kept from before.
+  after those below, where they are not kept from before.
 */
 typedef struct {
   int order, reserve, report;
   int directions;
-  int theta;        /* THETA or KEPT */
-  PetscBool keep;   /* the primal is, or is to be, on the kept tapes */
-  PetscBool primal; /* coefficient 0 has to be computed */
+  int theta; /* THETA; or KEPT, whose primal is on the kept tapes, or to be put there */
   PetscBool gauss_newton;
 } Work;
 
@@ -327,9 +334,9 @@ static Pass PassOf(const Work *work, int direction)
 }
 
 /* The primal needs a pass of its own when the directions start above it. */
-static int FirstPass(const Work *work)
+static int FirstPass(CourantEvaluator ev, const Work *work, PetscInt group)
 {
-  return work->primal && work->report > 0 ? -1 : 0;
+  return work->report > 0 && KeptGroup(ev, group) < 0 ? -1 : 0;
 }
 
 typedef struct {
@@ -357,7 +364,7 @@ static CourantBlock BlockOf(CourantEvaluator ev, const Work *work, const Pass *p
                  outputs = (PetscInt)CourantShapeSize(ev->net->out);
   const int coefficients = ev->layout.order + 1, of = PetscMax(0, pass->direction);
   void **tape = slot->tape + (ev->couplings ? b : 0) * coefficients;
-  const PetscInt kept = ((leaf->group - ev->first) * ev->group_leaves + leaf->leaf) * BlocksPerLeaf(ev) + b;
+  const PetscInt kept = work->theta == KEPT ? KeptGroup(ev, leaf->group) : -1;
   CourantBlock block = {
       .net = ev->net,
       .layout = &ev->layout,
@@ -376,9 +383,9 @@ static CourantBlock BlockOf(CourantEvaluator ev, const Work *work, const Pass *p
       .scale = 1. / (double)ev->batch.n,
       .weights = {ev->weights[work->theta], pass->order ? ev->weights[DIRECTION + of] : NULL}};
   for (int k = 0; k <= pass->order; k++) {
-    block.tape[k] = k == 0 && work->keep ? ev->kept[kept] : tape[k];
-    block.shared[k] =
-        k == 0 && work->keep && ev->couplings ? ev->kept_shared[leaf->group - ev->first] : ev->shared[k];
+    const PetscBool held = k == 0 && kept >= 0 ? PETSC_TRUE : PETSC_FALSE;
+    block.tape[k] = held ? ev->kept[(kept * ev->group_leaves + leaf->leaf) * BlocksPerLeaf(ev) + b] : tape[k];
+    block.shared[k] = held && ev->couplings ? ev->kept_shared[kept] : ev->shared[k];
     block.gradient[k] =
         pass->direction < 0 || k < work->report ? NULL : slot->gradient[of * coefficients + k];
   }
@@ -429,7 +436,7 @@ static void RunLeaf(CourantEvaluator ev, const Work *work, Worker *worker, Slot 
 {
   ClearSlot(ev, work, slot);
   for (PetscInt b = 0; leaf->first + b * ev->layout.samples < leaf->end; b++)
-    for (int p = FirstPass(work); p < work->directions; p++) {
+    for (int p = FirstPass(ev, work, leaf->group); p < work->directions; p++) {
       const Pass pass = PassOf(work, p);
       const CourantBlock block = BlockOf(ev, work, &pass, worker, slot, leaf, b);
       const PetscInt first = leaf->first + b * ev->layout.samples;
@@ -521,7 +528,7 @@ static void RunGroup(CourantEvaluator ev, const Work *work, PetscInt group, int 
 
   for (PetscInt i = Share(leaves, t, threads); i < Share(leaves, t + 1, threads); i++)
     ClearSlot(ev, work, &ev->slots[i]);
-  for (int p = FirstPass(work); p < work->directions; p++) {
+  for (int p = FirstPass(ev, work, group); p < work->directions; p++) {
     const Pass pass = PassOf(work, p);
     for (PetscInt c = 0; c <= n; c++)
       RunStretch(ev, work, &pass, group, t, threads, c ? ev->coupling[c - 1] : 0,
@@ -595,7 +602,7 @@ static PetscErrorCode RunAndShare(CourantEvaluator ev, const Work *work, MPI_Com
 
 static Work RunWork(int order)
 {
-  return (Work){.order = order, .reserve = order, .directions = 1, .primal = PETSC_TRUE};
+  return (Work){.order = order, .reserve = order, .directions = 1};
 }
 
 /*
@@ -623,11 +630,7 @@ PetscErrorCode CourantEvaluatorRun(CourantEvaluator ev, int order, const double 
 */
 PetscErrorCode CourantEvaluatorKeep(CourantEvaluator ev, const double theta[], MPI_Comm comm, double result[])
 {
-  const Work work = {.reserve = 1,
-                     .directions = 1,
-                     .theta = KEPT,
-                     .primal = PETSC_TRUE,
-                     .keep = ev->kept ? PETSC_TRUE : PETSC_FALSE};
+  const Work work = {.reserve = 1, .directions = 1, .theta = KEPT};
 
   PetscFunctionBeginUser;
   SetWeights(ev, KEPT, theta);
@@ -635,16 +638,9 @@ PetscErrorCode CourantEvaluatorKeep(CourantEvaluator ev, const double theta[], M
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static Work ProductWork(CourantEvaluator ev, int directions)
+static Work ProductWork(int directions)
 {
-  const PetscBool keep = ev->kept ? PETSC_TRUE : PETSC_FALSE;
-  return (Work){.order = 1,
-                .reserve = 1,
-                .report = 1,
-                .directions = directions,
-                .theta = KEPT,
-                .primal = keep ? PETSC_FALSE : PETSC_TRUE,
-                .keep = keep};
+  return (Work){.order = 1, .reserve = 1, .report = 1, .directions = directions, .theta = KEPT};
 }
 
 /*
@@ -657,7 +653,7 @@ static Work ProductWork(CourantEvaluator ev, int directions)
 PetscErrorCode CourantEvaluatorProducts(CourantEvaluator ev, int n, const double *const directions[],
                                         MPI_Comm comm, double results[])
 {
-  const Work work = ProductWork(ev, n);
+  const Work work = ProductWork(n);
 
   PetscFunctionBeginUser;
   for (int d = 0; d < n; d++) SetWeights(ev, DIRECTION + d, directions[d]);
@@ -674,7 +670,7 @@ PetscErrorCode CourantEvaluatorProducts(CourantEvaluator ev, int n, const double
 PetscErrorCode CourantEvaluatorGaussNewton(CourantEvaluator ev, const double direction[], MPI_Comm comm,
                                            double result[])
 {
-  Work work = ProductWork(ev, 1);
+  Work work = ProductWork(1);
 
   PetscFunctionBeginUser;
   work.gauss_newton = PETSC_TRUE;
@@ -706,7 +702,7 @@ const char *CourantEvaluatorGradient(CourantEvaluator ev, const double theta[], 
 */
 const char *CourantEvaluatorLocalProduct(CourantEvaluator ev, const double direction[], double result[])
 {
-  const Work work = ProductWork(ev, 1);
+  const Work work = ProductWork(1);
 
   SetWeights(ev, DIRECTION, direction);
   const char *problem = RunBatch(ev, &work);

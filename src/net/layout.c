@@ -99,7 +99,7 @@ PetscErrorCode CourantLayoutCreate(CourantNet net, const CourantBackend *backend
       backend->layers[net->layers[l].type]->Space(&net->layers[l], order, &space[l]);
     per_sample += 2 * CourantShapeSize(net->layers[l].out) + space[l].state + space[l].primal;
   }
-  const size_t cached = (1 << 18) / (per_sample * 8 + 1);
+  const size_t cached = (1 << 20) / (per_sample * backend->real_size + 1);
   layout->samples = (int)PetscMax(1, PetscMin(COURANT_LEAF, cached));
   const size_t n = (size_t)layout->samples;
 

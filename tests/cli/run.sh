@@ -291,7 +291,7 @@ for n in 2 3; do
   ok $? "$n ranks write the file of one"
 done
 "$bits" "$source/tests/cli/noise-100.yaml" -threads 1 >reference 2>err
-for way in "1 2 1GB" "1 1 3MB" "2 1 1GB" "2 2 10MB" "3 1 1GB" "3 2 15MB"; do
+for way in "1 2 1GB" "1 1 4MB" "2 1 1GB" "2 2 13MB" "3 1 1GB" "3 2 20MB"; do
   set -- $way
   mpiexec -n "$1" "$bits" "$source/tests/cli/noise-100.yaml" -threads "$2" -memory "$3" >out 2>err && cmp -s reference out
   ok $? "loss, gradient and product of 100 samples: $1 ranks, $2 threads, $3"

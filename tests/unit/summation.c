@@ -60,17 +60,31 @@ static const char *const decks[] = {
 };
 static const char *deck;
 
+/* A budget that keeps about such a part of the primals. */
+static double Budget(const CourantBackend *backend, int threads, double part)
+{
+  double bytes[2];
+
+  for (int i = 0; i < 2; i++) {
+    Numerics f;
+    NumericsOpen(&f, backend, deck, threads, i ? 1e9 : 0);
+    bytes[i] = CourantEvaluatorMemory(f.evaluator);
+    NumericsClose(&f);
+  }
+  return bytes[0] + part * (bytes[1] - bytes[0]);
+}
+
 static void CompareThreads(const CourantBackend *backend)
 {
   static const struct {
     int threads;
-    double memory;
-  } ways[] = {{1, 1e9}, {2, 1e9}, {3, 1e9}, {7, 1e9}, {1, 0}, {2, 0}};
+    double kept;
+  } ways[] = {{1, 1}, {2, 1}, {3, 1}, {7, 1}, {1, 0}, {2, 0}, {1, 0.4}, {2, 0.7}};
   double *first = NULL;
 
   for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
     Numerics f;
-    NumericsOpen(&f, backend, deck, ways[w].threads, ways[w].memory);
+    NumericsOpen(&f, backend, deck, ways[w].threads, Budget(backend, ways[w].threads, ways[w].kept));
     double *theta = Normal(f.p, 0, 0.3), *v = Normal(f.p, 1, 1),
            *all = malloc(sizeof(double) * (size_t)(6 * (f.p + 1)));
     OK(CourantEvaluatorKeep(f.evaluator, theta, PETSC_COMM_SELF, all));
