@@ -30,6 +30,8 @@ except ImportError as missing:
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 BATCH = 128
+# jemalloc at its best for a program that frees and takes the same large arrays all the time: it gives none back
+JEMALLOC = "oversize_threshold:0,dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always"
 WORK = ("gradient", "hvp_recomputed", "hvp_kept", "sgd")
 # times the faster peer, by net and work; then the share of the GEMM rate
 RATIO_GOALS = {
@@ -128,7 +130,7 @@ def start(arguments, threads, notices):
         if name == "jemalloc" and not preload:
             notices.add("no libjemalloc (libjemalloc2): PyTorch with the C library's allocator alone")
             continue
-        server = Server(name, peer, OMP_NUM_THREADS=threads, OPENBLAS_NUM_THREADS=threads, **({"LD_PRELOAD": preload} if preload else {}))
+        server = Server(name, peer, OMP_NUM_THREADS=threads, OPENBLAS_NUM_THREADS=threads, **({"LD_PRELOAD": preload, "MALLOC_CONF": JEMALLOC} if preload else {}))
         if server.ask("rest") == {}:
             with open(f"/proc/{server.process.pid}/maps", encoding="utf-8") as maps:
                 loaded = name in maps.read()
