@@ -17,8 +17,8 @@ PetscErrorCode CourantErrorHandler(MPI_Comm comm, int line, const char *function
 {
   (void)comm, (void)ctx;
   if (type != PETSC_ERROR_INITIAL || message[0]) return code;
-  if (code == PETSC_ERR_MEM && !strncmp(function ? function : "", "Petsc", 5)) /* text: who asked for it */
-    snprintf(message, sizeof message, "not enough memory (%s)", text ? text : "?");
+  if (function && !strncmp(function, "PetscMalloc", 11)) /* its code is not always one of memory */
+    snprintf(message, sizeof message, "not enough memory (%s)", text ? text : "?"); /* who asked for it */
   else if (CourantExitStatus(code) == COURANT_EXIT_INPUT || code == PETSC_ERR_FILE_WRITE ||
            code == PETSC_ERR_SIG || code == PETSC_ERR_NOT_CONVERGED)
     snprintf(message, sizeof message, "%s", text ? text : "");
