@@ -130,7 +130,6 @@ static PetscErrorCode MeasureSharpness(Session *s, PetscInt step)
 static PetscErrorCode WriteWeights(Session *s)
 {
   const CourantNet net = s->problem->net;
-  static const char *const running[] = {"running_mean", "running_var"};
   char path[256];
 
   PetscFunctionBeginUser;
@@ -146,9 +145,9 @@ static PetscErrorCode WriteWeights(Session *s)
       PetscCall(
           CourantResultAddArray(s->output.file, path, p->ndims, dims, values, "weights after the last step"));
     }
-    for (int i = 0; CourantLayerType(layer->type)->forward && i < 2; i++) {
+    for (int i = 0; CourantLayerIsCoupled(layer) && i < COURANT_RUNNING; i++) {
       const size_t c = (size_t)layer->in.c;
-      snprintf(path, sizeof path, "/weights/%s.%s", layer->name, running[i]);
+      snprintf(path, sizeof path, "/weights/%s.%s", layer->name, CourantRunningNames[i]);
       PetscCall(CourantResultAddArray(s->output.file, path, 1, &c,
                                       s->state.running + layer->buffer + (size_t)i * c,
                                       "running statistics of batch_norm"));
@@ -611,11 +610,29 @@ static PetscErrorCode FinishEnsemble(Session *s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Seeds in rounds, one a rank; a checkpoint after each round. */
+/* One seed a rank, `n` of them, to rank 0 and into a checkpoint; every rank fails when one does. */
+static PetscErrorCode RunRound(Session *s, PetscInt n, const PetscInt seeds[])
+{
+  const MPI_Comm comm = s->problem->comm;
+  const PetscMPIInt rank = s->output.rank;
+  const PetscErrorCode code =
+      rank < n ? CourantEnsembleRunSeed(&s->ensemble, seeds[rank], EpochDone, s) : PETSC_SUCCESS;
+  int worst = (int)code, signal;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &worst, 1, MPI_INT, MPI_MAX, comm));
+  PetscCall(CourantInterruptedTogether(comm, &signal)); /* for the exit status of all */
+  if (worst) PetscFunctionReturn((PetscErrorCode)worst);
+  for (PetscMPIInt i = 0; i < n; i++) PetscCall(CollectSeed(s, seeds[i], i));
+  CourantCallOnRankZero(comm, rank, CheckpointEnsemble(s));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The seeds that are not done yet, in rounds. */
 static PetscErrorCode RunSeeds(Session *s)
 {
-  const PetscMPIInt size = s->output.size;
-  CourantEnsemble *e = &s->ensemble;
+  const CourantEnsemble *e = &s->ensemble;
+  PetscErrorCode code = PETSC_SUCCESS;
   PetscInt *left, n = 0;
 
   PetscFunctionBeginUser;
@@ -624,24 +641,12 @@ static PetscErrorCode RunSeeds(Session *s)
   for (PetscInt i = 0; i < e->seeds; i++)
     if (!(s->seeds_done[i] == 1)) left[n++] = i;
   CourantProgressBegin(&s->progress, "training", 0, (double)(n * e->perturbs * e->epochs), s->output.quiet);
-  for (PetscInt at = 0; at < n; at += size) {
-    const PetscInt own = at + s->output.rank;
-    const PetscErrorCode code = own < n ? CourantEnsembleRunSeed(e, left[own], EpochDone, s) : PETSC_SUCCESS;
-    int worst = (int)code, signal;
-    PetscCall(CourantInterruptedTogether(s->problem->comm, &signal)); /* for the exit status of all */
-    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &worst, 1, MPI_INT, MPI_MAX, s->problem->comm));
-    if (worst) {
-      CourantProgressEnd(&s->progress);
-      if (worst == PETSC_ERR_SIG) CourantOutputSayInterrupted(&s->output, "the seeds that are done");
-      PetscFunctionReturn((PetscErrorCode)worst);
-    }
-    for (PetscInt i = at; i < PetscMin(n, at + size); i++)
-      PetscCall(CollectSeed(s, left[i], (PetscMPIInt)(i - at)));
-    CourantCallOnRankZero(s->problem->comm, s->output.rank, CheckpointEnsemble(s));
-  }
+  for (PetscInt at = 0; at < n && !code; at += s->output.size)
+    code = RunRound(s, PetscMin(n - at, s->output.size), left + at);
   CourantProgressEnd(&s->progress);
   PetscCall(PetscFree(left));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  if (code == PETSC_ERR_SIG) CourantOutputSayInterrupted(&s->output, "the seeds that are done");
+  PetscFunctionReturn(code);
 }
 
 static PetscErrorCode RunEnsemble(Session *s)
