@@ -176,9 +176,14 @@ static PetscErrorCode SetUpVectors(CourantProblem problem)
 /* CourantProblemMemory - Bytes this rank holds for samples, activations and sums of products. */
 double CourantProblemMemory(CourantProblem problem)
 {
-  const double image = 8. * (double)CourantDatasetImageSize(problem->data), n = (double)problem->data->n;
-  return 8 * n * (double)problem->data->width + (problem->data->images ? n : 1) * image +
-         (problem->first ? CourantEvaluatorMemory(problem->first) : 0);
+  const CourantDataset sets[] = {problem->data, problem->test};
+  double bytes = problem->first ? CourantEvaluatorMemory(problem->first) : 0;
+
+  for (int i = 0; i < 2; i++)
+    if (sets[i])
+      bytes += 8. * ((double)sets[i]->n * (double)sets[i]->width +
+                     (sets[i]->images ? (double)sets[i]->n : 1) * (double)CourantDatasetImageSize(sets[i]));
+  return bytes;
 }
 
 /* Labels that the loss cannot use are the user's error. */
