@@ -3,10 +3,10 @@
   courant - training of convolutional networks as a discretised nonlinear PDE: where it is stable.
 
   Functions return a PetscErrorCode and are called through PetscCall(). Objects are made by ..Create(), take
-  options by ..SetFromOptions(), and end with
-  ..Destroy(). theta, the vector of all weights, is in PyTorch's order: layer after layer, weight before bias,
-  each tensor row-major. lambda means an eigenvalue of H, the Hessian of the mean loss L; m one of H + alpha
-  D, alpha the weight decay and D its mask. Each function is described where it is defined.
+  options by ..SetFromOptions(), and end with ..Destroy(). theta, the vector of all weights, is in PyTorch's
+  order: layer after layer, weight before bias, each tensor row-major. lambda means an eigenvalue of H, the
+  Hessian of the mean loss L; m one of H + alpha D, alpha the weight decay and D its mask. Each function is
+  described where it is defined.
 */
 #include <petscts.h>
 #include <petsctao.h>

@@ -1,8 +1,5 @@
 /* courant info: what a result file or a deck holds. */
-#include "cmd/options.h"
-#include "core/result.h"
-#include "courant.h"
-#include "dynamics/problem.h"
+#include "cmd/session.h"
 #include <string.h>
 
 static void PrintDataset(const char *path, int rank, const size_t dims[], const char *long_name)
@@ -47,13 +44,11 @@ static PetscErrorCode PrintResult(const char *name)
 
 static PetscErrorCode PrintDeck(const char *name)
 {
-  char overrides[4096] = "";
   CourantDeck deck;
   CourantProblem problem;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscOptionsGetString(NULL, NULL, "-set", overrides, sizeof overrides, NULL));
-  PetscCall(CourantDeckLoad(PETSC_COMM_SELF, name, overrides, &deck));
+  PetscCall(CourantSessionLoadDeck(PETSC_COMM_SELF, name, &deck));
   PetscCall(CourantProblemCreate(PETSC_COMM_SELF, deck, &problem));
   PetscCall(CourantProblemSetFromOptions(problem));
   PetscCall(CourantProblemSetUp(problem));

@@ -1,7 +1,6 @@
 /* courant map: the stability map over learning rate and weight decay. */
 #include "cmd/draw.h"
-#include "cmd/options.h"
-#include "cmd/result.h"
+#include "cmd/session.h"
 #include "core/interrupt.h"
 #include "core/progress.h"
 #include "stability/map.h"
@@ -262,6 +261,7 @@ static PetscErrorCode Resume(CourantMap map, const CourantOutput *output)
 /* ---- the run ---- */
 
 typedef struct {
+  CourantMap map;
   CourantOutput output;
   CourantProgress progress;
   PetscBool checking; /* the bar is that of the cross-check */
@@ -272,19 +272,32 @@ static void Progress(double cells, void *ctx)
   CourantProgressUpdate(&((Session *)ctx)->progress, cells);
 }
 
+static PetscInt RowsDone(CourantMap map)
+{
+  PetscInt rows = 0;
+  for (PetscInt w = 0; w < map->nw; w++) rows += map->rows[w].status != COURANT_UNSET;
+  return rows;
+}
+
+static PetscInt CellsDone(CourantMap map)
+{
+  PetscInt cells = 0;
+  for (PetscInt i = 0; i < map->nw * map->nl; i++) cells += CourantMapCellIsDone(map, i);
+  return cells;
+}
+
 /* After each row and round of cells: the bar, and a checkpoint when it is due. */
 static PetscErrorCode Monitor(CourantMap map, void *ctx)
 {
   Session *session = (Session *)ctx;
-  PetscInt rows = 0;
+  const PetscInt rows = RowsDone(map);
 
   PetscFunctionBeginUser;
-  for (PetscInt w = 0; w < map->nw; w++) rows += map->rows[w].status != COURANT_UNSET;
   if (rows == map->nw && !session->checking) {
     session->checking = PETSC_TRUE;
     CourantProgressEnd(&session->progress);
-    CourantProgressBegin(&session->progress, "cross-check", (double)(map->nw * map->nl),
-                         session->output.quiet);
+    CourantProgressBegin(&session->progress, "cross-check", (double)CellsDone(map),
+                         (double)(map->nw * map->nl), session->output.quiet);
   }
   CourantProgressUpdate(&session->progress, session->checking ? (double)map->cells_done : (double)rows);
   if (!CourantOutputDue(&session->output) && !CourantInterrupted()) PetscFunctionReturn(PETSC_SUCCESS);
@@ -320,12 +333,8 @@ static PetscErrorCode PrintHeader(CourantMap map, const Session *session)
   if (session->output.quiet || map->rank) PetscFunctionReturn(PETSC_SUCCESS);
   printf("stability map of %s: %d learning rates x %d weight decays\n", problem->top.model, (int)map->nl,
          (int)map->nw);
-  if (problem->top.about[0]) printf("  %s\n", problem->top.about);
-  PetscCall(CourantProblemView(problem, stdout));
-  printf("  memory about %.0f MB, %d rank%s of %d thread%s, %s\n",
-         ceil((CourantProblemMemory(problem) * (1 + threads / 2) + 8 * p * vectors) / 1e6), map->size,
-         map->size > 1 ? "s" : "", (int)problem->threads, problem->threads > 1 ? "s" : "",
-         problem->backend->isa);
+  PetscCall(CourantSessionPrintModel(problem, &session->output,
+                                     CourantProblemMemory(problem) * (1 + threads / 2) + 8 * p * vectors));
   if (session->output.resumed) printf("  resumed from %s\n", session->output.partial);
   fflush(stdout);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -338,7 +347,7 @@ static PetscErrorCode PrintSummary(CourantMap map, const Session *session, const
   PetscCall(CourantDrawMap(map));
   PetscCall(CourantPrintRows(map));
   PetscCall(CourantPrintChecks(map, a));
-  printf("%s written after %.1f s\n", session->output.name, CourantOutputSeconds(&session->output));
+  CourantOutputView(&session->output);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -374,14 +383,11 @@ static PetscErrorCode Finish(CourantMap map, Session *session)
 /* Rank 0, when a signal has come: what is done is kept. */
 static PetscErrorCode Save(CourantMap map, Session *session)
 {
-  char name[PETSC_MAX_PATH_LEN + 64];
-
   PetscFunctionBeginUser;
   CourantProgressEnd(&session->progress);
   PetscCall(Exchange(map, session->output.file, PETSC_FALSE));
   PetscCall(CourantOutputCheckpoint(&session->output));
-  snprintf(name, sizeof name, "interrupted; %s holds what is done, -resume goes on", session->output.partial);
-  CourantErrorReplace(name);
+  CourantOutputSayInterrupted(&session->output, "what is done");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -396,47 +402,63 @@ static PetscErrorCode Start(CourantMap map, Session *session)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ReadAgain(void *map)
+static PetscErrorCode SetUp(void *ctx, CourantDeck deck)
 {
-  return CourantMapCreateSolvers((CourantMap)map);
+  Session *session = (Session *)ctx;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantMapCreate(PETSC_COMM_WORLD, deck, &session->map));
+  PetscCall(CourantMapSetFromOptions(session->map));
+  PetscCall(CourantOutputOpen(session->map->problem, "map", &session->output));
+  PetscCall(CourantMapSetUp(session->map));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadAgain(void *ctx)
+{
+  return CourantMapCreateSolvers(((Session *)ctx)->map);
+}
+
+static PetscErrorCode Work(void *ctx)
+{
+  Session *session = (Session *)ctx;
+  const CourantMap map = session->map;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantProblemVerifyReference(map->problem));
+  CourantCallOnRankZero(map->comm, map->rank, Start(map, session));
+  PetscCall(PrintHeader(map, session));
+  PetscCall(CourantMapSetMonitor(map, Monitor, Progress, session));
+  map->round_seconds = PetscMin(map->round_seconds, session->output.interval);
+  CourantProgressBegin(&session->progress, "equilibria and spectra", (double)RowsDone(map), (double)map->nw,
+                       session->output.quiet);
+  const PetscErrorCode code = CourantMapSolve(map);
+  if (code == PETSC_ERR_SIG && map->rank == 0) PetscCall(Save(map, session));
+  if (code) PetscFunctionReturn(code);
+  CourantCallOnRankZero(map->comm, map->rank, Finish(map, session));
+  PetscCall(CheckConvergence(map));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode TearDown(void *ctx)
+{
+  Session *session = (Session *)ctx;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantOutputClose(&session->output));
+  PetscCall(CourantMapDestroy(&session->map));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 extern const CourantCommandOps CourantCommand_map;
 
 static PetscErrorCode Run(const char *model)
 {
-  char overrides[4096] = "";
+  static const CourantSessionOps ops = {&CourantCommand_map, SetUp, ReadAgain, Work, TearDown};
   Session session = {0};
-  CourantDeck deck;
-  CourantMap map;
-  PetscBool help;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscOptionsGetString(NULL, NULL, "-set", overrides, sizeof overrides, NULL));
-  PetscCall(CourantDeckLoad(PETSC_COMM_WORLD, model, overrides, &deck));
-  PetscCall(CourantOptionsSpread());
-  PetscCall(CourantMapCreate(PETSC_COMM_WORLD, deck, &map));
-  PetscCall(CourantMapSetFromOptions(map));
-  PetscCall(CourantOutputOpen(map->problem, "map", &session.output));
-  PetscCall(CourantMapSetUp(map));
-  PetscCall(PetscOptionsHasHelp(NULL, &help));
-  if (!help) {
-    PetscCall(CourantOptionsCheckUsed(&CourantCommand_map, ReadAgain, map));
-    PetscCall(CourantProblemVerifyReference(map->problem));
-    CourantCallOnRankZero(map->comm, map->rank, Start(map, &session));
-    PetscCall(PrintHeader(map, &session));
-    PetscCall(CourantMapSetMonitor(map, Monitor, Progress, &session));
-    map->round_seconds = PetscMin(map->round_seconds, session.output.interval);
-    CourantProgressBegin(&session.progress, "equilibria and spectra", (double)map->nw, session.output.quiet);
-    const PetscErrorCode code = CourantMapSolve(map);
-    if (code == PETSC_ERR_SIG && map->rank == 0) PetscCall(Save(map, &session));
-    if (code) PetscFunctionReturn(code);
-    CourantCallOnRankZero(map->comm, map->rank, Finish(map, &session));
-    PetscCall(CheckConvergence(map));
-  }
-  PetscCall(CourantOutputClose(&session.output));
-  PetscCall(CourantMapDestroy(&map));
-  PetscCall(CourantDeckDestroy(&deck));
+  PetscCall(CourantSessionRun(&ops, model, &session));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

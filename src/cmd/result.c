@@ -17,7 +17,7 @@ static double Now(void)
 }
 
 /* Wall-clock time of all runs that made the result. */
-double CourantOutputSeconds(const CourantOutput *output)
+static double Seconds(const CourantOutput *output)
 {
   return output->wall_before + Now() - output->started;
 }
@@ -93,12 +93,11 @@ static PetscErrorCode SetAttributes(CourantOutput *output, CourantProblem proble
                                     const char versions[4][64])
 {
   const CourantResult file = output->file;
-  char *line, text[COURANT_TEXT_SIZE + 128];
+  char *line;
 
   PetscFunctionBeginUser;
   PetscCall(CourantResultSetString(file, "/", "Conventions", "courant-1"));
-  snprintf(text, sizeof text, "%s of %s", title, problem->top.model);
-  PetscCall(CourantResultSetString(file, "/", "title", text));
+  PetscCall(CourantResultSetString(file, "/", "title", title));
   PetscCall(CourantResultSetString(file, "/", "model", problem->top.model));
   PetscCall(CourantResultSetString(file, "/", "about", problem->top.about));
   PetscCall(CourantResultSetString(file, "/", "deck", CourantDeckText(problem->deck)));
@@ -121,15 +120,17 @@ static PetscErrorCode SetAttributes(CourantOutput *output, CourantProblem proble
   CourantOutputCreate - A new result, or the content of the .partial with -resume, with the attributes of
   every result.
 
-  On rank 0. A .partial of another deck, version, seed or instruction set is refused.
+  title: what it is, "of MODEL" is added. On rank 0. A .partial of another command, deck, version or
+  instruction set is refused.
 */
 PetscErrorCode CourantOutputCreate(CourantOutput *output, CourantProblem problem, const char title[])
 {
-  char versions[4][64];
+  char versions[4][64], titled[COURANT_TEXT_SIZE + 128];
   unsigned major, minor, release;
 
   PetscFunctionBeginUser;
   if (output->rank) PetscFunctionReturn(PETSC_SUCCESS);
+  snprintf(titled, sizeof titled, "%s of %s", title, problem->top.model);
   H5get_libversion(&major, &minor, &release);
   snprintf(versions[0], sizeof versions[0], "courant %s %s", COURANT_VERSION, COURANT_SOURCE);
   snprintf(versions[1], sizeof versions[1], "%d.%d.%d", PETSC_VERSION_MAJOR, PETSC_VERSION_MINOR,
@@ -140,6 +141,7 @@ PetscErrorCode CourantOutputCreate(CourantOutput *output, CourantProblem problem
   output->resumed = output->resume && !access(output->partial, F_OK) ? PETSC_TRUE : PETSC_FALSE;
   if (output->resumed) {
     PetscCall(CourantResultLoad(output->partial, &output->file));
+    PetscCall(Require(output, "title", "kind of result", titled));
     PetscCall(Require(output, "deck", "deck", CourantDeckText(problem->deck)));
     PetscCall(Require(output, "overrides", "-set", CourantDeckOverrides(problem->deck)));
     PetscCall(Require(output, "source", "version of courant", versions[0]));
@@ -148,16 +150,17 @@ PetscErrorCode CourantOutputCreate(CourantOutput *output, CourantProblem problem
     PetscCall(Require(output, "instruction_set", "instruction set (-isa)", problem->backend->isa));
     PetscCall(CourantResultGetReal(output->file, "/", "wall_time_s", &output->wall_before));
     if (!isfinite(output->wall_before)) output->wall_before = 0;
+    output->kept = PETSC_TRUE;
   } else
     PetscCall(CourantResultCreate(&output->file));
-  PetscCall(SetAttributes(output, problem, title, (const char(*)[64])versions));
+  PetscCall(SetAttributes(output, problem, titled, (const char(*)[64])versions));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode SetProgress(CourantOutput *output, int complete)
 {
   PetscFunctionBeginUser;
-  PetscCall(CourantResultSetReal(output->file, "/", "wall_time_s", CourantOutputSeconds(output)));
+  PetscCall(CourantResultSetReal(output->file, "/", "wall_time_s", Seconds(output)));
   PetscCall(CourantResultSetInt(output->file, "/", "complete", complete));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -176,6 +179,7 @@ PetscErrorCode CourantOutputCheckpoint(CourantOutput *output)
   PetscCall(SetProgress(output, 0));
   PetscCall(CourantResultSave(output->file, output->partial));
   output->saved = Now();
+  output->kept = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -188,6 +192,22 @@ PetscErrorCode CourantOutputFinish(CourantOutput *output)
   PetscCall(CourantResultSave(output->file, output->name));
   unlink(output->partial);
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantOutputView - A line on the file that is written. On rank 0. */
+void CourantOutputView(const CourantOutput *output)
+{
+  if (!output->quiet) printf("%s written after %.1f s\n", output->name, Seconds(output));
+}
+
+/* CourantOutputSayInterrupted - The error becomes that a signal came, and what the .partial holds, if any. */
+void CourantOutputSayInterrupted(const CourantOutput *output, const char held[])
+{
+  char text[PETSC_MAX_PATH_LEN + 96];
+
+  if (!output->kept) return;
+  snprintf(text, sizeof text, "interrupted; %s holds %s, -resume goes on", output->partial, held);
+  CourantErrorReplace(text);
 }
 
 PetscErrorCode CourantOutputClose(CourantOutput *output)

@@ -8,6 +8,7 @@ typedef struct {
   char name[PETSC_MAX_PATH_LEN], partial[PETSC_MAX_PATH_LEN];
   PetscBool quiet, force, resume;
   PetscBool resumed;     /* the content comes from a .partial */
+  PetscBool kept;        /* the .partial holds work of this run */
   double started, saved; /* seconds */
   double interval;       /* between checkpoints */
   double wall_before;    /* of the runs that were interrupted */
@@ -21,4 +22,5 @@ PetscBool CourantOutputDue(const CourantOutput *);
 PetscErrorCode CourantOutputCheckpoint(CourantOutput *);
 PetscErrorCode CourantOutputFinish(CourantOutput *);
 PetscErrorCode CourantOutputClose(CourantOutput *);
-double CourantOutputSeconds(const CourantOutput *);
+void CourantOutputView(const CourantOutput *);
+void CourantOutputSayInterrupted(const CourantOutput *, const char held[]);

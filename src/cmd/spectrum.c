@@ -1,7 +1,5 @@
 /* courant spectrum: both ends of the Hessian's spectrum, and all derivatives along a direction. */
-#include "cmd/command.h"
-#include "cmd/options.h"
-#include "cmd/result.h"
+#include "cmd/session.h"
 #include "train/settings.h"
 #include <errno.h>
 #include <hdf5.h>
@@ -16,8 +14,8 @@ typedef struct {
   CourantSpectrum spectrum;
   Mat H;
   Vec theta, gradient;
-  PetscReal loss;
-  char direction[PETSC_MAX_PATH_LEN]; /* file; empty: none */
+  PetscReal loss, gradient_norm;
+  double *direction; /* [p], on every rank; NULL: none is asked for */
 } Session;
 
 /* ---- both ends ---- */
@@ -68,33 +66,32 @@ static PetscErrorCode WriteEnds(const Session *s, const CourantExtreme extreme[2
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static void PrintEnds(const Session *s, const CourantExtreme extreme[2], PetscReal gradient_norm)
+static void PrintEnds(const Session *s, const CourantExtreme extreme[2])
 {
   static const char *const names[] = {"largest", "smallest"};
   const PetscReal top = extreme[0].value + s->train.weight_decay;
 
   if (s->output.quiet) return;
-  printf("loss %.10g, |gradient| %.6g\n", s->loss, gradient_norm);
+  printf("loss %.10g, |gradient| %.6g\n", s->loss, s->gradient_norm);
   for (int e = 0; e < 2; e++)
     printf("%-8s eigenvalue %.12g +- %.1e, multiplicity %d, %d products%s\n", names[e], extreme[e].value,
            extreme[e].residual, (int)extreme[e].multiplicity, (int)extreme[e].products,
            extreme[e].status == COURANT_CONVERGED ? "" : ", not converged");
-  if (top > 0)
-    printf("gradient descent with weight decay %g is linearly stable below the learning rate %.9g\n",
-           s->train.weight_decay, 2 / top);
+  if (extreme[0].status == COURANT_CONVERGED && top > 0)
+    printf(
+        "along the largest, gradient descent with weight decay %g is stable below the learning rate %.9g\n",
+        s->train.weight_decay, 2 / top);
 }
 
 static PetscErrorCode SolveEnds(Session *s)
 {
   CourantExtreme extreme[2];
-  PetscReal norm;
 
   PetscFunctionBeginUser;
   PetscCall(CourantSpectrumSolve(s->spectrum));
   PetscCall(CourantSpectrumGetExtremes(s->spectrum, &extreme[0], &extreme[1]));
-  PetscCall(VecNorm(s->gradient, NORM_2, &norm));
   CourantCallOnRankZero(s->problem->comm, s->output.rank, WriteEnds(s, extreme));
-  if (s->output.rank == 0) PrintEnds(s, extreme, norm);
+  if (s->output.rank == 0) PrintEnds(s, extreme);
   for (int e = 0; e < 2; e++)
     if (extreme[e].status != COURANT_CONVERGED) s->output.unconverged++;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -102,34 +99,39 @@ static PetscErrorCode SolveEnds(Session *s)
 
 /* ---- a direction ---- */
 
-/* The direction [p] from its file, on every rank. */
-static PetscErrorCode ReadDirection(Session *s, double v[])
+/* The direction of option -direction. */
+static PetscErrorCode ReadDirection(Session *s)
 {
   const MPI_Comm comm = s->problem->comm;
   const hsize_t p = (hsize_t)s->problem->net->size;
+  char name[PETSC_MAX_PATH_LEN];
+  PetscBool set;
   hsize_t n = 0;
 
   PetscFunctionBeginUser;
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-direction", name, sizeof name, &set));
+  if (!set) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscMalloc1(p, &s->direction));
   H5Eset_auto(H5E_DEFAULT, NULL, NULL);
-  if (access(s->direction, R_OK)) CourantInputError(comm, "-direction %s: %s", s->direction, strerror(errno));
-  const hid_t file = H5Fopen(s->direction, H5F_ACC_RDONLY, H5P_DEFAULT);
-  if (file < 0) CourantInputError(comm, "-direction %s: not an HDF5 file, or damaged", s->direction);
+  if (access(name, R_OK)) CourantInputError(comm, "-direction %s: %s", name, strerror(errno));
+  const hid_t file = H5Fopen(name, H5F_ACC_RDONLY, H5P_DEFAULT);
+  if (file < 0) CourantInputError(comm, "-direction %s: not an HDF5 file, or damaged", name);
   const hid_t dataset =
       H5Lexists(file, "direction", H5P_DEFAULT) > 0 ? H5Dopen(file, "direction", H5P_DEFAULT) : -1;
   if (dataset >= 0) {
     const hid_t space = H5Dget_space(dataset);
     if (H5Sget_simple_extent_ndims(space) == 1) H5Sget_simple_extent_dims(space, &n, NULL);
     H5Sclose(space);
-    if (n == p && H5Dread(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, v) < 0) n = 0;
+    if (n == p && H5Dread(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, s->direction) < 0) n = 0;
     H5Dclose(dataset);
   }
   H5Fclose(file);
   if (dataset < 0 || n != p)
     CourantInputError(comm, "-direction %s: expected a dataset 'direction' of %lld numbers, one a weight",
-                      s->direction, (long long)p);
+                      name, (long long)p);
   for (hsize_t i = 0; i < p; i++)
-    if (!isfinite(v[i]))
-      CourantInputError(comm, "-direction %s: number %lld is %g", s->direction, (long long)i, v[i]);
+    if (!isfinite(s->direction[i]))
+      CourantInputError(comm, "-direction %s: number %lld is %g", name, (long long)i, s->direction[i]);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -158,21 +160,13 @@ static PetscErrorCode WriteVec(Session *s, const char *path, Vec v, const char *
 static PetscErrorCode Differentiate(Session *s)
 {
   Vec v, gauss_newton, series[4];
-  PetscScalar *array;
-  PetscInt first, last;
   PetscReal fourth;
-  double *whole;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1(s->problem->net->size, &whole));
-  PetscCall(ReadDirection(s, whole));
   PetscCall(VecDuplicate(s->theta, &v));
   PetscCall(VecDuplicate(s->theta, &gauss_newton));
   for (int k = 0; k < 4; k++) PetscCall(VecDuplicate(s->theta, &series[k]));
-  PetscCall(VecGetOwnershipRange(v, &first, &last));
-  PetscCall(VecGetArrayWrite(v, &array));
-  for (PetscInt i = first; i < last; i++) array[i - first] = whole[i];
-  PetscCall(VecRestoreArrayWrite(v, &array));
+  PetscCall(CourantProblemPut(s->direction, v));
   PetscCall(CourantProblemComputeJet(s->problem, s->theta, v, 3, NULL, series));
   PetscCall(CourantProblemComputeGaussNewton(s->problem, v, gauss_newton));
   PetscCall(VecScale(series[2], 2));
@@ -189,7 +183,6 @@ static PetscErrorCode Differentiate(Session *s)
   for (int k = 0; k < 4; k++) PetscCall(VecDestroy(&series[k]));
   PetscCall(VecDestroy(&v));
   PetscCall(VecDestroy(&gauss_newton));
-  PetscCall(PetscFree(whole));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -202,24 +195,22 @@ static PetscErrorCode PrintHeader(const Session *s)
   PetscFunctionBeginUser;
   if (s->output.quiet || s->output.rank) PetscFunctionReturn(PETSC_SUCCESS);
   printf("spectrum of %s: both ends of the Hessian of L at the initial weights\n", problem->top.model);
-  if (problem->top.about[0]) printf("  %s\n", problem->top.about);
-  PetscCall(CourantProblemView(problem, stdout));
-  printf("  memory about %.0f MB, %d rank%s of %d thread%s, %s\n", ceil(CourantProblemMemory(problem) / 1e6),
-         s->output.size, s->output.size > 1 ? "s" : "", (int)problem->threads,
-         problem->threads > 1 ? "s" : "", problem->backend->isa);
-  fflush(stdout);
+  PetscCall(CourantSessionPrintModel(problem, &s->output, CourantProblemMemory(problem)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode SetUp(Session *s)
+static PetscErrorCode SetUp(void *ctx, CourantDeck deck)
 {
+  Session *s = (Session *)ctx;
+
   PetscFunctionBeginUser;
-  PetscCall(PetscOptionsGetString(NULL, NULL, "-direction", s->direction, sizeof s->direction, NULL));
+  PetscCall(CourantProblemCreate(PETSC_COMM_WORLD, deck, &s->problem));
   PetscCall(CourantProblemSetFromOptions(s->problem));
   PetscCall(CourantTrainRead(s->problem->top.train, &s->train));
   PetscCall(CourantOutputOpen(s->problem, "spectrum", &s->output));
   if (s->output.resume) CourantInputError(PETSC_COMM_WORLD, "-resume: courant spectrum starts anew");
   PetscCall(CourantProblemSetUp(s->problem));
+  PetscCall(ReadDirection(s));
   PetscCall(CourantProblemCreateHessian(s->problem, &s->H));
   PetscCall(CourantProblemCreateVec(s->problem, &s->theta));
   PetscCall(VecDuplicate(s->theta, &s->gradient));
@@ -240,19 +231,26 @@ static PetscErrorCode Finish(Session *s)
 {
   PetscFunctionBeginUser;
   PetscCall(CourantOutputFinish(&s->output));
-  if (!s->output.quiet) printf("%s written after %.1f s\n", s->output.name, CourantOutputSeconds(&s->output));
+  CourantOutputView(&s->output);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Solve(Session *s)
+static PetscErrorCode Work(void *ctx)
 {
+  Session *s = (Session *)ctx;
+
   PetscFunctionBeginUser;
+  PetscCall(CourantProblemVerifyReference(s->problem));
   CourantCallOnRankZero(s->problem->comm, s->output.rank,
                         CourantOutputCreate(&s->output, s->problem, "spectrum"));
   PetscCall(PrintHeader(s));
   PetscCall(CourantProblemGetInitialState(s->problem, s->theta));
   PetscCall(CourantProblemSetState(s->problem, s->theta, &s->loss, s->gradient));
-  if (s->direction[0]) PetscCall(Differentiate(s));
+  PetscCall(VecNorm(s->gradient, NORM_2, &s->gradient_norm));
+  PetscCheck(isfinite(s->loss) && isfinite(s->gradient_norm), s->problem->comm, PETSC_ERR_NOT_CONVERGED,
+             "no spectrum at these weights: the loss is %.3g, the norm of its gradient %.3g", s->loss,
+             s->gradient_norm);
+  if (s->direction) PetscCall(Differentiate(s));
   PetscCall(SolveEnds(s));
   CourantCallOnRankZero(s->problem->comm, s->output.rank, Finish(s));
   PetscCheck(!s->output.unconverged, s->problem->comm, PETSC_ERR_NOT_CONVERGED,
@@ -261,9 +259,12 @@ static PetscErrorCode Solve(Session *s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode TearDown(Session *s)
+static PetscErrorCode TearDown(void *ctx)
 {
+  Session *s = (Session *)ctx;
+
   PetscFunctionBeginUser;
+  PetscCall(PetscFree(s->direction));
   PetscCall(CourantSpectrumDestroy(&s->spectrum));
   PetscCall(MatDestroy(&s->H));
   PetscCall(VecDestroy(&s->theta));
@@ -278,25 +279,11 @@ extern const CourantCommandOps CourantCommand_spectrum;
 
 static PetscErrorCode Run(const char *model)
 {
-  char overrides[4096] = "";
-  Session s = {0};
-  CourantDeck deck;
-  PetscBool help;
+  static const CourantSessionOps ops = {&CourantCommand_spectrum, SetUp, ReadAgain, Work, TearDown};
+  Session session = {0};
 
   PetscFunctionBeginUser;
-  PetscCall(PetscOptionsGetString(NULL, NULL, "-set", overrides, sizeof overrides, NULL));
-  PetscCall(CourantDeckLoad(PETSC_COMM_WORLD, model, overrides, &deck));
-  PetscCall(CourantOptionsSpread());
-  PetscCall(CourantProblemCreate(PETSC_COMM_WORLD, deck, &s.problem));
-  PetscCall(SetUp(&s));
-  PetscCall(PetscOptionsHasHelp(NULL, &help));
-  if (!help) {
-    PetscCall(CourantOptionsCheckUsed(&CourantCommand_spectrum, ReadAgain, &s));
-    PetscCall(CourantProblemVerifyReference(s.problem));
-    PetscCall(Solve(&s));
-  }
-  PetscCall(TearDown(&s));
-  PetscCall(CourantDeckDestroy(&deck));
+  PetscCall(CourantSessionRun(&ops, model, &session));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

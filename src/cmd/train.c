@@ -1,13 +1,10 @@
 /* courant train: one run with its trajectory, or an ensemble of perturbed runs. */
-#include "cmd/command.h"
-#include "cmd/options.h"
-#include "cmd/result.h"
+#include "cmd/session.h"
 #include "core/interrupt.h"
 #include "core/progress.h"
 #include "train/ensemble.h"
 #include <math.h>
 #include <string.h>
-#include <unistd.h>
 
 #define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
 
@@ -64,8 +61,11 @@ static const CourantResultEntry columns[COLUMNS] = {
                   {STEP},
                   "residual of the eigenvalue: one lies within this distance",
                   "1"},
-    [LIMIT] =
-        {"/trajectory/limit", COURANT_RESULT_REAL, {STEP}, "sharpness above which the rule is unstable", "1"},
+    [LIMIT] = {"/trajectory/limit",
+               COURANT_RESULT_REAL,
+               {STEP},
+               "sharpness above which the rule is unstable; none where weights differ in decay or rate",
+               "1"},
 };
 
 typedef struct {
@@ -99,25 +99,29 @@ static PetscErrorCode CreateSharpness(Session *s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode MeasureSharpness(Session *s, PetscInt step, double learning_rate)
+/* Where the weights have diverged there is none: the step that follows says so. */
+static PetscErrorCode MeasureSharpness(Session *s, PetscInt step)
 {
+  const CourantTrainSettings *t = &s->settings;
+  /* else the rule's limit is one of another matrix than H */
+  const PetscBool of_H =
+      !s->run.rates && (t->weight_decay == 0 || s->problem->decays_all) ? PETSC_TRUE : PETSC_FALSE;
   CourantExtreme largest;
-  PetscScalar *array;
-  PetscInt first, last;
+  PetscReal loss;
 
   PetscFunctionBeginUser;
   CourantRunGet(&s->run, s->state.theta, s->run.weights);
-  PetscCall(VecGetOwnershipRange(s->theta, &first, &last));
-  PetscCall(VecGetArrayWrite(s->theta, &array));
-  for (PetscInt i = first; i < last; i++) array[i - first] = s->run.weights[i];
-  PetscCall(VecRestoreArrayWrite(s->theta, &array));
-  PetscCall(CourantProblemSetState(s->problem, s->theta, NULL, NULL));
+  if (CourantRunIsLost(&s->run, &s->state, s->run.weights)) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CourantProblemPut(s->run.weights, s->theta));
+  PetscCall(CourantProblemSetState(s->problem, s->theta, &loss, NULL));
+  if (!isfinite(loss)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CourantSpectrumSolveLargest(s->spectrum));
   PetscCall(CourantSpectrumGetExtremes(s->spectrum, &largest, NULL));
   s->record[SHARPNESS][step] = largest.value;
   s->record[RESIDUAL][step] = largest.residual;
-  s->record[LIMIT][step] = CourantRuleSharpnessLimit(s->run.rule, s->settings.options, learning_rate,
-                                                     s->settings.weight_decay, s->settings.decoupled);
+  if (of_H)
+    s->record[LIMIT][step] = CourantRuleSharpnessLimit(
+        s->run.rule, t->options, CourantRunLearningRate(&s->run, step), t->weight_decay, t->decoupled);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -126,7 +130,6 @@ static PetscErrorCode MeasureSharpness(Session *s, PetscInt step, double learnin
 static PetscErrorCode WriteWeights(Session *s)
 {
   const CourantNet net = s->problem->net;
-  static const char *const running[] = {"running_mean", "running_var"};
   char path[256];
 
   PetscFunctionBeginUser;
@@ -142,9 +145,9 @@ static PetscErrorCode WriteWeights(Session *s)
       PetscCall(
           CourantResultAddArray(s->output.file, path, p->ndims, dims, values, "weights after the last step"));
     }
-    for (int i = 0; CourantLayerType(layer->type)->forward && i < 2; i++) {
+    for (int i = 0; CourantLayerIsCoupled(layer) && i < COURANT_RUNNING; i++) {
       const size_t c = (size_t)layer->in.c;
-      snprintf(path, sizeof path, "/weights/%s.%s", layer->name, running[i]);
+      snprintf(path, sizeof path, "/weights/%s.%s", layer->name, CourantRunningNames[i]);
       PetscCall(CourantResultAddArray(s->output.file, path, 1, &c,
                                       s->state.running + layer->buffer + (size_t)i * c,
                                       "running statistics of batch_norm"));
@@ -177,6 +180,10 @@ static PetscErrorCode ExchangeState(Session *s, PetscBool back)
     if (buffers)
       PetscCall(CourantResultRead(file, "/state/running", COURANT_RESULT_REAL, buffers, s->state.running));
     PetscCall(CourantResultGetReal(file, "/state", "step", &step));
+    if (!(step >= 0 && step <= (double)s->run.steps))
+      CourantInputError(PETSC_COMM_SELF,
+                        "%s cannot be resumed: it does not say at which step; -force starts again",
+                        s->output.partial);
     s->state.step = (PetscInt)step;
   } else {
     if (buffers)
@@ -260,15 +267,9 @@ static PetscErrorCode PrintHeader(Session *s)
          CourantRule(t->rule)->name, batch, length, t->learning_rate, t->weight_decay,
          t->precision ? "single" : "double");
   if (t->seeds.n) printf("  ensemble of %d seeds x %d perturbations\n", (int)t->seeds.n, (int)t->perturbs.n);
-  if (problem->top.about[0]) printf("  %s\n", problem->top.about);
-  PetscCall(CourantProblemView(problem, stdout));
-  if (problem->test) printf("  test  %d samples\n", (int)problem->test->n);
-  const double memory = CourantProblemMemory(problem) +
-                        CourantEvaluatorMemory(t->seeds.n ? s->ensemble.run.evaluator : s->run.evaluator);
-  printf("  memory about %.0f MB, %d rank%s of %d thread%s, %s\n", ceil(memory / 1e6), s->output.size,
-         s->output.size > 1 ? "s" : "", (int)problem->threads, problem->threads > 1 ? "s" : "",
-         problem->backend->isa);
-  fflush(stdout);
+  const CourantEvaluator evaluator = t->seeds.n ? s->ensemble.run.evaluator : s->run.evaluator;
+  PetscCall(CourantSessionPrintModel(problem, &s->output,
+                                     CourantProblemMemory(problem) + CourantEvaluatorMemory(evaluator)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -278,26 +279,14 @@ static PetscErrorCode PrintHeader(Session *s)
 static PetscErrorCode ShareState(Session *s)
 {
   const MPI_Comm comm = s->problem->comm;
-  const PetscMPIInt bytes = (PetscMPIInt)(s->run.n * s->run.backend->real_size);
+  const PetscMPIInt n = (PetscMPIInt)s->run.n;
+  const MPI_Datatype type = s->run.backend->bits == 64 ? MPI_DOUBLE : MPI_FLOAT;
 
   PetscFunctionBeginUser;
-  PetscCallMPI(MPI_Bcast(s->state.theta, bytes, MPI_BYTE, 0, comm));
-  for (int i = 0; i < s->run.rule->states; i++)
-    PetscCallMPI(MPI_Bcast(s->state.rule[i], bytes, MPI_BYTE, 0, comm));
+  PetscCallMPI(MPI_Bcast(s->state.theta, n, type, 0, comm));
+  for (int i = 0; i < s->run.rule->states; i++) PetscCallMPI(MPI_Bcast(s->state.rule[i], n, type, 0, comm));
   PetscCallMPI(MPI_Bcast(s->state.running, (PetscMPIInt)s->problem->net->buffers, MPI_DOUBLE, 0, comm));
   PetscCallMPI(MPI_Bcast(&s->state.step, 1, MPIU_INT, 0, comm));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Does any rank want to stop? Asked together, so that all stop at the same step. */
-static PetscErrorCode Stopping(Session *s, PetscBool *stop)
-{
-  int any = CourantInterrupted() ? 1 : 0;
-
-  PetscFunctionBeginUser;
-  if (s->output.size > 1)
-    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &any, 1, MPI_INT, MPI_MAX, s->problem->comm));
-  *stop = any ? PETSC_TRUE : PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -321,16 +310,16 @@ static PetscErrorCode TakeStep(Session *s)
 
 static PetscErrorCode Train(Session *s)
 {
-  PetscBool stop = PETSC_FALSE;
+  int stop = 0;
 
   PetscFunctionBeginUser;
   while (s->state.step < s->run.steps && !s->state.diverged) {
     const PetscInt step = s->state.step;
-    PetscCall(Stopping(s, &stop));
+    PetscCall(CourantInterruptedTogether(s->problem->comm, &stop));
     if (stop) break;
     if (s->settings.sharpness_every && step % s->settings.sharpness_every == 0) {
-      const PetscErrorCode code = MeasureSharpness(s, step, CourantRunLearningRate(&s->run, step));
-      stop = code == PETSC_ERR_SIG ? PETSC_TRUE : PETSC_FALSE; /* the signal came while it was measured */
+      const PetscErrorCode code = MeasureSharpness(s, step);
+      stop = code == PETSC_ERR_SIG; /* the signal came while it was measured */
       if (stop) break;
       PetscCall(code);
     }
@@ -343,10 +332,7 @@ static PetscErrorCode Train(Session *s)
   CourantProgressEnd(&s->progress);
   if (!stop) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(Checkpoint(s));
-  char text[PETSC_MAX_PATH_LEN + 64];
-  snprintf(text, sizeof text, "interrupted; %s holds what is done, -resume goes on", s->output.partial);
-  CourantErrorReplace(text);
-  CourantInterruptCheck();
+  CourantOutputSayInterrupted(&s->output, "what is done");
   PetscFunctionReturn(PETSC_ERR_SIG);
 }
 
@@ -386,13 +372,27 @@ static PetscErrorCode FinishRun(Session *s)
   PetscCall(CourantOutputFinish(&s->output));
   if (s->output.quiet) PetscFunctionReturn(PETSC_SUCCESS);
   PrintRun(s);
-  printf("%s written after %.1f s\n", s->output.name, CourantOutputSeconds(&s->output));
+  CourantOutputView(&s->output);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* So many numbers fit, in the program and twice in the file it writes. */
+static PetscErrorCode CheckRecords(const Session *s, const char *key, double numbers)
+{
+  const double bytes = 3 * sizeof(double) * numbers;
+
+  PetscFunctionBeginUser;
+  if (bytes > s->problem->memory || numbers > PETSC_MAX_INT)
+    CourantNodeError(s->settings.node,
+                     "%s: what is recorded takes %.3g GB, more than -memory allows, %.3g GB", key,
+                     bytes / 1e9, s->problem->memory / 1e9);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode RunOne(Session *s)
 {
   PetscFunctionBeginUser;
+  PetscCall(CheckRecords(s, s->settings.epochs ? "epochs" : "steps", COLUMNS * (double)s->run.steps));
   PetscCall(CourantRunStateCreate(&s->run, &s->state));
   for (int c = 0; c < COLUMNS; c++) {
     PetscCall(PetscMalloc1(s->run.steps, &s->record[c]));
@@ -406,7 +406,8 @@ static PetscErrorCode RunOne(Session *s)
   if (s->output.resumed && !s->output.quiet)
     printf("  resumed at step %d from %s\n", (int)s->state.step, s->output.partial);
   fflush(stdout);
-  CourantProgressBegin(&s->progress, "training", (double)s->run.steps, s->output.quiet);
+  CourantProgressBegin(&s->progress, "training", (double)s->state.step, (double)s->run.steps,
+                       s->output.quiet);
   PetscCall(Train(s));
   CourantCallOnRankZero(s->problem->comm, s->output.rank, FinishRun(s));
   for (int c = 0; c < COLUMNS; c++) PetscCall(PetscFree(s->record[c]));
@@ -595,9 +596,10 @@ static PetscErrorCode PrintEnsemble(const Session *s)
   for (PetscInt k = 0; k < e->perturbs; k++) printf("   %6.2f          ", 100 * column[k]);
   printf("\n");
   PetscCall(CourantEnsembleSummarise(e, &summary));
-  printf(
-      "std over k / std over seeds %.3g (95 %% bootstrap interval %.2g to %.2g), median D at the end %.3g\n",
-      summary.ratio, summary.low, summary.high, summary.distance);
+  if (isfinite(summary.ratio))
+    printf("std over k / std over seeds %.3g (95 %% bootstrap interval %.2g to %.2g)\n", summary.ratio,
+           summary.low, summary.high);
+  if (isfinite(summary.distance)) printf("median D at the end %.3g\n", summary.distance);
   PetscCall(PetscFree2(row, column));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -610,26 +612,33 @@ static PetscErrorCode FinishEnsemble(Session *s)
   PetscCall(CourantOutputFinish(&s->output));
   if (s->output.quiet) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PrintEnsemble(s));
-  printf("%s written after %.1f s\n", s->output.name, CourantOutputSeconds(&s->output));
+  CourantOutputView(&s->output);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* What to say when a signal has come: whole seeds are kept. */
-static void SayInterrupted(const Session *s)
+/* One seed a rank, `n` of them, to rank 0 and into a checkpoint; every rank fails when one does. */
+static PetscErrorCode RunRound(Session *s, PetscInt n, const PetscInt seeds[])
 {
-  char text[PETSC_MAX_PATH_LEN + 64];
+  const MPI_Comm comm = s->problem->comm;
+  const PetscMPIInt rank = s->output.rank;
+  const PetscErrorCode code =
+      rank < n ? CourantEnsembleRunSeed(&s->ensemble, seeds[rank], EpochDone, s) : PETSC_SUCCESS;
+  int worst = (int)code, signal;
 
-  if (access(s->output.partial, F_OK)) return;
-  snprintf(text, sizeof text, "interrupted; %s holds the seeds that are done, -resume goes on",
-           s->output.partial);
-  CourantErrorReplace(text);
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &worst, 1, MPI_INT, MPI_MAX, comm));
+  PetscCall(CourantInterruptedTogether(comm, &signal)); /* for the exit status of all */
+  if (worst) PetscFunctionReturn((PetscErrorCode)worst);
+  for (PetscMPIInt i = 0; i < n; i++) PetscCall(CollectSeed(s, seeds[i], i));
+  CourantCallOnRankZero(comm, rank, CheckpointEnsemble(s));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Seeds in rounds, one a rank; a checkpoint after each round. */
+/* The seeds that are not done yet, in rounds. */
 static PetscErrorCode RunSeeds(Session *s)
 {
-  const PetscMPIInt size = s->output.size;
-  CourantEnsemble *e = &s->ensemble;
+  const CourantEnsemble *e = &s->ensemble;
+  PetscErrorCode code = PETSC_SUCCESS;
   PetscInt *left, n = 0;
 
   PetscFunctionBeginUser;
@@ -637,29 +646,21 @@ static PetscErrorCode RunSeeds(Session *s)
   PetscCall(PetscMalloc1(e->seeds, &left));
   for (PetscInt i = 0; i < e->seeds; i++)
     if (!(s->seeds_done[i] == 1)) left[n++] = i;
-  CourantProgressBegin(&s->progress, "training", (double)(n * e->perturbs * e->epochs), s->output.quiet);
-  for (PetscInt at = 0; at < n; at += size) {
-    const PetscInt own = at + s->output.rank;
-    const PetscErrorCode code = own < n ? CourantEnsembleRunSeed(e, left[own], EpochDone, s) : PETSC_SUCCESS;
-    int worst = (int)code;
-    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &worst, 1, MPI_INT, MPI_MAX, s->problem->comm));
-    if (worst) {
-      CourantProgressEnd(&s->progress);
-      if (worst == PETSC_ERR_SIG) SayInterrupted(s);
-      PetscFunctionReturn((PetscErrorCode)worst);
-    }
-    for (PetscInt i = at; i < PetscMin(n, at + size); i++)
-      PetscCall(CollectSeed(s, left[i], (PetscMPIInt)(i - at)));
-    CourantCallOnRankZero(s->problem->comm, s->output.rank, CheckpointEnsemble(s));
-  }
+  CourantProgressBegin(&s->progress, "training", 0, (double)(n * e->perturbs * e->epochs), s->output.quiet);
+  for (PetscInt at = 0; at < n && !code; at += s->output.size)
+    code = RunRound(s, PetscMin(n - at, s->output.size), left + at);
   CourantProgressEnd(&s->progress);
   PetscCall(PetscFree(left));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  if (code == PETSC_ERR_SIG) CourantOutputSayInterrupted(&s->output, "the seeds that are done");
+  PetscFunctionReturn(code);
 }
 
 static PetscErrorCode RunEnsemble(Session *s)
 {
   PetscFunctionBeginUser;
+  const double runs = (double)s->settings.seeds.n * (double)s->settings.perturbs.n;
+  PetscCall(
+      CheckRecords(s, "ensemble", runs * (double)(2 * s->settings.epochs + s->problem->net->nlayers + 4)));
   PetscCall(CourantEnsembleCreate(s->problem, &s->settings, &s->ensemble));
   PetscCall(PetscCalloc1(s->ensemble.seeds, &s->seeds_done));
   CourantCallOnRankZero(s->problem->comm, s->output.rank, StartEnsemble(s));
@@ -675,16 +676,19 @@ static PetscErrorCode RunEnsemble(Session *s)
 
 static PetscErrorCode ReadAgain(void *ctx)
 {
+  Session *s = (Session *)ctx;
+
   PetscFunctionBeginUser;
-  if (((Session *)ctx)->spectrum) PetscCall(CourantSpectrumSetFromOptions(((Session *)ctx)->spectrum));
+  if (s->spectrum) PetscCall(CourantSpectrumSetFromOptions(s->spectrum));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-extern const CourantCommandOps CourantCommand_train;
-
-static PetscErrorCode SetUp(Session *s)
+static PetscErrorCode SetUp(void *ctx, CourantDeck deck)
 {
+  Session *s = (Session *)ctx;
+
   PetscFunctionBeginUser;
+  PetscCall(CourantProblemCreate(PETSC_COMM_WORLD, deck, &s->problem));
   PetscCall(CourantProblemSetFromOptions(s->problem));
   PetscCall(CourantTrainRead(s->problem->top.train, &s->settings));
   PetscCall(CourantOutputOpen(s->problem, "train", &s->output));
@@ -694,8 +698,20 @@ static PetscErrorCode SetUp(Session *s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode TearDown(Session *s)
+static PetscErrorCode Work(void *ctx)
 {
+  Session *s = (Session *)ctx;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantProblemVerifyReference(s->problem));
+  PetscCall(s->settings.seeds.n ? RunEnsemble(s) : RunOne(s));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode TearDown(void *ctx)
+{
+  Session *s = (Session *)ctx;
+
   PetscFunctionBeginUser;
   PetscCall(CourantSpectrumDestroy(&s->spectrum));
   PetscCall(MatDestroy(&s->H));
@@ -707,27 +723,15 @@ static PetscErrorCode TearDown(Session *s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+extern const CourantCommandOps CourantCommand_train;
+
 static PetscErrorCode Run(const char *model)
 {
-  char overrides[4096] = "";
-  Session s = {0};
-  CourantDeck deck;
-  PetscBool help;
+  static const CourantSessionOps ops = {&CourantCommand_train, SetUp, ReadAgain, Work, TearDown};
+  Session session = {0};
 
   PetscFunctionBeginUser;
-  PetscCall(PetscOptionsGetString(NULL, NULL, "-set", overrides, sizeof overrides, NULL));
-  PetscCall(CourantDeckLoad(PETSC_COMM_WORLD, model, overrides, &deck));
-  PetscCall(CourantOptionsSpread());
-  PetscCall(CourantProblemCreate(PETSC_COMM_WORLD, deck, &s.problem));
-  PetscCall(SetUp(&s));
-  PetscCall(PetscOptionsHasHelp(NULL, &help));
-  if (!help) {
-    PetscCall(CourantOptionsCheckUsed(&CourantCommand_train, ReadAgain, &s));
-    PetscCall(CourantProblemVerifyReference(s.problem));
-    PetscCall(s.settings.seeds.n ? RunEnsemble(&s) : RunOne(&s));
-  }
-  PetscCall(TearDown(&s));
-  PetscCall(CourantDeckDestroy(&deck));
+  PetscCall(CourantSessionRun(&ops, model, &session));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

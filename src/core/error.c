@@ -1,6 +1,7 @@
 #include "core/error.h"
 #include "core/interrupt.h"
 #include <stdarg.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,8 +17,10 @@ PetscErrorCode CourantErrorHandler(MPI_Comm comm, int line, const char *function
 {
   (void)comm, (void)ctx;
   if (type != PETSC_ERROR_INITIAL || message[0]) return code;
-  if (CourantExitStatus(code) == COURANT_EXIT_INPUT || code == PETSC_ERR_FILE_WRITE ||
-      code == PETSC_ERR_SIG || code == PETSC_ERR_NOT_CONVERGED)
+  if (function && !strncmp(function, "PetscMalloc", 11)) /* its code is not always one of memory */
+    snprintf(message, sizeof message, "not enough memory (%s)", text ? text : "?"); /* who asked for it */
+  else if (CourantExitStatus(code) == COURANT_EXIT_INPUT || code == PETSC_ERR_FILE_WRITE ||
+           code == PETSC_ERR_SIG || code == PETSC_ERR_NOT_CONVERGED)
     snprintf(message, sizeof message, "%s", text ? text : "");
   else
     snprintf(message, sizeof message, "%s (%s, %s:%d)", text && text[0] ? text : "internal error",
@@ -102,6 +105,8 @@ void CourantErrorExit(PetscErrorCode code)
   MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
   MPI_Comm_size(PETSC_COMM_WORLD, &size);
   const PetscBool all = size == 1 ? PETSC_TRUE : EveryRankFailed();
-  if ((rank == 0 || !all) && message[0]) fprintf(stderr, "courant: %s\n", message);
+  int speaker = message[0] || !all ? rank : size; /* the first rank that has something to say */
+  if (all) MPI_Allreduce(MPI_IN_PLACE, &speaker, 1, MPI_INT, MPI_MIN, PETSC_COMM_WORLD);
+  if (speaker == rank && message[0]) fprintf(stderr, "courant: %s\n", message);
   if (!all) MPI_Abort(PETSC_COMM_WORLD, status);
 }

@@ -5,7 +5,9 @@
 
 PetscErrorCode CourantInterruptInstall(void);
 int CourantInterrupted(void);
+PetscErrorCode CourantInterruptedTogether(MPI_Comm, int *signal);
+PetscErrorCode CourantInterruptCheckTogether(MPI_Comm);
 
-/* Fails with PETSC_ERR_SIG when a signal has come. */
+/* Fails with PETSC_ERR_SIG when a signal has come to this rank; not where others would wait for it. */
 #define CourantInterruptCheck()                                                                              \
   PetscCheck(!CourantInterrupted(), PETSC_COMM_SELF, PETSC_ERR_SIG, "interrupted")

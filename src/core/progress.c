@@ -22,18 +22,20 @@ static void FormatSeconds(double seconds, char text[16])
 }
 
 /*
-  CourantProgressBegin - Starts to report on `total` units of work.
+  CourantProgressBegin - Starts to report on `total` units of work, of which `before` are done already.
 
   Rank 0 of PETSC_COMM_WORLD alone speaks, on stderr, and only of work that lasts longer than two seconds: a
   bar on a terminal, a line every thirty seconds otherwise, nothing when quiet. label is borrowed until
   CourantProgressEnd().
 */
-void CourantProgressBegin(CourantProgress *progress, const char *label, double total, PetscBool quiet)
+void CourantProgressBegin(CourantProgress *progress, const char *label, double before, double total,
+                          PetscBool quiet)
 {
   PetscMPIInt rank;
 
   MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
-  *progress = (CourantProgress){.label = label, .total = total, .started = Now(), .drawn = Now()};
+  *progress =
+      (CourantProgress){.label = label, .before = before, .total = total, .started = Now(), .drawn = Now()};
   progress->quiet = quiet || rank ? PETSC_TRUE : PETSC_FALSE;
   progress->terminal = isatty(STDERR_FILENO) ? PETSC_TRUE : PETSC_FALSE;
 }
@@ -49,7 +51,8 @@ void CourantProgressUpdate(CourantProgress *progress, double done)
   if (progress->quiet || elapsed < 2 || now - progress->drawn < (progress->terminal ? 0.1 : 30)) return;
   progress->drawn = now;
   progress->visible = PETSC_TRUE;
-  if (fraction > 0) FormatSeconds(elapsed * (1 - fraction) / fraction, left);
+  if (done > progress->before)
+    FormatSeconds(elapsed * PetscMax(0, progress->total - done) / (done - progress->before), left);
   if (!progress->terminal) {
     fprintf(stderr, "%s: %.0f %%, %s left\n", progress->label, 100 * fraction, left);
     return;

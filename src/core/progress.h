@@ -4,11 +4,11 @@
 
 typedef struct {
   const char *label;
-  double total, done; /* in any unit of work */
+  double before, total, done; /* in any unit of work; before: what an earlier run did of it */
   double started, drawn;
   PetscBool quiet, terminal, visible;
 } CourantProgress;
 
-void CourantProgressBegin(CourantProgress *, const char *label, double total, PetscBool quiet);
+void CourantProgressBegin(CourantProgress *, const char *label, double before, double total, PetscBool quiet);
 void CourantProgressUpdate(CourantProgress *, double done);
 void CourantProgressEnd(CourantProgress *);

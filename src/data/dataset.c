@@ -1,5 +1,6 @@
 #include "data/augment.h"
 #include "data/normalise.h"
+#include "core/interrupt.h"
 #include "core/memory.h"
 #include "courant-registry.h"
 #include <math.h>
@@ -71,6 +72,7 @@ static PetscErrorCode Load(CourantDataset data, double budget)
   else
     PetscCall(CourantAllocate(8 * size, &one));
   for (PetscInt i = 0; i < data->n; i++) {
+    CourantInterruptCheck();
     double *image = data->images ? data->images + (size_t)i * size : one;
     double *label = data->labels + (size_t)i * width;
     const char *problem = data->ops->Read(data, data->options, i, image, label);
@@ -88,7 +90,7 @@ static PetscErrorCode CheckAlike(CourantDataset train, CourantDataset test)
 {
   PetscFunctionBeginUser;
   if (test->h != train->h || test->w != train->w || test->c != train->c)
-    CourantNodeError(test->node, "test images are %dx%dx%d, training images %dx%dx%d", (int)test->h,
+    CourantNodeError(test->node, "test images are %d x %d x %d, training images %d x %d x %d", (int)test->h,
                      (int)test->w, (int)test->c, (int)train->h, (int)train->w, (int)train->c);
   if (test->width != train->width)
     CourantNodeError(test->node, "test samples have %d targets, training samples %d", (int)test->width,
@@ -118,6 +120,8 @@ static PetscErrorCode Open(CourantNode node, CourantDataset train, double budget
   if (!train || data->ops->tests) PetscCall(data->ops->Open(data, node, data->options));
   if (train && data->n == 0) PetscFunctionReturn(PETSC_SUCCESS);
   if (data->n < 1 || CourantDatasetImageSize(data) == 0) CourantNodeError(node, "the data set is empty");
+  if ((double)data->h * (double)data->w * (double)data->c > COURANT_SAMPLE_MAX)
+    CourantNodeError(node, "images of %d x %d x %d are too large", (int)data->h, (int)data->w, (int)data->c);
   if (train)
     PetscCall(CheckAlike(train, data));
   else {

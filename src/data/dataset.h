@@ -52,6 +52,8 @@ struct _CourantDataset {
 };
 
 #define COURANT_LABEL_WIDTH_MAX 4096
+#define COURANT_SAMPLE_MAX                                                                                   \
+  (PETSC_MAX_INT / 32) /* numbers of an image or a layer's output: an int counts a leaf of them */
 
 /* Samples of a data set, in this order. */
 typedef struct {

@@ -17,9 +17,9 @@ struct _CourantDeck {
   char *text, *given; /* the file, and the overrides */
   yaml_document_t document;
   PetscBool parsed;
-  int overrides; /* nodes that -set put in */
+  int overrides; /* that -set put in */
   struct {
-    int id;
+    int first, last; /* node numbers */
     char text[512];
   } override[OVERRIDES];
 };
@@ -77,17 +77,25 @@ static CourantNode Below(CourantNode parent, const char *key, int id)
   return child;
 }
 
+/* The override that a node came from; NULL: it is the file's. */
+static const char *OverrideOf(CourantDeck deck, int id)
+{
+  for (int i = 0; i < deck->overrides; i++)
+    if (id >= deck->override[i].first && id <= deck->override[i].last) return deck->override[i].text;
+  return NULL;
+}
+
 /* "file:line: path" of a place, or "-set path=value" for what an override put there. */
 static const char *Where(CourantNode node, char text[], size_t size)
 {
   const CourantDeck deck = node.deck;
   const yaml_node_t *yaml = Get(node);
 
-  for (int i = 0; i < deck->overrides; i++)
-    if (deck->override[i].id == node.id) {
-      snprintf(text, size, "-set %s", deck->override[i].text);
-      return text;
-    }
+  const char *override = OverrideOf(deck, node.id);
+  if (override) {
+    snprintf(text, size, "-set %s", override);
+    return text;
+  }
   snprintf(text, size, "%s:%zu%s%s", deck->name, yaml ? yaml->start_mark.line + 1 : 1,
            node.path[0] ? ": " : "", node.path);
   return text;
@@ -111,8 +119,7 @@ static CourantNode KeyNode(CourantNode mapping, const yaml_node_pair_t *pair)
 {
   yaml_node_t *key = yaml_document_get_node(&mapping.deck->document, pair->key);
   CourantNode node = Below(mapping, Scalar(key) ? Scalar(key) : "?", pair->key);
-  for (int i = 0; i < mapping.deck->overrides; i++)
-    if (mapping.deck->override[i].id == pair->value) node.id = pair->value;
+  if (OverrideOf(mapping.deck, pair->value)) node.id = pair->value;
   return node;
 }
 
@@ -185,6 +192,11 @@ static PetscErrorCode CheckTree(CourantNode node, PetscBool seen[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static int CountNodes(CourantDeck deck)
+{
+  return (int)(deck->document.nodes.top - deck->document.nodes.start);
+}
+
 static PetscErrorCode AddScalar(CourantDeck deck, const char *text, size_t length, int *id)
 {
   PetscFunctionBeginUser;
@@ -194,38 +206,110 @@ static PetscErrorCode AddScalar(CourantDeck deck, const char *text, size_t lengt
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The value of an override, a scalar or [a, b, ..], as a new node. */
-static PetscErrorCode AddValue(CourantDeck deck, const char *text, int *id)
+/* Copies a node of another document with all that is below it. */
+static PetscErrorCode CopyNode(CourantDeck deck, yaml_document_t *from, int id, int depth, int *copy)
 {
-  const size_t length = strlen(text);
+  const yaml_node_t *node = yaml_document_get_node(from, id);
+  yaml_document_t *document = &deck->document;
+  int key, value;
 
   PetscFunctionBeginUser;
-  if (text[0] != '[' || text[length - 1] != ']') {
-    PetscCall(AddScalar(deck, text, length, id));
+  if (depth > 32) CourantInputError(deck->comm, "-set: a value is nested too deeply");
+  if (node->type == YAML_SCALAR_NODE) {
+    *copy = yaml_document_add_scalar(document, NULL, node->data.scalar.value, (int)node->data.scalar.length,
+                                     node->data.scalar.style);
+  } else if (node->type == YAML_SEQUENCE_NODE) {
+    *copy = yaml_document_add_sequence(document, NULL, YAML_FLOW_SEQUENCE_STYLE);
+    for (yaml_node_item_t *i = node->data.sequence.items.start; *copy && i < node->data.sequence.items.top;
+         i++) {
+      PetscCall(CopyNode(deck, from, *i, depth + 1, &value));
+      yaml_document_append_sequence_item(document, *copy, value);
+    }
+  } else {
+    *copy = yaml_document_add_mapping(document, NULL, YAML_FLOW_MAPPING_STYLE);
+    for (yaml_node_pair_t *p = node->data.mapping.pairs.start; *copy && p < node->data.mapping.pairs.top;
+         p++) {
+      PetscCall(CopyNode(deck, from, p->key, depth + 1, &key));
+      PetscCall(CopyNode(deck, from, p->value, depth + 1, &value));
+      yaml_document_append_mapping_pair(document, *copy, key, value);
+    }
+  }
+  PetscCheck(*copy, PETSC_COMM_SELF, PETSC_ERR_MEM, "libyaml: out of memory");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The value of an override as a new node: YAML where it begins as a list or a mapping, else the text itself.
+ */
+static PetscErrorCode AddValue(CourantDeck deck, const char *text, int *id)
+{
+  yaml_parser_t parser;
+  yaml_document_t value;
+  PetscErrorCode code = PETSC_SUCCESS;
+
+  PetscFunctionBeginUser;
+  if (text[0] != '[' && text[0] != '{') {
+    PetscCall(AddScalar(deck, text, strlen(text), id));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  *id = yaml_document_add_sequence(&deck->document, NULL, YAML_FLOW_SEQUENCE_STYLE);
-  for (const char *item = text + 1, *end; item < text + length - 1; item = end + 1) {
-    int scalar;
-    while (*item == ' ') item++;
-    end = item + strcspn(item, ",]");
-    PetscCall(AddScalar(deck, item, (size_t)(end - item), &scalar));
-    yaml_document_append_sequence_item(&deck->document, *id, scalar);
-  }
+  PetscCheck(yaml_parser_initialize(&parser), PETSC_COMM_SELF, PETSC_ERR_MEM, "libyaml: out of memory");
+  yaml_parser_set_input_string(&parser, (const yaml_char_t *)text, strlen(text));
+  const PetscBool parsed = yaml_parser_load(&parser, &value) ? PETSC_TRUE : PETSC_FALSE;
+  yaml_parser_delete(&parser);
+  if (!parsed) CourantInputError(deck->comm, "-set: %s is no list or mapping as YAML has it", text);
+  code = CopyNode(deck, &value, 1, 0, id);
+  yaml_document_delete(&value);
+  PetscCall(code);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /*
-  Remembers that a node came from an override, so that errors
-  in it name the override and no line of the file.
+  Remembers that the nodes since `before` came from an override,
+  so that errors in them name the override and no line of the file.
 */
-static PetscErrorCode RecordOverride(CourantDeck deck, int id, const char *text)
+static PetscErrorCode RecordOverride(CourantDeck deck, int before, const char *text)
 {
   PetscFunctionBeginUser;
   if (deck->overrides == OVERRIDES) CourantInputError(deck->comm, "-set: more than %d values", OVERRIDES);
-  deck->override[deck->overrides].id = id;
+  deck->override[deck->overrides].first = before + 1;
+  deck->override[deck->overrides].last = CountNodes(deck);
   snprintf(deck->override[deck->overrides].text, sizeof deck->override[0].text, "%s", text);
   deck->overrides++;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The place of a key or index in its parent, as libyaml keeps it; a missing key is put in with an empty
+ * value. */
+static PetscErrorCode FindSlot(CourantNode parent, const char *key, const char *text, int **slot)
+{
+  const CourantDeck deck = parent.deck;
+  const yaml_node_t *yaml = Get(parent);
+  yaml_node_pair_t *pair;
+  int name, empty;
+
+  PetscFunctionBeginUser;
+  if (yaml->type == YAML_SEQUENCE_NODE) {
+    char *end;
+    PetscInt n = 0;
+    const long index = strtol(key, &end, 10);
+    PetscCall(CourantNodeCount(parent, &n));
+    if (*end || end == key || index < 0 || index >= n)
+      CourantInputError(deck->comm, "-set %s: '%s' is no index of %s, which has %d entries (0 to %d)", text,
+                        key, parent.path, (int)n, (int)n - 1);
+    *slot = &yaml->data.sequence.items.start[index];
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  if (yaml->type != YAML_MAPPING_NODE)
+    CourantInputError(deck->comm, "-set %s: %s is a single value and has no key '%s'", text, parent.path,
+                      key);
+  pair = FindPair(parent, key);
+  if (!pair) {
+    PetscCall(AddScalar(deck, key, strlen(key), &name));
+    PetscCall(AddScalar(deck, "", 0, &empty));
+    PetscCheck(yaml_document_append_mapping_pair(&deck->document, parent.id, name, empty), PETSC_COMM_SELF,
+               PETSC_ERR_MEM, "libyaml: out of memory");
+    pair = FindPair(parent, key);
+  }
+  *slot = &pair->value;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -235,56 +319,30 @@ static PetscErrorCode Override(CourantDeck deck, const char *text)
   char path[256];
   const char *equals = strchr(text, '=');
   CourantNode node = CourantDeckRoot(deck);
+  const int before = CountNodes(deck);
+  int value = 0, *slot = NULL;
 
   PetscFunctionBeginUser;
   if (!equals || equals == text || (size_t)(equals - text) >= sizeof path)
     CourantInputError(deck->comm, "-set %s: expected key=value, such as train.steps=50", text);
   memcpy(path, text, (size_t)(equals - text));
   path[equals - text] = 0;
-
-  int value;
   PetscCall(AddValue(deck, equals + 1, &value));
   for (char *key = path, *next; key; key = next) {
     next = strchr(key, '.');
     if (next) *next++ = 0;
-    const yaml_node_t *yaml = Get(node);
-    int *slot = NULL;
-    if (yaml->type == YAML_SEQUENCE_NODE) {
-      char *end;
-      PetscInt n = 0;
-      const long index = strtol(key, &end, 10);
-      PetscCall(CourantNodeCount(node, &n));
-      if (*end || end == key || index < 0 || index >= n)
-        CourantInputError(deck->comm, "-set %s: '%s' is no index of %s, which has %d entries (0 to %d)", text,
-                          key, node.path, (int)n, (int)n - 1);
-      slot = &yaml->data.sequence.items.start[index];
-    } else if (yaml->type == YAML_MAPPING_NODE) {
-      yaml_node_pair_t *pair = FindPair(node, key);
-      if (!pair) {
-        int name, fresh = value;
-        PetscCall(AddScalar(deck, key, strlen(key), &name));
-        if (next) fresh = yaml_document_add_mapping(&deck->document, NULL, YAML_BLOCK_MAPPING_STYLE);
-        PetscCheck(yaml_document_append_mapping_pair(&deck->document, node.id, name, fresh), PETSC_COMM_SELF,
-                   PETSC_ERR_MEM, "libyaml: out of memory");
-        pair = FindPair(node, key);
-        PetscCall(RecordOverride(deck, fresh, text));
-      }
-      slot = &pair->value;
-    } else
-      CourantInputError(deck->comm, "-set %s: %s is a single value and has no key '%s'", text, node.path,
-                        key);
+    PetscCall(FindSlot(node, key, text, &slot));
     if (!next) *slot = value;
     node = Below(node, key, *slot);
-    if (next && IsNull(Get(node))) {
-      *slot = yaml_document_add_mapping(&deck->document, NULL, YAML_BLOCK_MAPPING_STYLE);
-      node.id = *slot;
-    }
+    if (next && IsNull(Get(node)))
+      node.id = *slot = yaml_document_add_mapping(&deck->document, NULL, YAML_BLOCK_MAPPING_STYLE);
+    PetscCheck(node.id, PETSC_COMM_SELF, PETSC_ERR_MEM, "libyaml: out of memory");
   }
-  PetscCall(RecordOverride(deck, value, text));
+  PetscCall(RecordOverride(deck, before, text));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* "a=1,b=[2,3]": commas inside brackets belong to the value. */
+/* "a=1,b=[2,3],c={d: 4, e: 5}": commas inside brackets and braces belong to the value. */
 static PetscErrorCode OverrideAll(CourantDeck deck, const char *overrides)
 {
   char one[512];
@@ -293,7 +351,7 @@ static PetscErrorCode OverrideAll(CourantDeck deck, const char *overrides)
 
   PetscFunctionBeginUser;
   for (const char *c = overrides;; c++) {
-    depth += (*c == '[') - (*c == ']');
+    depth += (*c == '[' || *c == '{') - (*c == ']' || *c == '}');
     if (*c && (*c != ',' || depth > 0)) {
       if (n + 1 == sizeof one) CourantInputError(deck->comm, "-set: a value is too long");
       one[n++] = *c;
@@ -355,8 +413,7 @@ static PetscErrorCode Create(MPI_Comm comm, const char *name, char *text, const 
   PetscCall(ParseDocument(*deck));
   if (overrides) PetscCall(PetscStrallocpy(overrides, &(*deck)->given));
   if (overrides) PetscCall(OverrideAll(*deck, overrides));
-  const ptrdiff_t n = (*deck)->document.nodes.top - (*deck)->document.nodes.start;
-  PetscCall(PetscCalloc1(n + 1, &seen));
+  PetscCall(PetscCalloc1(CountNodes(*deck) + 1, &seen));
   PetscCall(CheckTree(CourantDeckRoot(*deck), seen));
   PetscCall(PetscFree(seen));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -424,12 +481,12 @@ static PetscErrorCode ReadNumber(CourantNode node, const CourantKey *key, const 
   else if (isinf(key->max))
     snprintf(expected, sizeof expected, "%s, at least %g", integer ? "an integer" : "a number", key->min);
   else
-    snprintf(expected, sizeof expected, "%s from %.17g to %.17g", integer ? "an integer" : "a number",
+    snprintf(expected, sizeof expected, "%s from %.16g to %.16g", integer ? "an integer" : "a number",
              key->min, key->max);
   if (text) *value = strtod(text, &end);
   if (!text || end == text || *end || !isfinite(*value) || (integer && *value != rint(*value)) ||
       (integer && fabs(*value) > 9e15))
-    CourantNodeError(node, "expected %s%s%s", expected, text ? ", not " : "", text ? text : "");
+    CourantNodeError(node, "expected %s%s%s", expected, text && text[0] ? ", not " : "", text ? text : "");
   if (!any && !(*value >= key->min && *value <= key->max))
     CourantNodeError(node, "%s is out of range: expected %s", text, expected);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -471,7 +528,7 @@ static PetscErrorCode ChoiceError(CourantNode node, const char *choices, const c
     CourantSuggestOffer(&suggestion, name);
     snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", list[0] ? " | " : "", name);
   }
-  CourantNodeError(node, "expected %s%s%s%s%s", list, also, text ? ", not " : "", text ? text : "",
+  CourantNodeError(node, "expected %s%s%s%s%s", list, also, text && text[0] ? ", not " : "", text ? text : "",
                    CourantSuggestPhrase(&suggestion, phrase, sizeof phrase));
 }
 

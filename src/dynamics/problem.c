@@ -156,8 +156,9 @@ static PetscErrorCode SetUpVectors(CourantProblem problem)
   PetscCall(VecSetType(problem->mask, VECSTANDARD));
   PetscCallMPI(MPI_Comm_size(problem->comm, &size));
   if (size > 1) PetscCall(VecScatterCreateToAll(problem->mask, &problem->to_all, &problem->all));
-  PetscCall(PetscMalloc3(DIRECTIONS * ((size_t)p + 1), &problem->result, p, &problem->theta, p,
-                         &problem->direction));
+  const size_t results = (size_t)PetscMax(Directions(problem), COURANT_ORDER_MAX + 1);
+  PetscCall(
+      PetscMalloc3(results * ((size_t)p + 1), &problem->result, p, &problem->theta, p, &problem->direction));
   PetscCall(PetscMalloc1(p, &mask));
   PetscCall(CourantNetDecayMask(problem->net, problem->weights.decay ? PETSC_TRUE : PETSC_FALSE, mask));
   PetscCall(VecGetOwnershipRange(problem->mask, &first, &last));
@@ -175,9 +176,14 @@ static PetscErrorCode SetUpVectors(CourantProblem problem)
 /* CourantProblemMemory - Bytes this rank holds for samples, activations and sums of products. */
 double CourantProblemMemory(CourantProblem problem)
 {
-  const double image = 8. * (double)CourantDatasetImageSize(problem->data), n = (double)problem->data->n;
-  return 8 * n * (double)problem->data->width + (problem->data->images ? n : 1) * image +
-         (problem->first ? CourantEvaluatorMemory(problem->first) : 0);
+  const CourantDataset sets[] = {problem->data, problem->test};
+  double bytes = problem->first ? CourantEvaluatorMemory(problem->first) : 0;
+
+  for (int i = 0; i < 2; i++)
+    if (sets[i])
+      bytes += 8. * ((double)sets[i]->n * (double)sets[i]->width +
+                     (sets[i]->images ? (double)sets[i]->n : 1) * (double)CourantDatasetImageSize(sets[i]));
+  return bytes;
 }
 
 /* Labels that the loss cannot use are the user's error. */
@@ -261,6 +267,8 @@ PetscErrorCode CourantProblemView(CourantProblem problem, FILE *out)
   fprintf(out, "  data  %d sample%s of %d x %d x %d from %s\n", (int)problem->data->n,
           problem->data->n == 1 ? "" : "s", (int)problem->data->h, (int)problem->data->w,
           (int)problem->data->c, problem->data->ops->name);
+  if (problem->test)
+    fprintf(out, "  test  %d sample%s\n", (int)problem->test->n, problem->test->n == 1 ? "" : "s");
   PetscCall(CourantNetView(problem->net, out));
   if (problem->reference[0]) fprintf(out, "  %s\n", problem->reference);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -337,8 +345,8 @@ static PetscErrorCode GetAll(CourantProblem problem, Vec v, double *values)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* This rank's part of values [p], which every rank has whole. */
-static PetscErrorCode PutAll(const double *values, Vec v)
+/* CourantProblemPut - values [p], which every rank has whole, into a vector: each rank its part. */
+PetscErrorCode CourantProblemPut(const double values[], Vec v)
 {
   PetscInt first, last;
   PetscScalar *array;
@@ -356,7 +364,7 @@ PetscErrorCode CourantProblemGetInitialState(CourantProblem problem, Vec theta)
 {
   PetscFunctionBeginUser;
   PetscCall(CourantWeightsFill(&problem->weights, problem->net, problem->theta));
-  PetscCall(PutAll(problem->theta, theta));
+  PetscCall(CourantProblemPut(problem->theta, theta));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -395,7 +403,7 @@ static PetscErrorCode Deliver(CourantProblem problem, int order, PetscReal loss[
   PetscFunctionBeginUser;
   for (int k = 0; k <= order; k++) {
     if (loss) loss[k] = problem->result[(size_t)(order + 1) * p + (size_t)k];
-    if (gradient && gradient[k]) PetscCall(PutAll(problem->result + (size_t)k * p, gradient[k]));
+    if (gradient && gradient[k]) PetscCall(CourantProblemPut(problem->result + (size_t)k * p, gradient[k]));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -488,7 +496,7 @@ PetscErrorCode CourantProblemComputeGaussNewton(CourantProblem problem, Vec v, V
   PetscCall(PetscLogEventBegin(CourantLogging.product, 0, 0, 0, 0));
   PetscCall(GetAll(problem, v, problem->direction));
   PetscCall(CourantEvaluatorGaussNewton(problem->first, problem->direction, problem->comm, problem->result));
-  PetscCall(PutAll(problem->result, Gv));
+  PetscCall(CourantProblemPut(problem->result, Gv));
   PetscCall(PetscLogEventEnd(CourantLogging.product, 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -506,14 +514,14 @@ static PetscErrorCode MatMult_Hessian(Mat A, Vec x, Vec y)
   PetscInt n;
 
   PetscFunctionBeginUser;
-  CourantInterruptCheck();
   PetscCall(MatShellGetContext(A, &h));
   const CourantProblem problem = h->problem;
+  PetscCall(CourantInterruptCheckTogether(problem->comm));
   PetscCall(PetscLogEventBegin(CourantLogging.product, 0, 0, 0, 0));
   PetscCall(GetAll(problem, x, problem->direction));
   PetscCall(CourantEvaluatorProducts(problem->first, 1, (const double *const[]){problem->direction},
                                      problem->comm, problem->result));
-  PetscCall(PutAll(problem->result, y));
+  PetscCall(CourantProblemPut(problem->result, y));
   if (h->alpha != 0) {
     PetscCall(VecGetLocalSize(y, &n));
     PetscCall(VecGetArrayRead(problem->mask, &d));

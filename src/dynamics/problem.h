@@ -30,13 +30,14 @@ struct _CourantProblem {
   PetscBool decays_all;          /* D = I */
   VecScatter to_all;             /* theta to every rank; NULL on one rank */
   Vec all;                       /* [p] on every rank */
-  double *result;                /* of an evaluator, up to four coefficients */
+  double *result;                /* of an evaluator: coefficients, or products with several directions */
   double *theta, *direction;     /* [p] */
   /* what came of the weights file's reference, in a line; empty: it has none */
   char reference[PETSC_MAX_PATH_LEN + 192];
 };
 
 double CourantProblemMemory(CourantProblem);
+PetscErrorCode CourantProblemPut(const double values[], Vec);
 PetscErrorCode CourantProblemLoadTest(CourantProblem);
 PetscErrorCode CourantProblemVerifyReference(CourantProblem);
 PetscErrorCode CourantProblemComputeOutputs(CourantProblem, const double theta[], PetscInt n,

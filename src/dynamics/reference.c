@@ -25,7 +25,7 @@ static const char *GroupStatistics(CourantNet net, CourantEvaluator ev, const do
     CourantLayer *layer = &net->layers[l];
     const double n = (double)(samples * layer->in.h * layer->in.w);
     layer->momentum = momenta[l];
-    for (PetscInt i = 0; CourantLayerType(layer->type)->forward && i < layer->in.c; i++)
+    for (PetscInt i = 0; CourantLayerIsCoupled(layer) && i < layer->in.c; i++)
       running[layer->buffer + layer->in.c + i] *= (n - 1) / n; /* running variances are unbiased */
   }
   return wrong;

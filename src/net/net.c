@@ -1,5 +1,6 @@
 #include "net/net.h"
 #include "courant-registry.h"
+#include "data/dataset.h"
 #include "net/backend.h"
 #include <string.h>
 
@@ -23,6 +24,14 @@ const char *const *CourantLayerTypeNames(void)
 {
   return layer_names;
 }
+
+/* CourantLayerIsCoupled - Does a layer couple the samples of a group, and so keep running statistics? */
+PetscBool CourantLayerIsCoupled(const CourantLayer *layer)
+{
+  return CourantLayerType(layer->type)->forward ? PETSC_TRUE : PETSC_FALSE;
+}
+
+const char *const CourantRunningNames[COURANT_RUNNING] = {"running_mean", "running_var"};
 
 /* CourantNetShape - Height, width and channels of a value: 0 is the data, l + 1 the output of layer l. */
 CourantShape CourantNetShape(CourantNet net, int value)
@@ -52,6 +61,25 @@ static PetscErrorCode ReadOptions(CourantNet net, CourantLayer *layer)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Numbers of a layer that an int, or PetscInt, would not count. */
+static PetscErrorCode CheckSizes(const CourantLayer *layer)
+{
+  const CourantShape out = layer->out;
+
+  PetscFunctionBeginUser;
+  if ((double)out.h * (double)out.w * (double)out.c > COURANT_SAMPLE_MAX)
+    CourantNodeError(layer->node, "its output, %d x %d x %d, is too large", (int)out.h, (int)out.w,
+                     (int)out.c);
+  for (int i = 0; i < layer->nparameters; i++) {
+    const CourantParameter *p = &layer->parameters[i];
+    double size = 1;
+    for (int d = 0; d < p->ndims; d++) size *= (double)p->dims[d];
+    if (size > PETSC_MAX_INT)
+      CourantNodeError(layer->node, "its %s has too many parameters, %.3g", p->name, size);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Adds one layer, or the layers that it is made of, which reads *value; *value is its output then. */
 static PetscErrorCode AppendLayer(CourantNet net, CourantNode node, const char *name, int *value)
 {
@@ -72,11 +100,15 @@ static PetscErrorCode AppendLayer(CourantNet net, CourantNode node, const char *
                     ? PETSC_TRUE
                     : PETSC_FALSE;
   PetscCall(ops->SetUp(&layer));
+  PetscCall(CheckSizes(&layer));
   layer.offset = net->size;
-  for (int i = 0; i < layer.nparameters; i++) layer.size += layer.parameters[i].size;
-  if (net->size > PETSC_MAX_INT - layer.size) CourantNodeError(node, "the network has too many parameters");
+  for (int i = 0; i < layer.nparameters; i++) {
+    if (layer.parameters[i].size > PETSC_MAX_INT - net->size - layer.size)
+      CourantNodeError(node, "the network has too many parameters");
+    layer.size += layer.parameters[i].size;
+  }
   net->size += layer.size;
-  if (ops->forward) {
+  if (CourantLayerIsCoupled(&layer)) {
     net->buffers += 2 * layer.in.c;
     net->coupled = PETSC_TRUE;
   }

@@ -23,6 +23,11 @@ typedef struct {
   PetscInt statistics_batch; /* samples that batch_norm normalises together; 0: 128 */
 } CourantNetDeck;
 
+/* Running statistics of a layer that couples samples: means, then variances, [c] each. */
+enum { COURANT_RUNNING = 2 };
+extern const char *const CourantRunningNames[COURANT_RUNNING]; /* PyTorch's */
+PetscBool CourantLayerIsCoupled(const CourantLayer *);
+
 PetscErrorCode CourantNetCreate(const CourantNetDeck *, CourantShape in, CourantNet *);
 PetscErrorCode CourantNetAppend(CourantNet, CourantNode list, const char name[], int *value);
 CourantShape CourantNetShape(CourantNet, int value);

@@ -78,8 +78,7 @@ static const Initialiser initialisers[] = {
     {"zero", no_keys, NULL, PETSC_FALSE, PETSC_FALSE},
     {"file", file_keys, NULL, PETSC_FALSE, PETSC_FALSE},
 };
-static const char *const names[] = {"he", "xavier", "normal", "uniform", "pytorch", "zero", "file"};
-enum { INITIALISER_FILE = 6 };
+enum { INITIALISER_FILE = PETSC_STATIC_ARRAY_LENGTH(initialisers) - 1 };
 
 const CourantKey CourantWeightsKeys[] = {
     {"init", COURANT_KEY_NODE, offsetof(CourantWeights, node), "",
@@ -104,7 +103,10 @@ const char *CourantInitialiser(int index, const CourantKey **keys)
 /* CourantWeightsRead - The `weights` mapping of a deck; absent, PyTorch's default initialisation. */
 PetscErrorCode CourantWeightsRead(CourantNode node, CourantWeights *weights)
 {
+  const char *names[PETSC_STATIC_ARRAY_LENGTH(initialisers)];
+
   PetscFunctionBeginUser;
+  for (int i = 0; i < CourantInitialiserCount; i++) names[i] = initialisers[i].name;
   PetscCall(PetscNew((Options **)&weights->options));
   PetscCall(
       CourantNodeSelect(node, "init", "pytorch", PETSC_STATIC_ARRAY_LENGTH(names), names, &weights->init));
@@ -233,33 +235,48 @@ PetscErrorCode CourantWeightsLoad(CourantNet net, CourantNode node, const char n
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Those running statistics that a weights file has. */
+static PetscErrorCode LoadRunning(CourantNode node, CourantNet net, hid_t file, double running[])
+{
+  PetscFunctionBeginUser;
+  for (PetscInt l = 0; l < net->nlayers; l++) {
+    const CourantLayer *layer = &net->layers[l];
+    for (int i = 0; CourantLayerIsCoupled(layer) && i < COURANT_RUNNING; i++) {
+      const PetscInt c = layer->in.c;
+      const CourantParameter p = {.name = CourantRunningNames[i], .ndims = 1, .dims = {c}, .size = c};
+      double *values = running + layer->buffer + i * c;
+      char name[160];
+      snprintf(name, sizeof name, "%s.%s", layer->name, p.name);
+      const hid_t dataset = OpenParameter(file, name);
+      if (dataset < 0) continue;
+      H5Dclose(dataset);
+      PetscCall(LoadParameter(node, file, name, &p, values));
+      for (PetscInt k = 0; i == 1 && k < c; k++)
+        if (values[k] < 0)
+          CourantNodeError(node, "dataset '%s' of the weights file holds the variance %g", name, values[k]);
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
   CourantWeightsFillRunning - Running means and variances of batch_norm, [net->buffers]: 0 and 1, or those of
   the weights file where it has them.
 */
 PetscErrorCode CourantWeightsFillRunning(const CourantWeights *weights, CourantNet net, double running[])
 {
-  static const char *const names_of[] = {"running_mean", "running_var"};
+  const char *name = CourantWeightsFile(weights);
 
   PetscFunctionBeginUser;
-  const hid_t file = weights->init == INITIALISER_FILE
-                         ? H5Fopen(((const Options *)weights->options)->file, H5F_ACC_RDONLY, H5P_DEFAULT)
-                         : -1;
-  for (PetscInt l = 0; l < net->nlayers; l++) {
-    const CourantLayer *layer = &net->layers[l];
-    for (int i = 0; CourantLayerType(layer->type)->forward && i < 2; i++) {
-      const PetscInt c = layer->in.c;
-      double *values = running + layer->buffer + i * c;
-      char name[160];
-      snprintf(name, sizeof name, "%s.%s", layer->name, names_of[i]);
-      for (PetscInt k = 0; k < c; k++) values[k] = i;
-      const hid_t dataset = file >= 0 ? OpenParameter(file, name) : -1;
-      if (dataset < 0) continue;
-      H5Dclose(dataset);
-      const CourantParameter p = {.name = names_of[i], .ndims = 1, .dims = {c}, .size = c};
-      PetscCall(LoadParameter(weights->node, file, name, &p, values));
-    }
-  }
-  if (file >= 0) H5Fclose(file);
+  for (PetscInt l = 0; l < net->nlayers; l++)
+    for (PetscInt k = 0; CourantLayerIsCoupled(&net->layers[l]) && k < 2 * net->layers[l].in.c; k++)
+      running[net->layers[l].buffer + k] = k < net->layers[l].in.c ? 0 : 1;
+  if (!name || !net->coupled) PetscFunctionReturn(PETSC_SUCCESS);
+  H5Eset_auto(H5E_DEFAULT, NULL, NULL);
+  const hid_t file = H5Fopen(name, H5F_ACC_RDONLY, H5P_DEFAULT);
+  if (file < 0) CourantNodeError(weights->node, "%s: not an HDF5 file, or damaged", name);
+  const PetscErrorCode code = LoadRunning(weights->node, net, file, running);
+  H5Fclose(file);
+  PetscCall(code);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -207,6 +207,8 @@ PetscErrorCode CourantMapSetFromOptions(CourantMap map)
   map->rule = CourantRule(map->train.rule);
   if (map->train.batch > 0 || map->train.precision)
     CourantNodeError(map->train.node, "a map is of full batches in double precision so far");
+  if (map->train.layer_rates.id)
+    CourantNodeError(map->train.layer_rates, "a map is of one learning rate for all weights so far");
   if (strcmp(map->rule->name, "gd"))
     CourantNodeError(map->train.node, "a map is of rule gd so far, not of %s", map->rule->name);
   PetscCall(CourantProblemSetFromOptions(map->problem));

@@ -14,15 +14,15 @@ typedef struct {
   double *subnormal;      /* [seeds,perturbs] subnormal parts of steps */
 } CourantEnsemble;
 
-PetscErrorCode CourantEnsembleCreate(CourantProblem, const CourantTrainSettings *, CourantEnsemble *);
-PetscErrorCode CourantEnsembleDestroy(CourantEnsemble *);
-PetscErrorCode CourantEnsembleRunSeed(CourantEnsemble *, PetscInt seed,
-                                      void (*Progress)(double epochs, void *), void *ctx);
 /* What the ensemble says in a line. */
 typedef struct {
   double ratio, low, high; /* spread over k over spread over seeds, with its 95 % bootstrap interval */
   double distance;         /* median over runs but the first of each seed of D at the end */
 } CourantEnsembleSummary;
 
+PetscErrorCode CourantEnsembleCreate(CourantProblem, const CourantTrainSettings *, CourantEnsemble *);
+PetscErrorCode CourantEnsembleDestroy(CourantEnsemble *);
+PetscErrorCode CourantEnsembleRunSeed(CourantEnsemble *, PetscInt seed,
+                                      void (*Progress)(double epochs, void *), void *ctx);
 PetscErrorCode CourantEnsembleSummarise(const CourantEnsemble *, CourantEnsembleSummary *);
 void CourantEnsembleSpread(const CourantEnsemble *, double row_std[], double column_std[]);

@@ -190,6 +190,13 @@ double CourantRunLearningRate(const CourantRun *run, PetscInt step)
                                                               1 / unit, (double)run->steps / unit);
 }
 
+/* CourantRunIsLost - Are the weights [n] not finite, or 1e6 times as long as at the start of the run? */
+PetscBool CourantRunIsLost(const CourantRun *run, const CourantRunState *state, const double weights[])
+{
+  const double norm = Norm(run->n, weights, NULL);
+  return !(norm <= FACTOR_OF_DIVERGENCE * PetscMax(state->start_norm, 1e-3)) ? PETSC_TRUE : PETSC_FALSE;
+}
+
 /*
   CourantRunStep - One step of a state: batch, gradient, update. Collective over the ranks that share samples.
 
@@ -205,13 +212,13 @@ PetscErrorCode CourantRunStep(CourantRun *run, CourantRunState *state, CourantRu
   SetBatch(run, state);
   CourantEvaluatorSetRunning(run->evaluator, run->problem->net->coupled ? state->running : NULL);
   PetscCall(CourantEvaluatorRun(run->evaluator, 0, run->weights, NULL, run->comm, run->gradient));
-  const double norm = Norm(run->n, run->weights, NULL), decay = Norm(run->n, run->weights, run->mask);
+  const double decay = Norm(run->n, run->weights, run->mask);
   *record = (CourantRunRecord){.loss = run->gradient[run->n],
                                .objective = run->gradient[run->n] + 0.5 * s->weight_decay * decay * decay,
                                .gradient_norm = Norm(run->n, run->gradient, NULL),
                                .learning_rate = learning_rate};
   state->diverged = !isfinite(record->gradient_norm) || !isfinite(record->loss) ||
-                            norm > FACTOR_OF_DIVERGENCE * PetscMax(state->start_norm, 1e-3)
+                            CourantRunIsLost(run, state, run->weights)
                         ? PETSC_TRUE
                         : PETSC_FALSE;
   if (state->diverged) PetscFunctionReturn(PETSC_SUCCESS);

@@ -46,6 +46,7 @@ PetscErrorCode CourantRunStateCreate(const CourantRun *, CourantRunState *);
 PetscErrorCode CourantRunStateDestroy(CourantRunState *);
 PetscErrorCode CourantRunStart(CourantRun *, const CourantWeights *, uint64_t seed, double perturb,
                                CourantRunState *);
+PetscBool CourantRunIsLost(const CourantRun *, const CourantRunState *, const double weights[]);
 PetscErrorCode CourantRunStep(CourantRun *, CourantRunState *, CourantRunRecord *);
 PetscErrorCode CourantRunEvaluate(CourantRun *, const CourantRunState *, double *loss, double *accuracy);
 void CourantRunGet(const CourantRun *, const void *values, double to[]);

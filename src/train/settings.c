@@ -22,7 +22,7 @@ const CourantKey CourantTrainKeys[] = {
              "steps"},
     {"precision", COURANT_KEY_CHOICE, offsetof(CourantTrainSettings, precision), "double",
      .choices = "double|single", .help = "of weights, gradients and steps"},
-    {"perturb", COURANT_KEY_REAL, offsetof(CourantTrainSettings, perturb), "1", 1e-300, 1e300,
+    {"perturb", COURANT_KEY_REAL, offsetof(CourantTrainSettings, perturb), "1", 1e-30, 1e30,
      .help = "k of theta - (k eta) (d / k), the same step but for its rounding"},
     {"seed", COURANT_KEY_SEED, offsetof(CourantTrainSettings, seed), "0", 0, 9e15,
      .help = "of batches and augmentation"},
@@ -40,13 +40,13 @@ const CourantKey CourantTrainKeys[] = {
 const CourantKey CourantEnsembleKeys[] = {
     {"seeds", COURANT_KEY_REALS, offsetof(CourantTrainSettings, seeds), NULL, 0, 9e15,
      .help = "of batches and augmentation; the initial weights are the same"},
-    {"perturb", COURANT_KEY_REALS, offsetof(CourantTrainSettings, perturbs), "", 1e-300, 1e300,
+    {"perturb", COURANT_KEY_REALS, offsetof(CourantTrainSettings, perturbs), "", 1e-30, 1e30,
      .help = "values of k, the first of which the others are compared with (default [1])"},
     {0},
 };
 
-enum { CONSTANT, COSINE, STEP };
-static const char *const kinds[] = {"constant", "cosine", "step"};
+enum { CONSTANT, COSINE, STEP, WARMUP };
+static const char *const kinds[] = {"constant", "cosine", "step", "warmup"};
 
 const CourantKey CourantStepScheduleKeys[] = {
     {"at", COURANT_KEY_REALS, offsetof(CourantSchedule, at), NULL, 0, INFINITY,
@@ -83,7 +83,9 @@ static PetscErrorCode ReadSchedule(CourantNode node, CourantSchedule *schedule)
     if (CourantNodeChild(warmup.then, "warmup").id) CourantNodeError(warmup.then, "one warmup is enough");
     node = warmup.then;
   }
-  PetscCall(CourantNodeEntry(node, "schedule", 3, kinds, &schedule->kind, &options));
+  PetscCall(
+      CourantNodeEntry(node, "schedule", PETSC_STATIC_ARRAY_LENGTH(kinds), kinds, &schedule->kind, &options));
+  if (schedule->kind == WARMUP) CourantNodeError(node, "expected {warmup: n, then: ..}");
   PetscCall(CourantNodeRead(
       options, 1, (CourantTable[]){{schedule->kind == STEP ? CourantStepScheduleKeys : none, schedule}}));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -105,6 +107,31 @@ double CourantScheduleFactor(const CourantSchedule *s, double time, double resol
   return factor;
 }
 
+static PetscErrorCode ReadEnsemble(CourantNode node, CourantTrainSettings *settings)
+{
+  const CourantReals *seeds = &settings->seeds;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantNodeRead(node, 1, (CourantTable[]){{CourantEnsembleKeys, settings}}));
+  if (settings->perturbs.n == 0) {
+    PetscCall(PetscFree(settings->perturbs.values));
+    PetscCall(PetscMalloc1(1, &settings->perturbs.values));
+    settings->perturbs.values[settings->perturbs.n++] = 1;
+  }
+  if (settings->sharpness_every)
+    CourantNodeError(node, "the sharpness is that of one run: leave out sharpness_every or the ensemble");
+  if (seeds->n == 0) CourantNodeError(node, "expected at least one seed");
+  for (PetscInt i = 0; i < seeds->n; i++) {
+    const CourantNode seed = CourantNodeItem(CourantNodeChild(node, "seeds"), i);
+    if (seeds->values[i] != rint(seeds->values[i]))
+      CourantNodeError(seed, "expected an integer, not %g", seeds->values[i]);
+    for (PetscInt j = 0; j < i; j++)
+      if (seeds->values[i] == seeds->values[j])
+        CourantNodeError(seed, "the seed %.0f is there twice", seeds->values[i]);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* CourantTrainRead - The `train` section of a deck; absent, the defaults. */
 PetscErrorCode CourantTrainRead(CourantNode train, CourantTrainSettings *settings)
 {
@@ -119,18 +146,7 @@ PetscErrorCode CourantTrainRead(CourantNode train, CourantTrainSettings *setting
   if (!settings->steps && !settings->epochs) settings->steps = 1000;
   settings->node = train;
   if (settings->schedule_node.id) PetscCall(ReadSchedule(settings->schedule_node, &settings->schedule));
-  if (settings->ensemble.id) {
-    PetscCall(CourantNodeRead(settings->ensemble, 1, (CourantTable[]){{CourantEnsembleKeys, settings}}));
-    if (settings->perturbs.n == 0) {
-      PetscCall(PetscFree(settings->perturbs.values));
-      PetscCall(PetscMalloc1(1, &settings->perturbs.values));
-      settings->perturbs.values[settings->perturbs.n++] = 1;
-    }
-    if (settings->sharpness_every)
-      CourantNodeError(settings->ensemble,
-                       "the sharpness is that of one run: leave out sharpness_every or the ensemble");
-    if (settings->seeds.n == 0) CourantNodeError(settings->ensemble, "expected at least one seed");
-  }
+  if (settings->ensemble.id) PetscCall(ReadEnsemble(settings->ensemble, settings));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -124,6 +124,8 @@ refused "-set train.schedule.tehn=cosine: unknown key; did you mean 'then'?" tra
 refused "-set train.ensemble.seed=[1]: unknown key; did you mean 'seeds'?" "train.ensemble.seed=[1]"
 refused "-set train.precision=half: expected double | single, not half" train.precision=half
 refused "kept-train.yaml:6: train: expected either steps or epochs, not both" train.steps=5
+refused "kept-train.yaml:6: train: epochs: what is recorded takes" train.epochs=100000000
+refused "-set train.layer_rates={9: 2}: the network has no parameter '9'" "train.layer_rates={9: 2}"
 fails 2 "-memory 100KB is too little for this model: it takes at least" train kept-train.yaml -memory 100KB -set train.sharpness_every=5
 fails 2 "courant: 'courant train' needs a MODEL directly behind it" train
 fails 4 "-output nowhere/x.h5: cannot write to the folder nowhere: No such file or directory" train kept-train.yaml -output nowhere/x.h5
@@ -179,6 +181,9 @@ ok $? "train goes on from the weights of a run"
   grep -q "diverged after [0-9]* of 12 steps" out && [ "$("$compare" kept-away.h5 /trajectory diverged_at)" -ge 1 ] &&
   [ "$("$compare" kept-run.h5 /trajectory diverged_at)" -eq -1 ]
 ok $? "a run that diverges says so, stops and is no failure"
+"$courant" train kept-train.yaml -threads 1 -output kept-away.h5 -force -set train.learning_rate=1e200,train.sharpness_every=1,train.precision=double >out 2>err &&
+  grep -q "diverged after 1 of 12 steps" out && grep -q "^sharpness .* at step 0;" out
+ok $? "nor is one whose sharpness is measured at every step"
 
 # stopped SIGNAL FILE COMMAND MODEL OPTIONS..: a longer run gets the signal after its first checkpoint; its exit status
 stopped() {
@@ -230,7 +235,22 @@ trained INT 130 "sharpness at every step" kept-adam.yaml -set train.steps=300,tr
 trained TERM 143 "ensemble" kept-train.yaml -set "train.epochs=1000,train.ensemble.seeds=[1,2,3],train.ensemble.perturb=[1,3]"
 stopped KILL kept-other.h5 train kept-train.yaml -threads 1 $long
 fails 2 "kept-other.h5.partial holds an interrupted run; -resume goes on with it, -force starts again" train kept-train.yaml -output kept-other.h5
+fails 2 "kept-other.h5.partial cannot be resumed: its kind of result differs; -force starts again" train kept-train.yaml -output kept-other.h5 -resume -set train.ensemble.seeds=[1]
 fails 2 "kept-other.h5.partial cannot be resumed: its -set differs; -force starts again" train kept-train.yaml -output kept-other.h5 -resume
+
+# one rank alone gets the signal, in the middle of an eigenproblem that all share
+rm -f kept-half.h5
+mpiexec -n 2 sh -c 'echo $$ >kept-pid-$OMPI_COMM_WORLD_RANK; exec "$@"' sh "$courant" train kept-adam.yaml -threads 1 -output kept-half.h5 -quiet \
+  -set train.steps=100000,train.sharpness_every=1,train.checkpoint_every=5 >out 2>err &
+for _ in $(seq 400); do
+  [ -f kept-half.h5.partial ] && break
+  sleep 0.05
+done
+kill -s TERM "$(cat kept-pid-1)"
+wait $! 2>/dev/null
+[ $? -eq 143 ] && [ -f kept-half.h5.partial ] && grep -q "interrupted; kept-half.h5.partial holds what is done, -resume goes on" err
+ok $? "a signal to one of two ranks stops both and keeps the run"
+rm -f kept-half.h5.partial kept-pid-*
 
 # ---- train: ranks, threads, memory ----
 # the sharpness is the same for threads and memory; over ranks its Krylov space adds up in another order
@@ -256,8 +276,9 @@ numbers=$source/tests/verify/torch/two_layer.h5 # an HDF5 file with a direction 
 printf '%s\n' "data: {source: noise, height: 6, width: 5, samples: 6, classes: 3, seed: 1}" \
   "network: [{conv: {channels: 2, kernel: 3}}, tanh, flatten, {dense: {features: 3}}]" "loss: softmax" >kept.yaml
 "$courant" spectrum kept.yaml -threads 1 -direction "$numbers" -output kept-ends.h5 >out 2>err && grep -q "^largest  eigenvalue" out &&
-  grep -q "linearly stable below the learning rate" out && "$courant" info kept-ends.h5 >out 2>err && grep -q "/direction/d3 *95 " out
+  grep -q "along the largest, gradient descent .* is stable below the learning rate" out && "$courant" info kept-ends.h5 >out 2>err && grep -q "/direction/d3 *95 " out
 ok $? "spectrum writes both ends and the derivatives along a direction"
+fails 3 "no spectrum at these weights: the loss is" spectrum kept.yaml -set weights.scale=1e200,network.1=swish -quiet
 fails 2 "-direction nothing.h5: No such file or directory" spectrum kept.yaml -direction nothing.h5
 fails 2 "-direction kept.yaml: not an HDF5 file, or damaged" spectrum kept.yaml -direction kept.yaml
 fails 2 "-direction kept-run.h5: expected a dataset 'direction' of 95 numbers, one a weight" spectrum kept.yaml -direction kept-run.h5

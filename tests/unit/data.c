@@ -394,7 +394,7 @@ static void IdxWrong(void **state)
       {"images", "labels, test_labels: labels",
        "deck:1: data: the key 'test_images' is missing: test_images and test_labels go together"},
       {"images", "labels, test_images: wide, test_labels: labels",
-       "deck:1: data: test images are 2x3x1, training images 2x2x1"},
+       "deck:1: data: test images are 2 x 3 x 1, training images 2 x 2 x 1"},
       {"images", "labels, test_images: images, test_labels: two",
        "deck:1: data: images holds 3 images but two 2 labels"},
       {"images", "labels, test_images: labels, test_labels: two",

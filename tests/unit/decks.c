@@ -94,6 +94,25 @@ static const Case cases[] = {
     {"map.cross_check.glo=true", "-set map.cross_check.glo=true: unknown key; expected local, global, steps"},
     {"model.name=x", "-set model.name=x: model is a single value and has no key 'name'"},
     {"kernel", "-set kernel: expected key=value, such as train.steps=50"},
+    {"map.weight_decay.values=[1, x]", "-set map.weight_decay.values=[1, x]: expected a number, not x"},
+    {"train.schedule={step: {at: [1, 2], fcator: 0.1}}",
+     "-set train.schedule={step: {at: [1, 2], fcator: 0.1}}: unknown key; did you mean 'factor'?"},
+    {"train.schedule={step: {at: [1, 2", "-set: {step: {at: [1, 2 is no list or mapping as YAML has it"},
+    {"train.schedule=warmup", "-set train.schedule=warmup: expected {warmup: n, then: ..}"},
+    {"train.steps=", "-set train.steps=: expected an integer, at least 1"},
+    {"train.perturb=1e40",
+     "-set train.perturb=1e40: 1e40 is out of range: expected a number from 1e-30 to 1e+30"},
+    {"train.ensemble.seeds=[1, 2.5]", "-set train.ensemble.seeds=[1, 2.5]: expected an integer, not 2.5"},
+    {"train.ensemble.seeds=[1, 2, 1]", "-set train.ensemble.seeds=[1, 2, 1]: the seed 1 is there twice"},
+    {"train.layer_rates={0: 2}",
+     "-set train.layer_rates={0: 2}: a map is of one learning rate for all weights so far"},
+    {"data.size=65536", "deck:2: data: images of 65536 x 65536 are too large"},
+    {"data.size=8000,network.0.conv.channels=100",
+     "deck:4: network.0.conv: its output, 7997 x 7997 x 100, is too large"},
+    {"network=[flatten, {dense: {features: 100000}}, {dense: {features: 100000}}]",
+     "-set network=[flatten, {dense: {features: 100000}}, {dense: {features: 100000}}]: its weight has too "
+     "many "
+     "parameters, 1e+10"},
 };
 
 static void Overrides(void **state)
@@ -102,6 +121,8 @@ static void Overrides(void **state)
   OK(ReadAll(good, NULL));
   OK(ReadAll(good, "map.weight_decay.values=[0, 1e-4, "
                    "5e-4],network.0.conv.kernel=[3,5],train.steps=50,weights.decay=kernels"));
+  OK(ReadAll(good, "network=[{conv: {channels: 2, kernel: [3, 5]}}, flatten, {dense: {features: 1}}],"
+                   "train.schedule={warmup: 2, then: {step: {at: [3, 4], factor: 0.5}}}"));
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     CourantErrorClear();
     const PetscErrorCode code = ReadAll(good, cases[i].overrides);

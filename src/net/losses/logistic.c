@@ -15,7 +15,7 @@ static const char *Check(PetscInt outputs, PetscInt n, PetscInt width, const dou
 static PetscBool Correct(PetscInt outputs, PetscInt width, const double *p, const double *label)
 {
   (void)outputs, (void)width;
-  return (p[0] > 0) == (label[0] == 1) ? PETSC_TRUE : PETSC_FALSE;
+  return (label[0] == 1 ? p[0] > 0 : p[0] <= 0) ? PETSC_TRUE : PETSC_FALSE;
 }
 
 /* With s = 1 / (1 + e^-p): l' = s - y, l'' = s (1-s), l''' = l'' (1-2s), l'''' = l''' (1-2s) - 2 l''^2. */

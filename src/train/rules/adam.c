@@ -10,9 +10,9 @@ typedef struct {
 } Adam;
 
 static const CourantKey keys[] = {
-    {"beta1", COURANT_KEY_REAL, offsetof(Adam, beta1), "0.9", 0, 1,
+    {"beta1", COURANT_KEY_REAL, offsetof(Adam, beta1), "0.9", 0, 0.999999999,
      .help = "memory of the mean of gradients"},
-    {"beta2", COURANT_KEY_REAL, offsetof(Adam, beta2), "0.999", 0, 1,
+    {"beta2", COURANT_KEY_REAL, offsetof(Adam, beta2), "0.999", 0, 0.999999999,
      .help = "memory of the mean of their squares"},
     {"epsilon", COURANT_KEY_REAL, offsetof(Adam, epsilon), "1e-8", 0, 1e300, .help = "added to the root"},
     {0},

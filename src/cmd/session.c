@@ -1,0 +1,53 @@
+#include "cmd/session.h"
+#include <math.h>
+#include <string.h>
+
+/* CourantSessionLoadDeck - The deck MODEL with the values of option -set. Collective. */
+PetscErrorCode CourantSessionLoadDeck(MPI_Comm comm, const char model[], CourantDeck *deck)
+{
+  char overrides[4096] = "";
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-set", overrides, sizeof overrides, NULL));
+  if (strlen(overrides) + 1 == sizeof overrides)
+    CourantInputError(comm, "-set: more than %zu characters; put them into a deck", sizeof overrides - 2);
+  PetscCall(CourantDeckLoad(comm, model, overrides, deck));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantSessionRun - A command on MODEL: its deck, its options, its work; with -help no work.
+
+  Whatever can be wrong with a deck or an option is said before the work begins.
+*/
+PetscErrorCode CourantSessionRun(const CourantSessionOps *ops, const char model[], void *session)
+{
+  CourantDeck deck;
+  PetscBool help;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantSessionLoadDeck(PETSC_COMM_WORLD, model, &deck));
+  PetscCall(CourantOptionsSpread());
+  PetscCall(ops->SetUp(session, deck));
+  PetscCall(PetscOptionsHasHelp(NULL, &help));
+  if (!help) {
+    PetscCall(CourantOptionsCheckUsed(ops->command, ops->ReadAgain, session));
+    PetscCall(ops->Work(session));
+  }
+  PetscCall(ops->TearDown(session));
+  PetscCall(CourantDeckDestroy(&deck));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantSessionPrintModel - What is computed with, and the bytes that a rank takes; below a first line. */
+PetscErrorCode CourantSessionPrintModel(CourantProblem problem, const CourantOutput *output, double bytes)
+{
+  PetscFunctionBeginUser;
+  if (problem->top.about[0]) printf("  %s\n", problem->top.about);
+  PetscCall(CourantProblemView(problem, stdout));
+  printf("  memory about %.0f MB, %d rank%s of %d thread%s, %s\n", ceil(bytes / 1e6), output->size,
+         output->size > 1 ? "s" : "", (int)problem->threads, problem->threads > 1 ? "s" : "",
+         problem->backend->isa);
+  fflush(stdout);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
