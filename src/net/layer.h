@@ -15,12 +15,12 @@ static inline size_t CourantShapeSize(CourantShape s)
 
 /* One tensor of weights; named, laid out and initialised as PyTorch does. */
 typedef struct {
-  const char *name;         /* "weight", "bias" */
-  int ndims;                /* at most 4 */
-  PetscInt dims[4], size;   /* size: the product of dims */
-  PetscInt fan_in, fan_out; /* connections per output and per input, for the initial scale */
-  PetscBool exempt;         /* from decay when only kernels decay */
-  PetscBool fixed;          /* starts at `start`, unless the weights come from a file */
+  const char *name;       /* "weight", "bias" */
+  int ndims;              /* at most 4 */
+  PetscInt dims[4], size; /* size: the product of dims, set by the net */
+  double fan_in, fan_out; /* connections per output and per input, for the initial scale */
+  PetscBool exempt;       /* from decay when only kernels decay */
+  PetscBool fixed;        /* starts at `start`, unless the weights come from a file */
   double start;
 } CourantParameter;
 

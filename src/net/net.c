@@ -62,7 +62,7 @@ static PetscErrorCode ReadOptions(CourantNet net, CourantLayer *layer)
 }
 
 /* Numbers of a layer that an int, or PetscInt, would not count. */
-static PetscErrorCode CheckSizes(const CourantLayer *layer)
+static PetscErrorCode CheckSizes(CourantLayer *layer)
 {
   const CourantShape out = layer->out;
 
@@ -71,11 +71,12 @@ static PetscErrorCode CheckSizes(const CourantLayer *layer)
     CourantNodeError(layer->node, "its output, %d x %d x %d, is too large", (int)out.h, (int)out.w,
                      (int)out.c);
   for (int i = 0; i < layer->nparameters; i++) {
-    const CourantParameter *p = &layer->parameters[i];
+    CourantParameter *p = &layer->parameters[i];
     double size = 1;
     for (int d = 0; d < p->ndims; d++) size *= (double)p->dims[d];
     if (size > PETSC_MAX_INT)
       CourantNodeError(layer->node, "its %s has too many parameters, %.3g", p->name, size);
+    p->size = (PetscInt)size;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -146,13 +146,14 @@ PetscErrorCode CourantEquilibriumSetFromOptions(CourantEquilibrium eq)
   CourantEquilibriumDescend - Goes down from theta to an equilibrium at alpha; collective.
 
   converged: |F| <= 1e-10 (|grad L| + alpha |D theta|), or with alpha = 0, where that yardstick vanishes with
-  F, <= 1e-10 of the gradient at the start. Whether the state is a minimum and not a valley that leads to
-  infinity is for its spectrum to say.
+  F, <= 1e-10 of the gradient at the start; or, for equilibria at theta = 0, where it vanishes too, <= 1e-12
+  of both at the start. Whether the state is a minimum and not a valley that leads to infinity is for its
+  spectrum to say.
 */
 PetscErrorCode CourantEquilibriumDescend(CourantEquilibrium eq, PetscReal alpha, Vec theta,
                                          PetscBool *converged)
 {
-  PetscReal loss, scale, decay, F, norm;
+  PetscReal loss, scale, decay, F, norm, start;
 
   PetscFunctionBeginUser;
   eq->alpha = alpha;
@@ -162,6 +163,7 @@ PetscErrorCode CourantEquilibriumDescend(CourantEquilibrium eq, PetscReal alpha,
   PetscCall(VecNorm(eq->decay, NORM_2, &decay));
   PetscCall(VecNorm(theta, NORM_2, &norm));
   scale += alpha * decay;
+  start = scale;
   PetscCall(TaoSetTolerances(eq->tao, 1e-13 * scale, 0, 0));
   PetscCall(TaoSetInitialTrustRegionRadius(eq->tao, 0.1 * PetscMax(norm, 0.1)));
   PetscCall(TaoSetSolution(eq->tao, theta));
@@ -172,7 +174,8 @@ PetscErrorCode CourantEquilibriumDescend(CourantEquilibrium eq, PetscReal alpha,
   PetscCall(AddDecay(eq, theta, NULL, eq->rhs));
   PetscCall(VecNorm(eq->decay, NORM_2, &decay));
   PetscCall(VecNorm(eq->rhs, NORM_2, &F));
-  *converged = F <= 1e-10 * (scale + alpha * decay) ? PETSC_TRUE : PETSC_FALSE;
+  *converged =
+      F <= 1e-10 * (scale + alpha * decay) || (alpha > 0 && F <= 1e-12 * start) ? PETSC_TRUE : PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

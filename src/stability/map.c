@@ -497,12 +497,15 @@ static PetscErrorCode FillSpectrum(CourantMap map, CourantMapRow *row, CourantEx
   Is theta* an equilibrium, or a state on the way down a valley
   that never ends? The Newton correction it still lacks tells.
 */
-static PetscBool IsEquilibrium(const CourantMapRow *row)
+static PetscBool IsEquilibrium(CourantMap map, const CourantMapRow *row)
 {
   const double scale = (row->norm + row->alpha) * row->parameter_norm;
+  double start = 0; /* weights are measured against those they started from where theta* is 0 */
   const PetscBool minimum = row->m_min >= -1e-8 * row->norm ? PETSC_TRUE : PETSC_FALSE;
+  for (PetscInt i = 0; i < map->p; i++) start += map->start[i] * map->start[i];
   return minimum && (row->gradient_norm <= 1e-8 * scale ||
-                     row->gradient_norm <= 1e-6 * row->m_min * row->parameter_norm)
+                     row->gradient_norm <= 1e-6 * row->m_min * row->parameter_norm ||
+                     row->gradient_norm <= 1e-10 * row->m_min * sqrt(start))
              ? PETSC_TRUE
              : PETSC_FALSE;
 }
@@ -648,7 +651,7 @@ static PetscErrorCode SolveRow(CourantMap map, PetscInt w)
     PetscCall(VecNorm(F, NORM_2, &row->gradient_norm));
     PetscCall(VecNorm(map->theta, NORM_2, &row->parameter_norm));
     PetscCall(VecDestroy(&F));
-    if (map->at_rest && row->status == COURANT_CONVERGED && !IsEquilibrium(row)) found = PETSC_FALSE;
+    if (map->at_rest && row->status == COURANT_CONVERGED && !IsEquilibrium(map, row)) found = PETSC_FALSE;
   }
   if (!found) {
     *row = EmptyRow(row->alpha);

@@ -118,6 +118,7 @@ static PetscErrorCode SetUp(CourantLayer *layer)
   const Conv *o = (const Conv *)layer->options;
   const CourantShape in = layer->in;
   const PetscInt kh = o->kernel[0], kw = o->kernel[1];
+  const double taps = (double)kh * (double)kw;
 
   PetscFunctionBeginUser;
   PetscCall(Check(layer, o));
@@ -126,15 +127,13 @@ static PetscErrorCode SetUp(CourantLayer *layer)
   layer->parameters[0] = (CourantParameter){.name = "weight",
                                             .ndims = 4,
                                             .dims = {o->channels, in.c, kh, kw},
-                                            .size = o->channels * in.c * kh * kw,
-                                            .fan_in = in.c * kh * kw,
-                                            .fan_out = o->channels * kh * kw};
+                                            .fan_in = (double)in.c * taps,
+                                            .fan_out = (double)o->channels * taps};
   layer->parameters[1] = (CourantParameter){.name = "bias",
                                             .ndims = 1,
                                             .dims = {o->channels},
-                                            .size = o->channels,
-                                            .fan_in = in.c * kh * kw,
-                                            .fan_out = o->channels,
+                                            .fan_in = (double)in.c * taps,
+                                            .fan_out = (double)o->channels,
                                             .exempt = PETSC_TRUE};
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -30,15 +30,13 @@ static PetscErrorCode SetUp(CourantLayer *layer)
   layer->parameters[0] = (CourantParameter){.name = "weight",
                                             .ndims = 2,
                                             .dims = {o->features, in.c},
-                                            .size = o->features * in.c,
-                                            .fan_in = in.c,
-                                            .fan_out = o->features};
+                                            .fan_in = (double)in.c,
+                                            .fan_out = (double)o->features};
   layer->parameters[1] = (CourantParameter){.name = "bias",
                                             .ndims = 1,
                                             .dims = {o->features},
-                                            .size = o->features,
-                                            .fan_in = in.c,
-                                            .fan_out = o->features,
+                                            .fan_in = (double)in.c,
+                                            .fan_out = (double)o->features,
                                             .exempt = PETSC_TRUE};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
