@@ -60,6 +60,7 @@ PetscErrorCode CourantPrintRows(CourantMap map)
                                          "kink", "degenerate"};
   const PetscInt n = PetscMin(ROWS, map->nw);
   double worst = 0;
+  PetscInt solved = 0;
 
   PetscFunctionBeginUser;
   printf("\n%12s %14s %9s %14s %12s %12s  %s\n", "weight decay", "limit", "+-", "von Neumann", "far field",
@@ -81,8 +82,13 @@ PetscErrorCode CourantPrintRows(CourantMap map)
     const PetscBool plain = isfinite(row->lambda_max) ? PETSC_TRUE : PETSC_FALSE;
     const double norm =
         plain ? fmax(fabs(row->lambda_max), fabs(row->lambda_min)) : fmax(fabs(row->m_max), fabs(row->m_min));
+    solved += row->status == COURANT_CONVERGED;
     if (row->status == COURANT_CONVERGED && norm > 0)
       worst = fmax(worst, fmax(row->residual_max, row->residual_min) / norm);
+  }
+  if (!solved) {
+    printf("no spectrum was computed\n");
+    PetscFunctionReturn(PETSC_SUCCESS);
   }
   printf("worst eigenvalue residual %.1e |H|; ", worst);
   if (map->p <= 2048)

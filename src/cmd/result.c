@@ -64,7 +64,9 @@ PetscErrorCode CourantOutputOpen(CourantProblem problem, const char command[], C
                  (int)sizeof output->partial,
              PETSC_COMM_WORLD, PETSC_ERR_FILE_WRITE, "-output %s: name too long", output->name);
   PetscCall(CheckFolder(output->name));
-  if (!output->force && !access(output->name, F_OK))
+  /* a run that was to write over FILE and was interrupted left both */
+  const PetscBool goes_on = output->resume && !access(output->partial, F_OK) ? PETSC_TRUE : PETSC_FALSE;
+  if (!output->force && !goes_on && !access(output->name, F_OK))
     CourantInputError(PETSC_COMM_WORLD,
                       "%s is there already; -force writes over it, -output FILE goes elsewhere",
                       output->name);

@@ -116,10 +116,33 @@ static void Branches(void **state)
   Close(&f);
 }
 
+/* Classes in equal numbers and strong decay: theta* = 0, where no norm of theta* or of its gradient is a
+ * yardstick. */
+static void Origin(void **state)
+{
+  CourantEquilibrium equilibrium;
+  PetscBool converged;
+  PetscReal norm;
+  Fixture f;
+
+  (void)state;
+  Open(&f, "data: {source: glyphs, size: 8, samples: 20}\n"
+           "network:\n- conv: {channels: 2, kernel: 3}\n- tanh: {}\n- flatten: {}\n- dense: {features: 10}\n"
+           "loss: softmax\nweights: {init: pytorch, seed: 1}\n");
+  OK(CourantEquilibriumCreate(f.problem, &equilibrium));
+  OK(CourantEquilibriumDescend(equilibrium, 1, f.theta, &converged));
+  assert_true(converged);
+  OK(VecNorm(f.theta, NORM_2, &norm));
+  BELOW(norm, 1e-10);
+  OK(CourantEquilibriumDestroy(&equilibrium));
+  Close(&f);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(Descends),
     cmocka_unit_test(LeavesSaddles),
     cmocka_unit_test(Branches),
+    cmocka_unit_test(Origin),
 };
 
 TEST_MAIN(tests)
