@@ -78,6 +78,11 @@ static inline PetscErrorCode PointwiseSetUp(CourantLayer *layer)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What the ops tables of all activations share. */
+#define COURANT_POINTWISE_OPS                                                                                \
+  .bounded_slope = PETSC_TRUE, .in_place = PETSC_TRUE, .SetUp = PointwiseSetUp, .Forward = Forward,          \
+  .Backward = Backward
+
 #define COURANT_PIECEWISE_LINEAR_LAYER(Branch)                                                               \
   static void Along(const CourantLayerCall *call, real *const in[], real *const out[])                       \
   {                                                                                                          \

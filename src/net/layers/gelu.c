@@ -75,10 +75,6 @@ COURANT_LAYER(gelu) = {
     .help = "u Phi(u), Phi the normal distribution function",
     .examples = examples,
     .keys = keys,
-    .bounded_slope = PETSC_TRUE,
-    .in_place = PETSC_TRUE,
-    .SetUp = PointwiseSetUp,
     .Space = Space,
-    .Forward = Forward,
-    .Backward = Backward,
+    COURANT_POINTWISE_OPS,
 };

@@ -25,10 +25,6 @@ COURANT_LAYER(leaky_relu) = {
     .examples = examples,
     .keys = keys,
     .options_size = sizeof(LeakyRelu),
-    .bounded_slope = PETSC_TRUE,
     .kinked = PETSC_TRUE,
-    .in_place = PETSC_TRUE,
-    .SetUp = PointwiseSetUp,
-    .Forward = Forward,
-    .Backward = Backward,
+    COURANT_POINTWISE_OPS,
 };

@@ -16,10 +16,6 @@ COURANT_LAYER(relu) = {
     .help = "max(u, 0)",
     .examples = examples,
     .keys = keys,
-    .bounded_slope = PETSC_TRUE,
     .kinked = PETSC_TRUE,
-    .in_place = PETSC_TRUE,
-    .SetUp = PointwiseSetUp,
-    .Forward = Forward,
-    .Backward = Backward,
+    COURANT_POINTWISE_OPS,
 };

@@ -17,10 +17,6 @@ COURANT_LAYER(sigmoid) = {
     .help = "1 / (1 + exp(-u))",
     .examples = examples,
     .keys = keys,
-    .bounded_slope = PETSC_TRUE,
-    .in_place = PETSC_TRUE,
-    .SetUp = PointwiseSetUp,
     .Space = Space,
-    .Forward = Forward,
-    .Backward = Backward,
+    COURANT_POINTWISE_OPS,
 };

@@ -36,10 +36,6 @@ COURANT_LAYER(swish) = {
     .examples = examples,
     .keys = keys,
     .options_size = sizeof(Swish),
-    .bounded_slope = PETSC_TRUE,
-    .in_place = PETSC_TRUE,
-    .SetUp = PointwiseSetUp,
     .Space = Space,
-    .Forward = Forward,
-    .Backward = Backward,
+    COURANT_POINTWISE_OPS,
 };

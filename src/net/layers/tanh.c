@@ -18,10 +18,6 @@ COURANT_LAYER(tanh) = {
     .help = "hyperbolic tangent",
     .examples = examples,
     .keys = keys,
-    .bounded_slope = PETSC_TRUE,
-    .in_place = PETSC_TRUE,
-    .SetUp = PointwiseSetUp,
     .Space = Space,
-    .Forward = Forward,
-    .Backward = Backward,
+    COURANT_POINTWISE_OPS,
 };
