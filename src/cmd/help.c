@@ -57,6 +57,7 @@ static PetscErrorCode PrintDeck(void)
 {
   PetscFunctionBeginUser;
   printf("A deck is a YAML mapping:\n");
+  PrintKeys(CourantModelKeys);
   PrintKeys(CourantTopKeys);
   printf("\ndata:\n");
   PrintKeys(CourantDataKeys);

@@ -53,7 +53,7 @@ static PetscErrorCode PrintDeck(const char *name)
   PetscCall(CourantProblemSetFromOptions(problem));
   PetscCall(CourantProblemSetUp(problem));
   PetscCall(CourantProblemVerifyReference(problem));
-  printf("%s%s%s\n", problem->top.model, problem->top.about[0] ? ": " : "", problem->top.about);
+  printf("%s%s%s\n", problem->model.name, problem->model.about[0] ? ": " : "", problem->model.about);
   PetscCall(CourantProblemView(problem, stdout));
   PetscCall(CourantProblemDestroy(&problem));
   PetscCall(CourantDeckDestroy(&deck));

@@ -331,7 +331,7 @@ static PetscErrorCode PrintHeader(CourantMap map, const Session *session)
 
   PetscFunctionBeginUser;
   if (session->output.quiet || map->rank) PetscFunctionReturn(PETSC_SUCCESS);
-  printf("stability map of %s: %d learning rates x %d weight decays\n", problem->top.model, (int)map->nl,
+  printf("stability map of %s: %d learning rates x %d weight decays\n", problem->model.name, (int)map->nl,
          (int)map->nw);
   PetscCall(CourantSessionPrintModel(problem, &session->output,
                                      CourantProblemMemory(problem) * (1 + threads / 2) + 8 * p * vectors));
@@ -394,7 +394,7 @@ static PetscErrorCode Save(CourantMap map, Session *session)
 static PetscErrorCode Start(CourantMap map, Session *session)
 {
   PetscFunctionBeginUser;
-  PetscCall(CourantOutputCreate(&session->output, map->problem, "stability map"));
+  PetscCall(CourantOutputCreate(&session->output, &map->problem->model, "stability map"));
   if (session->output.resumed)
     PetscCall(Resume(map, &session->output));
   else
@@ -409,7 +409,7 @@ static PetscErrorCode SetUp(void *ctx, CourantDeck deck)
   PetscFunctionBeginUser;
   PetscCall(CourantMapCreate(PETSC_COMM_WORLD, deck, &session->map));
   PetscCall(CourantMapSetFromOptions(session->map));
-  PetscCall(CourantOutputOpen(session->map->problem, "map", &session->output));
+  PetscCall(CourantOutputOpen(&session->map->problem->model, "map", &session->output));
   PetscCall(CourantMapSetUp(session->map));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -454,11 +454,11 @@ extern const CourantCommandOps CourantCommand_map;
 
 static PetscErrorCode Run(const char *model)
 {
-  static const CourantSessionOps ops = {&CourantCommand_map, SetUp, ReadAgain, Work, TearDown};
-  Session session = {0};
+  static const CourantSessionOps ops = {
+      &CourantCommand_map, sizeof(Session), SetUp, ReadAgain, Work, TearDown};
 
   PetscFunctionBeginUser;
-  PetscCall(CourantSessionRun(&ops, model, &session));
+  PetscCall(CourantSessionRun(&ops, NULL, model));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -41,7 +41,7 @@ static PetscErrorCode CheckFolder(const char *name)
 
   The default name is the model's and the command's, one-layer-map.h5. Before anything is computed.
 */
-PetscErrorCode CourantOutputOpen(CourantProblem problem, const char command[], CourantOutput *output)
+PetscErrorCode CourantOutputOpen(const CourantModel *model, const char command[], CourantOutput *output)
 {
   PetscBool set;
 
@@ -58,8 +58,7 @@ PetscErrorCode CourantOutputOpen(CourantProblem problem, const char command[], C
   if (output->force && output->resume)
     CourantInputError(PETSC_COMM_WORLD, "-force starts again and -resume goes on: one of them");
   PetscCall(PetscOptionsGetString(NULL, NULL, "-output", output->name, sizeof output->name, &set));
-  if (!set)
-    PetscCall(PetscSNPrintf(output->name, sizeof output->name, "%s-%s.h5", problem->top.model, command));
+  if (!set) PetscCall(PetscSNPrintf(output->name, sizeof output->name, "%s-%s.h5", model->name, command));
   PetscCheck(snprintf(output->partial, sizeof output->partial, "%s.partial", output->name) <
                  (int)sizeof output->partial,
              PETSC_COMM_WORLD, PETSC_ERR_FILE_WRITE, "-output %s: name too long", output->name);
@@ -91,19 +90,20 @@ static PetscErrorCode Require(CourantOutput *output, const char name[], const ch
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode SetAttributes(CourantOutput *output, CourantProblem problem, const char title[],
+static PetscErrorCode SetAttributes(CourantOutput *output, const CourantModel *model, const char title[],
                                     const char versions[4][64])
 {
   const CourantResult file = output->file;
+  const char *isa = model->instruction_set ? model->instruction_set : "none";
   char *line;
 
   PetscFunctionBeginUser;
   PetscCall(CourantResultSetString(file, "/", "Conventions", "courant-1"));
   PetscCall(CourantResultSetString(file, "/", "title", title));
-  PetscCall(CourantResultSetString(file, "/", "model", problem->top.model));
-  PetscCall(CourantResultSetString(file, "/", "about", problem->top.about));
-  PetscCall(CourantResultSetString(file, "/", "deck", CourantDeckText(problem->deck)));
-  PetscCall(CourantResultSetString(file, "/", "overrides", CourantDeckOverrides(problem->deck)));
+  PetscCall(CourantResultSetString(file, "/", "model", model->name));
+  PetscCall(CourantResultSetString(file, "/", "about", model->about));
+  PetscCall(CourantResultSetString(file, "/", "deck", CourantDeckText(model->deck)));
+  PetscCall(CourantResultSetString(file, "/", "overrides", CourantDeckOverrides(model->deck)));
   PetscCall(CourantOptionsCommandLine(&line));
   PetscCall(CourantResultSetString(file, "/", "command_line", line));
   PetscCall(PetscFree(line));
@@ -111,9 +111,9 @@ static PetscErrorCode SetAttributes(CourantOutput *output, CourantProblem proble
   PetscCall(CourantResultSetString(file, "/", "petsc", versions[1]));
   PetscCall(CourantResultSetString(file, "/", "slepc", versions[2]));
   PetscCall(CourantResultSetString(file, "/", "hdf5", versions[3]));
-  PetscCall(CourantResultSetInt(file, "/", "seed", (int)problem->weights.seed));
+  PetscCall(CourantResultSetInt(file, "/", "seed", (int)model->seed));
   PetscCall(CourantResultSetString(file, "/", "precision", "double"));
-  PetscCall(CourantResultSetString(file, "/", "instruction_set", problem->backend->isa));
+  PetscCall(CourantResultSetString(file, "/", "instruction_set", isa));
   PetscCall(CourantResultSetInt(file, "/", "ranks", output->size));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -125,14 +125,15 @@ static PetscErrorCode SetAttributes(CourantOutput *output, CourantProblem proble
   title: what it is, "of MODEL" is added. On rank 0. A .partial of another command, deck, version or
   instruction set is refused.
 */
-PetscErrorCode CourantOutputCreate(CourantOutput *output, CourantProblem problem, const char title[])
+PetscErrorCode CourantOutputCreate(CourantOutput *output, const CourantModel *model, const char title[])
 {
+  const char *isa = model->instruction_set ? model->instruction_set : "none";
   char versions[4][64], titled[COURANT_TEXT_SIZE + 128];
   unsigned major, minor, release;
 
   PetscFunctionBeginUser;
   if (output->rank) PetscFunctionReturn(PETSC_SUCCESS);
-  snprintf(titled, sizeof titled, "%s of %s", title, problem->top.model);
+  snprintf(titled, sizeof titled, "%s of %s", title, model->name);
   H5get_libversion(&major, &minor, &release);
   snprintf(versions[0], sizeof versions[0], "courant %s %s", COURANT_VERSION, COURANT_SOURCE);
   snprintf(versions[1], sizeof versions[1], "%d.%d.%d", PETSC_VERSION_MAJOR, PETSC_VERSION_MINOR,
@@ -144,18 +145,18 @@ PetscErrorCode CourantOutputCreate(CourantOutput *output, CourantProblem problem
   if (output->resumed) {
     PetscCall(CourantResultLoad(output->partial, &output->file));
     PetscCall(Require(output, "title", "kind of result", titled));
-    PetscCall(Require(output, "deck", "deck", CourantDeckText(problem->deck)));
-    PetscCall(Require(output, "overrides", "-set", CourantDeckOverrides(problem->deck)));
+    PetscCall(Require(output, "deck", "deck", CourantDeckText(model->deck)));
+    PetscCall(Require(output, "overrides", "-set", CourantDeckOverrides(model->deck)));
     PetscCall(Require(output, "source", "version of courant", versions[0]));
     PetscCall(Require(output, "petsc", "version of PETSc", versions[1]));
     PetscCall(Require(output, "slepc", "version of SLEPc", versions[2]));
-    PetscCall(Require(output, "instruction_set", "instruction set (-isa)", problem->backend->isa));
+    PetscCall(Require(output, "instruction_set", "instruction set (-isa)", isa));
     PetscCall(CourantResultGetReal(output->file, "/", "wall_time_s", &output->wall_before));
     if (!isfinite(output->wall_before)) output->wall_before = 0;
     output->kept = PETSC_TRUE;
   } else
     PetscCall(CourantResultCreate(&output->file));
-  PetscCall(SetAttributes(output, problem, titled, (const char(*)[64])versions));
+  PetscCall(SetAttributes(output, model, titled, (const char(*)[64])versions));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

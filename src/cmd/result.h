@@ -1,7 +1,7 @@
 #pragma once
 /* The result file of a command: its name, the attributes all have, checkpoints and resume. */
 #include "core/result.h"
-#include "dynamics/problem.h"
+#include "deck/model.h"
 
 typedef struct {
   CourantResult file; /* on rank 0; NULL elsewhere */
@@ -16,8 +16,8 @@ typedef struct {
   int unconverged; /* solves that were left open */
 } CourantOutput;
 
-PetscErrorCode CourantOutputOpen(CourantProblem, const char command[], CourantOutput *);
-PetscErrorCode CourantOutputCreate(CourantOutput *, CourantProblem, const char title[]);
+PetscErrorCode CourantOutputOpen(const CourantModel *, const char command[], CourantOutput *);
+PetscErrorCode CourantOutputCreate(CourantOutput *, const CourantModel *, const char title[]);
 PetscBool CourantOutputDue(const CourantOutput *);
 PetscErrorCode CourantOutputCheckpoint(CourantOutput *);
 PetscErrorCode CourantOutputFinish(CourantOutput *);

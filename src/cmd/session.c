@@ -18,15 +18,28 @@ PetscErrorCode CourantSessionLoadDeck(MPI_Comm comm, const char model[], Courant
 /*
   CourantSessionRun - A command on MODEL: its deck, its options, its work; with -help no work.
 
+  network, pde: what the command does on a deck of either kind; NULL: nothing, which is the user's error.
   Whatever can be wrong with a deck or an option is said before the work begins.
 */
-PetscErrorCode CourantSessionRun(const CourantSessionOps *ops, const char model[], void *session)
+PetscErrorCode CourantSessionRun(const CourantSessionOps *network, const CourantSessionOps *pde,
+                                 const char model[])
 {
   CourantDeck deck;
   PetscBool help;
+  void *session;
 
   PetscFunctionBeginUser;
   PetscCall(CourantSessionLoadDeck(PETSC_COMM_WORLD, model, &deck));
+  const CourantNode section = CourantNodeChild(CourantDeckRoot(deck), "pde");
+  const CourantSessionOps *ops = section.id ? pde : network;
+  if (!ops && section.id)
+    CourantNodeError(section,
+                     "courant %s takes networks; a linear PDE is for courant symbol and courant flow",
+                     network->command->name);
+  if (!ops)
+    CourantNodeError(CourantDeckRoot(deck), "courant %s takes decks with a section pde; this is a network's",
+                     pde->command->name);
+  PetscCall(PetscCalloc(ops->size, &session));
   PetscCall(CourantOptionsSpread());
   PetscCall(ops->SetUp(session, deck));
   PetscCall(PetscOptionsHasHelp(NULL, &help));
@@ -35,6 +48,7 @@ PetscErrorCode CourantSessionRun(const CourantSessionOps *ops, const char model[
     PetscCall(ops->Work(session));
   }
   PetscCall(ops->TearDown(session));
+  PetscCall(PetscFree(session));
   PetscCall(CourantDeckDestroy(&deck));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -43,7 +57,7 @@ PetscErrorCode CourantSessionRun(const CourantSessionOps *ops, const char model[
 PetscErrorCode CourantSessionPrintModel(CourantProblem problem, const CourantOutput *output, double bytes)
 {
   PetscFunctionBeginUser;
-  if (problem->top.about[0]) printf("  %s\n", problem->top.about);
+  if (problem->model.about[0]) printf("  %s\n", problem->model.about);
   PetscCall(CourantProblemView(problem, stdout));
   printf("  memory about %.0f MB, %d rank%s of %d thread%s, %s\n", ceil(bytes / 1e6), output->size,
          output->size > 1 ? "s" : "", (int)problem->threads, problem->threads > 1 ? "s" : "",

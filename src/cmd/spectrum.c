@@ -194,7 +194,7 @@ static PetscErrorCode PrintHeader(const Session *s)
 
   PetscFunctionBeginUser;
   if (s->output.quiet || s->output.rank) PetscFunctionReturn(PETSC_SUCCESS);
-  printf("spectrum of %s: both ends of the Hessian of L at the initial weights\n", problem->top.model);
+  printf("spectrum of %s: both ends of the Hessian of L at the initial weights\n", problem->model.name);
   PetscCall(CourantSessionPrintModel(problem, &s->output, CourantProblemMemory(problem)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -207,7 +207,7 @@ static PetscErrorCode SetUp(void *ctx, CourantDeck deck)
   PetscCall(CourantProblemCreate(PETSC_COMM_WORLD, deck, &s->problem));
   PetscCall(CourantProblemSetFromOptions(s->problem));
   PetscCall(CourantTrainRead(s->problem->top.train, &s->train));
-  PetscCall(CourantOutputOpen(s->problem, "spectrum", &s->output));
+  PetscCall(CourantOutputOpen(&s->problem->model, "spectrum", &s->output));
   if (s->output.resume) CourantInputError(PETSC_COMM_WORLD, "-resume: courant spectrum starts anew");
   PetscCall(CourantProblemSetUp(s->problem));
   PetscCall(ReadDirection(s));
@@ -242,7 +242,7 @@ static PetscErrorCode Work(void *ctx)
   PetscFunctionBeginUser;
   PetscCall(CourantProblemVerifyReference(s->problem));
   CourantCallOnRankZero(s->problem->comm, s->output.rank,
-                        CourantOutputCreate(&s->output, s->problem, "spectrum"));
+                        CourantOutputCreate(&s->output, &s->problem->model, "spectrum"));
   PetscCall(PrintHeader(s));
   PetscCall(CourantProblemGetInitialState(s->problem, s->theta));
   PetscCall(CourantProblemSetState(s->problem, s->theta, &s->loss, s->gradient));
@@ -279,11 +279,11 @@ extern const CourantCommandOps CourantCommand_spectrum;
 
 static PetscErrorCode Run(const char *model)
 {
-  static const CourantSessionOps ops = {&CourantCommand_spectrum, SetUp, ReadAgain, Work, TearDown};
-  Session session = {0};
+  static const CourantSessionOps ops = {
+      &CourantCommand_spectrum, sizeof(Session), SetUp, ReadAgain, Work, TearDown};
 
   PetscFunctionBeginUser;
-  PetscCall(CourantSessionRun(&ops, model, &session));
+  PetscCall(CourantSessionRun(&ops, NULL, model));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -226,7 +226,7 @@ static PetscErrorCode StartRun(Session *s)
   const CourantProblem problem = s->problem;
 
   PetscFunctionBeginUser;
-  PetscCall(CourantOutputCreate(&s->output, problem, "training"));
+  PetscCall(CourantOutputCreate(&s->output, &problem->model, "training"));
   const CourantResult file = s->output.file;
   PetscCall(CourantResultSetString(file, "/", "precision", s->settings.precision ? "single" : "double"));
   if (!s->output.resumed) {
@@ -263,7 +263,7 @@ static PetscErrorCode PrintHeader(Session *s)
   if (t->batch > 0) snprintf(batch, sizeof batch, "batches of %d", t->batch);
   snprintf(length, sizeof length, t->epochs ? "%d epochs" : "%d steps",
            (int)(t->epochs ? t->epochs : t->steps));
-  printf("training of %s: %s, %s, %s, learning rate %g, weight decay %g, %s precision\n", problem->top.model,
+  printf("training of %s: %s, %s, %s, learning rate %g, weight decay %g, %s precision\n", problem->model.name,
          CourantRule(t->rule)->name, batch, length, t->learning_rate, t->weight_decay,
          t->precision ? "single" : "double");
   if (t->seeds.n) printf("  ensemble of %d seeds x %d perturbations\n", (int)t->seeds.n, (int)t->perturbs.n);
@@ -496,7 +496,7 @@ static PetscErrorCode StartEnsemble(Session *s)
   const CourantEnsemble *e = &s->ensemble;
 
   PetscFunctionBeginUser;
-  PetscCall(CourantOutputCreate(&s->output, s->problem, "ensemble of perturbed training runs"));
+  PetscCall(CourantOutputCreate(&s->output, &s->problem->model, "ensemble of perturbed training runs"));
   const CourantResult file = s->output.file;
   PetscCall(CourantResultSetString(file, "/", "precision", s->settings.precision ? "single" : "double"));
   if (s->output.resumed) {
@@ -691,7 +691,7 @@ static PetscErrorCode SetUp(void *ctx, CourantDeck deck)
   PetscCall(CourantProblemCreate(PETSC_COMM_WORLD, deck, &s->problem));
   PetscCall(CourantProblemSetFromOptions(s->problem));
   PetscCall(CourantTrainRead(s->problem->top.train, &s->settings));
-  PetscCall(CourantOutputOpen(s->problem, "train", &s->output));
+  PetscCall(CourantOutputOpen(&s->problem->model, "train", &s->output));
   PetscCall(CourantProblemSetUp(s->problem));
   if (!s->settings.seeds.n) PetscCall(CourantRunCreate(s->problem, &s->settings, PETSC_FALSE, &s->run));
   if (!s->settings.seeds.n) PetscCall(CreateSharpness(s));
@@ -727,11 +727,11 @@ extern const CourantCommandOps CourantCommand_train;
 
 static PetscErrorCode Run(const char *model)
 {
-  static const CourantSessionOps ops = {&CourantCommand_train, SetUp, ReadAgain, Work, TearDown};
-  Session session = {0};
+  static const CourantSessionOps ops = {
+      &CourantCommand_train, sizeof(Session), SetUp, ReadAgain, Work, TearDown};
 
   PetscFunctionBeginUser;
-  PetscCall(CourantSessionRun(&ops, model, &session));
+  PetscCall(CourantSessionRun(&ops, NULL, model));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -30,9 +30,6 @@ PetscErrorCode CourantLogRegister(void)
 }
 
 const CourantKey CourantTopKeys[] = {
-    {"model", COURANT_KEY_TEXT, offsetof(CourantTop, model), "",
-     .help = "name of the model, and of its result files"},
-    {"about", COURANT_KEY_TEXT, offsetof(CourantTop, about), "", .help = "what it is, in a line"},
     {"data", COURANT_KEY_NODE, offsetof(CourantTop, data), NULL, .help = "where the samples come from"},
     {"network", COURANT_KEY_NODE, offsetof(CourantTop, network), NULL, .help = "the layers"},
     {"loss", COURANT_KEY_NODE, offsetof(CourantTop, loss), NULL, .help = "of outputs and labels"},
@@ -58,15 +55,9 @@ PetscErrorCode CourantProblemCreate(MPI_Comm comm, CourantDeck deck, CourantProb
   PetscCall(CourantLogRegister());
   PetscCall(PetscNew(problem));
   (*problem)->comm = comm;
-  (*problem)->deck = deck;
   (*problem)->threads = 1;
-  PetscCall(CourantNodeRead(CourantDeckRoot(deck), 1, (CourantTable[]){{CourantTopKeys, &(*problem)->top}}));
-  if (!(*problem)->top.model[0]) { /* the file's own name, without folder and ending */
-    const char *name = CourantDeckName(deck), *slash = strrchr(name, '/');
-    PetscCall(PetscStrncpy((*problem)->top.model, slash ? slash + 1 : name, sizeof(*problem)->top.model));
-    char *dot = strrchr((*problem)->top.model, '.');
-    if (dot && dot != (*problem)->top.model) *dot = 0;
-  }
+  PetscCall(
+      CourantModelRead(deck, 1, (CourantTable[]){{CourantTopKeys, &(*problem)->top}}, &(*problem)->model));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -220,11 +211,13 @@ PetscErrorCode CourantProblemSetUp(CourantProblem problem)
   const CourantNetDeck net = {top->network, top->loss, top->width, top->statistics_batch};
   PetscCall(CourantNetCreate(&net, in, &problem->net));
   PetscCall(CourantWeightsRead(top->weights, &problem->weights));
+  problem->model.seed = problem->weights.seed;
+  problem->model.instruction_set = problem->backend->isa;
   PetscCall(CheckLabels(problem, problem->data));
 
   if (problem->net->coupled && problem->data->n % problem->net->group == 1)
     CourantNodeError(
-        CourantDeckRoot(problem->deck),
+        CourantDeckRoot(problem->model.deck),
         "statistics_batch: batch_norm cannot normalise over one sample, and %d samples in groups of %d "
         "leave one",
         (int)problem->data->n, (int)problem->net->group);

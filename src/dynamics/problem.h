@@ -1,12 +1,12 @@
 #pragma once
 /* The inside of a CourantProblem, for the rooms above that train and analyse it. */
 #include "courant.h"
+#include "deck/model.h"
 #include "net/evaluator.h"
 #include "net/weights.h"
 
-/* A deck's sections. */
+/* The sections of a network's deck. */
 typedef struct {
-  char model[COURANT_TEXT_SIZE], about[COURANT_TEXT_SIZE];
   CourantNode data, network, loss, weights, train, map;
   double width;
   PetscInt statistics_batch;
@@ -14,7 +14,7 @@ typedef struct {
 
 struct _CourantProblem {
   MPI_Comm comm;
-  CourantDeck deck; /* borrowed */
+  CourantModel model;
   CourantTop top;
   CourantDataset data, test; /* test: loaded when first asked for; NULL: there is none */
   PetscBool test_loaded;

@@ -1,0 +1,5 @@
+#pragma once
+/* The two kinds of decks that courant symbol takes. */
+#include "cmd/session.h"
+
+extern const CourantSessionOps CourantSymbolNetwork;
