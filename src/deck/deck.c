@@ -65,12 +65,12 @@ MPI_Comm CourantDeckComm(CourantDeck deck)
 
 CourantNode CourantDeckRoot(CourantDeck deck)
 {
-  return (CourantNode){.deck = deck, .id = 1};
+  return (CourantNode){.deck = deck, .id = 1, .near = 1};
 }
 
 static CourantNode Below(CourantNode parent, const char *key, int id)
 {
-  CourantNode child = {.deck = parent.deck, .id = id};
+  CourantNode child = {.deck = parent.deck, .id = id, .near = id ? id : parent.near};
   const int n =
       snprintf(child.path, sizeof child.path, "%s%s%s", parent.path, parent.path[0] ? "." : "", key);
   if (n >= (int)sizeof child.path) strcpy(child.path + sizeof child.path - 4, "...");
@@ -89,9 +89,9 @@ static const char *OverrideOf(CourantDeck deck, int id)
 static const char *Where(CourantNode node, char text[], size_t size)
 {
   const CourantDeck deck = node.deck;
-  const yaml_node_t *yaml = Get(node);
+  const yaml_node_t *yaml = node.near ? yaml_document_get_node(&deck->document, node.near) : NULL;
 
-  const char *override = OverrideOf(deck, node.id);
+  const char *override = OverrideOf(deck, node.near);
   if (override) {
     snprintf(text, size, "-set %s", override);
     return text;
@@ -119,7 +119,7 @@ static CourantNode KeyNode(CourantNode mapping, const yaml_node_pair_t *pair)
 {
   yaml_node_t *key = yaml_document_get_node(&mapping.deck->document, pair->key);
   CourantNode node = Below(mapping, Scalar(key) ? Scalar(key) : "?", pair->key);
-  if (OverrideOf(mapping.deck, pair->value)) node.id = pair->value;
+  if (OverrideOf(mapping.deck, pair->value)) node.id = node.near = pair->value;
   return node;
 }
 
@@ -532,40 +532,129 @@ static PetscErrorCode ChoiceError(CourantNode node, const char *choices, const c
                    CourantSuggestPhrase(&suggestion, phrase, sizeof phrase));
 }
 
-static PetscErrorCode ReadPath(CourantNode node, const char *text, char *path)
+/* ---- one value into its member: a reader for each type of key ---- */
+
+/* text is the scalar's, NULL where a list or a mapping stands, or the preset when the key is absent. */
+typedef PetscErrorCode (*Reader)(CourantNode, const CourantKey *, const char *text, void *member);
+
+static PetscErrorCode ReadInt(CourantNode node, const CourantKey *key, const char *text, void *member)
 {
-  const char *folder = text[0] == '/' ? "" : node.deck->folder;
+  return ReadInteger(node, key, text, (PetscInt *)member);
+}
+
+static PetscErrorCode ReadSeed(CourantNode node, const CourantKey *key, const char *text, void *member)
+{
+  double value = 0;
 
   PetscFunctionBeginUser;
-  if (snprintf(path, PETSC_MAX_PATH_LEN, "%s%s", folder, text) >= PETSC_MAX_PATH_LEN)
+  PetscCall(ReadNumber(node, key, text, PETSC_TRUE, &value));
+  *(uint64_t *)member = (uint64_t)value;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadReal(CourantNode node, const CourantKey *key, const char *text, void *member)
+{
+  return ReadNumber(node, key, text, PETSC_FALSE, (double *)member);
+}
+
+static PetscErrorCode ReadBool(CourantNode node, const CourantKey *key, const char *text, void *member)
+{
+  const int index = Choose("false|true", text);
+
+  PetscFunctionBeginUser;
+  (void)key;
+  if (index < 0) PetscCall(ChoiceError(node, "true|false", text, ""));
+  *(PetscBool *)member = index ? PETSC_TRUE : PETSC_FALSE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadText(CourantNode node, const CourantKey *key, const char *text, void *member)
+{
+  PetscFunctionBeginUser;
+  (void)key;
+  if (!text) CourantNodeError(node, "expected a text");
+  if (snprintf((char *)member, COURANT_TEXT_SIZE, "%s", text) >= COURANT_TEXT_SIZE)
+    CourantNodeError(node, "the text is longer than %d bytes", COURANT_TEXT_SIZE - 1);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadPath(CourantNode node, const CourantKey *key, const char *text, void *member)
+{
+  PetscFunctionBeginUser;
+  (void)key;
+  if (!text || !text[0]) CourantNodeError(node, "expected the name of a file");
+  const char *folder = text[0] == '/' ? "" : node.deck->folder;
+  if (snprintf((char *)member, PETSC_MAX_PATH_LEN, "%s%s", folder, text) >= PETSC_MAX_PATH_LEN)
     CourantNodeError(node, "the path is too long");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* `[a, b]`, or `a` for a list of one. */
-static PetscErrorCode ReadPaths(CourantNode node, const char *text, CourantPaths *paths)
+static PetscErrorCode ReadPaths(CourantNode node, const CourantKey *key, const char *text, void *member)
 {
+  CourantPaths *paths = (CourantPaths *)member;
   const yaml_node_t *yaml = Get(node);
   const PetscBool list = yaml && yaml->type == YAML_SEQUENCE_NODE ? PETSC_TRUE : PETSC_FALSE;
 
   PetscFunctionBeginUser;
   paths->n = 1;
   if (list) PetscCall(CourantNodeCount(node, &paths->n));
-  if (paths->n == 0 || !(list || text))
-    CourantNodeError(node, "expected the name of a file or a list of them");
+  if (paths->n == 0) CourantNodeError(node, "expected the name of a file or a list of them");
   PetscCall(PetscCalloc1(paths->n, &paths->names));
   for (PetscInt i = 0; i < paths->n; i++) {
     const CourantNode item = list ? CourantNodeItem(node, i) : node;
-    const char *name = list ? Scalar(Get(item)) : text;
-    if (!name || !name[0]) CourantNodeError(item, "expected the name of a file");
-    PetscCall(ReadPath(item, name, paths->names[i]));
+    PetscCall(ReadPath(item, key, list ? Scalar(Get(item)) : text, paths->names[i]));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ReadSequence(CourantNode node, const CourantKey *key, CourantReals *reals)
+static PetscErrorCode ReadChoice(CourantNode node, const CourantKey *key, const char *text, void *member)
 {
   PetscFunctionBeginUser;
+  *(int *)member = Choose(key->choices, text);
+  if (*(int *)member < 0) PetscCall(ChoiceError(node, key->choices, text, ""));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadIntOrChoice(CourantNode node, const CourantKey *key, const char *text, void *member)
+{
+  const int index = Choose(key->choices, text);
+  PetscInt number = 0;
+  char *end = NULL;
+
+  PetscFunctionBeginUser;
+  *(int *)member = -1 - index;
+  if (index >= 0) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!text || (strtol(text, &end, 10), *end) || end == text)
+    PetscCall(ChoiceError(node, key->choices, text, " or an integer"));
+  PetscCall(ReadInteger(node, key, text, &number));
+  *(int *)member = (int)number;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadSize2(CourantNode node, const CourantKey *key, const char *text, void *member)
+{
+  PetscInt *size = (PetscInt *)member, n = 0;
+
+  PetscFunctionBeginUser;
+  if (text) {
+    PetscCall(ReadInteger(node, key, text, &size[0]));
+    size[1] = size[0];
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(CourantNodeCount(node, &n));
+  if (n != 2) CourantNodeError(node, "expected an integer or [height, width]");
+  for (int i = 0; i < 2; i++)
+    PetscCall(ReadInteger(CourantNodeItem(node, i), key, Scalar(Get(CourantNodeItem(node, i))), &size[i]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadReals(CourantNode node, const CourantKey *key, const char *text, void *member)
+{
+  CourantReals *reals = (CourantReals *)member;
+
+  PetscFunctionBeginUser;
+  (void)text;
   PetscCall(CourantNodeCount(node, &reals->n));
   PetscCall(PetscMalloc1(reals->n, &reals->values));
   for (PetscInt i = 0; i < reals->n; i++) {
@@ -575,77 +664,27 @@ static PetscErrorCode ReadSequence(CourantNode node, const CourantKey *key, Cour
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* One value into its member. text is the scalar's, or the preset when the key is absent. */
-static PetscErrorCode ReadValue(CourantNode node, const CourantKey *key, const char *text, void *member)
+static PetscErrorCode ReadNode(CourantNode node, const CourantKey *key, const char *text, void *member)
 {
-  PetscFunctionBeginUser;
-  switch (key->type) {
-  case COURANT_KEY_INT:
-    PetscCall(ReadInteger(node, key, text, (PetscInt *)member));
-    break;
-  case COURANT_KEY_SEED: {
-    double value;
-    PetscCall(ReadNumber(node, key, text, PETSC_TRUE, &value));
-    *(uint64_t *)member = (uint64_t)value;
-    break;
-  }
-  case COURANT_KEY_REAL:
-    PetscCall(ReadNumber(node, key, text, PETSC_FALSE, (double *)member));
-    break;
-  case COURANT_KEY_BOOL:
-    if (!text || (strcmp(text, "true") && strcmp(text, "false")))
-      PetscCall(ChoiceError(node, "true|false", text, ""));
-    *(PetscBool *)member = text[0] == 't' ? PETSC_TRUE : PETSC_FALSE;
-    break;
-  case COURANT_KEY_TEXT:
-    if (!text) CourantNodeError(node, "expected a text");
-    if (snprintf((char *)member, COURANT_TEXT_SIZE, "%s", text) >= COURANT_TEXT_SIZE)
-      CourantNodeError(node, "the text is longer than %d bytes", COURANT_TEXT_SIZE - 1);
-    break;
-  case COURANT_KEY_PATH:
-    if (!text || !text[0]) CourantNodeError(node, "expected the name of a file");
-    PetscCall(ReadPath(node, text, (char *)member));
-    break;
-  case COURANT_KEY_PATHS:
-    PetscCall(ReadPaths(node, text, (CourantPaths *)member));
-    break;
-  case COURANT_KEY_CHOICE:
-    *(int *)member = Choose(key->choices, text);
-    if (*(int *)member < 0) PetscCall(ChoiceError(node, key->choices, text, ""));
-    break;
-  case COURANT_KEY_INT_OR_CHOICE:
-    *(int *)member = -1 - Choose(key->choices, text);
-    if (*(int *)member == 0) {
-      PetscInt number;
-      char *end = NULL;
-      if (!text || (strtol(text, &end, 10), *end) || end == text)
-        PetscCall(ChoiceError(node, key->choices, text, " or an integer"));
-      PetscCall(ReadInteger(node, key, text, &number));
-      *(int *)member = (int)number;
-    }
-    break;
-  case COURANT_KEY_SIZE2: {
-    PetscInt *size = (PetscInt *)member, n = 0;
-    if (text) {
-      PetscCall(ReadInteger(node, key, text, &size[0]));
-      size[1] = size[0];
-      break;
-    }
-    PetscCall(CourantNodeCount(node, &n));
-    if (n != 2) CourantNodeError(node, "expected an integer or [height, width]");
-    for (int i = 0; i < 2; i++)
-      PetscCall(ReadInteger(CourantNodeItem(node, i), key, Scalar(Get(CourantNodeItem(node, i))), &size[i]));
-    break;
-  }
-  case COURANT_KEY_REALS:
-    PetscCall(ReadSequence(node, key, (CourantReals *)member));
-    break;
-  case COURANT_KEY_NODE:
-    *(CourantNode *)member = node;
-    break;
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
+  (void)key, (void)text;
+  *(CourantNode *)member = node;
+  return PETSC_SUCCESS;
 }
+
+static const Reader readers[] = {
+    [COURANT_KEY_INT] = ReadInt,
+    [COURANT_KEY_SEED] = ReadSeed,
+    [COURANT_KEY_REAL] = ReadReal,
+    [COURANT_KEY_BOOL] = ReadBool,
+    [COURANT_KEY_TEXT] = ReadText,
+    [COURANT_KEY_PATH] = ReadPath,
+    [COURANT_KEY_PATHS] = ReadPaths,
+    [COURANT_KEY_CHOICE] = ReadChoice,
+    [COURANT_KEY_INT_OR_CHOICE] = ReadIntOrChoice,
+    [COURANT_KEY_SIZE2] = ReadSize2,
+    [COURANT_KEY_REALS] = ReadReals,
+    [COURANT_KEY_NODE] = ReadNode,
+};
 
 /* CourantNodeMappingSize - Number of keys of a mapping that has names of its own, such as layer_rates. */
 PetscErrorCode CourantNodeMappingSize(CourantNode mapping, PetscInt *n)
@@ -730,7 +769,7 @@ PetscErrorCode CourantNodeRead(CourantNode mapping, int ntables, const CourantTa
       if (!child.id && !k->preset)
         CourantNodeError(mapping, "the key '%s' is missing (%s)", k->name, k->help);
       if (!child.id && !k->preset[0] && k->type != COURANT_KEY_NODE) continue;
-      PetscCall(ReadValue(child, k, text, (char *)tables[t].target + k->offset));
+      PetscCall(readers[k->type](child, k, text, (char *)tables[t].target + k->offset));
     }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -11,7 +11,8 @@
 /* A place in a deck. The path, "network.0.conv", is what errors name and what -set accepts. */
 typedef struct {
   CourantDeck deck;
-  int id; /* node number of the YAML document, from 1; 0: no such place */
+  int id;   /* node number of the YAML document, from 1; 0: no such place */
+  int near; /* itself, or the nearest place above it that is there: where errors point to */
   char path[160];
 } CourantNode;
 

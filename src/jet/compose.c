@@ -12,7 +12,8 @@ static inline void Series(int order, const vec d[], const vec x[], vec y[])
   if (order >= 3) y[3] = Madd(d[1], x[3], Madd(d[2], x[1] * x[2], d[3] * (x[1] * x[1] * x[1]) / 6));
 }
 
-static inline void Compose(int n, int from, int order, const real *const d[], const Jet *x, const Jet *y)
+static inline void Compose(const int order, int n, int from, const real *const d[], const Jet *x,
+                           const Jet *y)
 {
   for (int i = 0; i < n; i += VL) {
     vec dv[COURANT_DERIVATIVES], xv[COURANT_ORDER_MAX + 1], yv[COURANT_ORDER_MAX + 1];
@@ -31,22 +32,10 @@ static inline void Compose(int n, int from, int order, const real *const d[], co
 */
 void CourantJetCompose(int n, int from, int order, const real *const d[], const Jet *x, const Jet *y)
 {
-  switch (order) {
-  case 0:
-    Compose(n, from, 0, d, x, y);
-    break;
-  case 1:
-    Compose(n, from, 1, d, x, y);
-    break;
-  case 2:
-    Compose(n, from, 2, d, x, y);
-    break;
-  default:
-    Compose(n, from, 3, d, x, y);
-  }
+  COURANT_BY_ORDER(Compose, order, n, from, d, x, y);
 }
 
-static inline void Chain(int n, int from, int order, const real *const d[], const Jet *x, const Jet *dy,
+static inline void Chain(const int order, int n, int from, const real *const d[], const Jet *x, const Jet *dy,
                          const Jet *dx)
 {
   for (int i = 0; i < n; i += VL) {
@@ -72,19 +61,7 @@ static inline void Chain(int n, int from, int order, const real *const d[], cons
 void CourantJetChain(int n, int from, int order, const real *const d[], const Jet *x, const Jet *dy,
                      const Jet *dx)
 {
-  switch (order) {
-  case 0:
-    Chain(n, from, 0, d, x, dy, dx);
-    break;
-  case 1:
-    Chain(n, from, 1, d, x, dy, dx);
-    break;
-  case 2:
-    Chain(n, from, 2, d, x, dy, dx);
-    break;
-  default:
-    Chain(n, from, 3, d, x, dy, dx);
-  }
+  COURANT_BY_ORDER(Chain, order, n, from, d, x, dy, dx);
 }
 
 /*

@@ -188,7 +188,7 @@ static PetscErrorCode FindCouplings(CourantEvaluator ev)
   PetscFunctionBeginUser;
   PetscCall(PetscCalloc1(ev->net->nlayers, &ev->coupling));
   for (PetscInt l = 0; l < ev->net->nlayers; l++)
-    if (ev->backend->layers[ev->net->layers[l].type]->forward) ev->coupling[ev->couplings++] = l;
+    if (ev->backend->layers[ev->net->layers[l].type]->statistics_forward) ev->coupling[ev->couplings++] = l;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

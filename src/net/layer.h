@@ -86,8 +86,8 @@ typedef struct {
   PetscBool linear;        /* in its input, for fixed weights */
   PetscBool bounded_slope; /* pointwise, with a bounded first derivative */
   PetscBool in_place;      /* dx may stand where dy does */
-  const CourantStatisticsOps *forward,
-      *backward;    /* of layers that couple the samples of a group; else NULL */
+  /* Of layers that couple the samples of a group; else NULL. */
+  const CourantStatisticsOps *statistics_forward, *statistics_backward;
   PetscBool kinked; /* not differentiable everywhere: minimisers may sit on its kinks */
 
   /* Of layers made of others: adds these to the net. One without Forward() leaves nothing else behind and

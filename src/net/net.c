@@ -28,7 +28,7 @@ const char *const *CourantLayerTypeNames(void)
 /* CourantLayerIsCoupled - Does a layer couple the samples of a group, and so keep running statistics? */
 PetscBool CourantLayerIsCoupled(const CourantLayer *layer)
 {
-  return CourantLayerType(layer->type)->forward ? PETSC_TRUE : PETSC_FALSE;
+  return CourantLayerType(layer->type)->statistics_forward ? PETSC_TRUE : PETSC_FALSE;
 }
 
 const char *const CourantRunningNames[COURANT_RUNNING] = {"running_mean", "running_var"};

@@ -190,7 +190,7 @@ static void Input(const CourantBlock *block)
 
 static const CourantStatisticsOps *Statistics(const CourantLayer *layer, PetscBool back)
 {
-  return back ? layers[layer->type]->backward : layers[layer->type]->forward;
+  return back ? layers[layer->type]->statistics_backward : layers[layer->type]->statistics_forward;
 }
 
 static void Merge(const CourantBlock *block, PetscInt l, PetscBool back, double *into, const double *record)

@@ -50,6 +50,8 @@ fails 2 "unknown option -hesian_max_eps_tol; did you mean '-hessian_max_eps_tol'
 fails 2 "unknown option -eps_toll; did you mean '-eps_tol'?" map "$deck" -eps_toll 1e-8
 fails 2 "unknown option -ksp_type; did you mean '-probe_ksp_type'?" map "$deck" -ksp_type cg
 fails 2 "Unknown EPS type given: nonsense" map "$deck" -eps_type nonsense
+sed 's/conv: {.*}/conv/' "$deck" >kept-bare.yaml
+fails 2 "kept-bare.yaml:$(grep -n conv kept-bare.yaml | tail -1 | cut -d: -f1): network.0.conv: the key 'channels' is missing" info kept-bare.yaml
 fails 2 "-points 4y4: expected learning rates x weight decays, such as 64x64" map "$deck" -points 4y4
 fails 2 "-learning_rate -1: expected numbers above 0" map "$deck" -learning_rate -1
 fails 2 "-threads 0: expected a number from 1 to 4096" map "$deck" -threads 0

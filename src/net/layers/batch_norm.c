@@ -264,14 +264,7 @@ static void Forward(const CourantLayerCall *call)
     for (int i = 0; i < c; i++) beta[i] = k <= call->w.degree ? call->w.c[k][c + i] : 0;
     for (int i = c; i < n; i++) beta[i] = beta[i - c];
   }
-  if (call->order == 0)
-    Normalise(0, call);
-  else if (call->order == 1)
-    Normalise(1, call);
-  else if (call->order == 2)
-    Normalise(2, call);
-  else
-    Normalise(3, call);
+  COURANT_BY_ORDER(Normalise, call->order, call);
 }
 
 /* Sums of dy_k and of (dy x^)_k over a block, which are the block's gradients by beta and gamma too. */
@@ -320,14 +313,7 @@ static void MeasureBackward(const CourantLayerCall *call, double *record)
     Spread(call, PatternOf(P_MEAN, k), Shared(call->shared, layer, k, MEAN));
     Spread(call, PatternOf(P_ROOT, k), Shared(call->shared, layer, k, ROOT));
   }
-  if (order == 0)
-    SumGradients(0, call, sums);
-  else if (order == 1)
-    SumGradients(1, call, sums);
-  else if (order == 2)
-    SumGradients(2, call, sums);
-  else
-    SumGradients(3, call, sums);
+  COURANT_BY_ORDER(SumGradients, order, call, sums);
   record[0] = (double)Elements(call) / c;
   for (int k = call->from; k <= order; k++)
     for (int which = 0; which < 2; which++) {
@@ -393,14 +379,7 @@ static void Backward(const CourantLayerCall *call)
     Spread(call, PatternOf(P_DY, k), Shared(call->shared_back, call->layer, k, DY));
     Spread(call, PatternOf(P_DYX, k), Shared(call->shared_back, call->layer, k, DYX));
   }
-  if (call->order == 0)
-    Differentiate(0, call);
-  else if (call->order == 1)
-    Differentiate(1, call);
-  else if (call->order == 2)
-    Differentiate(2, call);
-  else
-    Differentiate(3, call);
+  COURANT_BY_ORDER(Differentiate, call->order, call);
 }
 
 static const CourantStatisticsOps forward = {MeasureForward, MergeForward, ConcludeForward};
@@ -412,8 +391,8 @@ COURANT_LAYER(batch_norm) = {
     .examples = examples,
     .keys = keys,
     .options_size = sizeof(BatchNorm),
-    .forward = &forward,
-    .backward = &backward,
+    .statistics_forward = &forward,
+    .statistics_backward = &backward,
     .SetUp = SetUp,
     .Space = Space,
     .Forward = Forward,
