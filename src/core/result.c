@@ -274,6 +274,20 @@ PetscErrorCode CourantResultAddScale(CourantResult result, const char path[], in
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* CourantResultAddCount - A dimension whose values count from `first`. */
+PetscErrorCode CourantResultAddCount(CourantResult result, const char path[], int n, int first,
+                                     const char long_name[])
+{
+  double *values;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(n, &values));
+  for (int i = 0; i < n; i++) values[i] = first + (double)i;
+  PetscCall(CourantResultAddScale(result, path, n, values, long_name, "1"));
+  PetscCall(PetscFree(values));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* CourantResultAddArray - A dataset of numbers without dimension scales, such as a tensor of weights; rank at
  * most 4. */
 PetscErrorCode CourantResultAddArray(CourantResult result, const char path[], int rank, const size_t dims[],

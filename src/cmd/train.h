@@ -1,0 +1,12 @@
+#pragma once
+/* The two kinds of training that courant train does: one run, and an ensemble. */
+#include "cmd/session.h"
+#include "train/settings.h"
+
+PetscErrorCode CourantTrainEnsemble(CourantProblem, const CourantTrainSettings *, CourantOutput *);
+
+/* What both have in common. */
+PetscErrorCode CourantTrainPrintHeader(CourantProblem, const CourantTrainSettings *, const CourantOutput *,
+                                       CourantEvaluator);
+PetscErrorCode CourantTrainCheckRecords(CourantProblem, const CourantTrainSettings *, const char *key,
+                                        double numbers);
