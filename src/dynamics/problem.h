@@ -38,6 +38,7 @@ struct _CourantProblem {
 
 double CourantProblemMemory(CourantProblem);
 PetscErrorCode CourantProblemPut(const double values[], Vec);
+PetscErrorCode CourantProblemGetAll(CourantProblem, Vec, double values[]);
 PetscErrorCode CourantProblemLoadTest(CourantProblem);
 PetscErrorCode CourantProblemVerifyReference(CourantProblem);
 PetscErrorCode CourantProblemComputeOutputs(CourantProblem, const double theta[], PetscInt n,
