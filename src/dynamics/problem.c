@@ -544,6 +544,7 @@ static PetscErrorCode MatMult_Hessian(Mat A, Vec x, Vec y)
     PetscCall(VecRestoreArrayRead(problem->mask, &d));
   }
   PetscCall(PetscLogEventEnd(CourantLogging.product, 0, 0, 0, 0));
+  if (problem->heard) problem->heard(problem->heard_ctx, 1);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -574,6 +575,7 @@ static PetscErrorCode MatProductNumeric_Hessian(Mat A, Mat B, Mat C, void *data)
     PetscCall(PetscLogEventBegin(CourantLogging.product, 0, 0, 0, 0));
     PetscCall(CourantEvaluatorProducts(problem->first, n, directions, problem->comm, problem->result));
     PetscCall(PetscLogEventEnd(CourantLogging.product, 0, 0, 0, 0));
+    if (problem->heard) problem->heard(problem->heard_ctx, n);
     for (int k = 0; k < n; k++) {
       PetscScalar *to = c + (size_t)(j + k) * (size_t)ldc;
       const double *hv = problem->result + (size_t)k * ((size_t)p + 1);

@@ -32,6 +32,7 @@ typedef struct {
   double *image;       /* [h,w] of the data */
   double *padded;      /* the same in a plane of the grid's size, zero elsewhere */
   double *half;        /* [points] complex */
+  double *power;       /* [points] */
   double *u, *f2;      /* [outputs] */
   double *gradient;    /* [p] */
   CourantTreeSum sum;
@@ -42,10 +43,10 @@ typedef struct {
   CourantSymbol symbol;
   const CourantConvOptions *conv;
   int threads;
-  PetscInt first, last; /* leaves of this rank */
-  Worker *workers;      /* [threads] */
-  CourantTreeSum sum;   /* of all threads */
-  fftw_plan plan;
+  PetscInt first, last;    /* leaves of this rank */
+  Worker *workers;         /* [threads] */
+  CourantTreeSum sum;      /* of all threads */
+  fftw_plan rows, columns; /* of a plane: real rows as far down as the image goes, then all columns */
 } Stream;
 
 static const char *LayerName(CourantNet net, PetscInt l)
@@ -167,6 +168,7 @@ static PetscErrorCode CreateWorker(Stream *stream, const double theta[], Worker 
   PetscCall(CourantAllocate(sizeof(double) * CourantDatasetImageSize(s->problem->data), &w->image));
   PetscCall(CourantAllocate(sizeof(double) * (size_t)s->grid[0] * (size_t)s->grid[1], &w->padded));
   PetscCall(CourantAllocate(sizeof(double) * 2 * s->points, &w->half));
+  PetscCall(CourantAllocate(sizeof(double) * s->points, &w->power));
   PetscCall(CourantAllocate(sizeof(double) * outputs, &w->u));
   PetscCall(CourantAllocate(sizeof(double) * outputs, &w->f2));
   PetscCall(CourantAllocate(sizeof(double) * (size_t)net->size, &w->gradient));
@@ -176,7 +178,7 @@ static PetscErrorCode CreateWorker(Stream *stream, const double theta[], Worker 
 
 static PetscErrorCode DestroyWorker(Worker *w)
 {
-  double **const arrays[] = {&w->image, &w->padded, &w->half, &w->u, &w->f2, &w->gradient};
+  double **const arrays[] = {&w->image, &w->padded, &w->half, &w->power, &w->u, &w->f2, &w->gradient};
 
   PetscFunctionBeginUser;
   PetscCall(CourantEvaluatorDestroy(&w->evaluator));
@@ -198,8 +200,13 @@ static PetscErrorCode CreateStream(CourantSymbol s, const double theta[], Stream
   PetscCall(PetscCalloc1(stream->threads, &stream->workers));
   for (int t = 0; t < stream->threads; t++) PetscCall(CreateWorker(stream, theta, &stream->workers[t]));
   PetscCall(CourantTreeSumCreate(Length(s), Leaves(s), &stream->sum));
-  stream->plan = fftw_plan_dft_r2c_2d(s->grid[0], s->grid[1], stream->workers[0].padded,
-                                      (fftw_complex *)stream->workers[0].half, FFTW_ESTIMATE);
+  const int w = s->grid[1], columns = w / 2 + 1, rows = (int)s->problem->data->h;
+  double *plane = stream->workers[0].padded;
+  fftw_complex *half = (fftw_complex *)stream->workers[0].half;
+  stream->rows =
+      fftw_plan_many_dft_r2c(1, &w, rows, plane, NULL, 1, w, half, NULL, 1, columns, FFTW_ESTIMATE);
+  stream->columns = fftw_plan_many_dft(1, &s->grid[0], columns, half, NULL, columns, 1, half, NULL, columns,
+                                       1, FFTW_FORWARD, FFTW_ESTIMATE);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -209,7 +216,8 @@ static PetscErrorCode DestroyStream(Stream *stream)
   for (int t = 0; t < stream->threads; t++) PetscCall(DestroyWorker(&stream->workers[t]));
   PetscCall(PetscFree(stream->workers));
   PetscCall(CourantTreeSumDestroy(&stream->sum));
-  fftw_destroy_plan(stream->plan);
+  fftw_destroy_plan(stream->rows);
+  fftw_destroy_plan(stream->columns);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -243,11 +251,14 @@ static void AddPower(const Stream *stream, Worker *w, const double factor[COURAN
 
   for (size_t y = 0; y < rows; y++)
     memcpy(w->padded + y * (size_t)s->grid[1], w->image + y * columns, sizeof(double) * columns);
-  fftw_execute_dft_r2c(stream->plan, w->padded, (fftw_complex *)w->half);
-  for (size_t i = 0; i < s->points; i++) {
-    const double power = w->half[2 * i] * w->half[2 * i] + w->half[2 * i + 1] * w->half[2 * i + 1];
-    for (size_t k = 0; k < COURANT_SYMBOLS; k++) sum[k * s->points + i] += factor[k] * power;
-  }
+  memset(w->half + rows * 2 * (size_t)(s->grid[1] / 2 + 1), 0,
+         sizeof(double) * 2 * (s->points - rows * (size_t)(s->grid[1] / 2 + 1)));
+  fftw_execute_dft_r2c(stream->rows, w->padded, (fftw_complex *)w->half);
+  fftw_execute_dft(stream->columns, (fftw_complex *)w->half, (fftw_complex *)w->half);
+  for (size_t i = 0; i < s->points; i++)
+    w->power[i] = w->half[2 * i] * w->half[2 * i] + w->half[2 * i + 1] * w->half[2 * i + 1];
+  for (size_t k = 0; k < COURANT_SYMBOLS; k++)
+    for (size_t i = 0; i < s->points; i++) sum[k * s->points + i] += factor[k] * w->power[i];
 }
 
 static const char *AddSample(const Stream *stream, Worker *w, PetscInt sample, double *sum)
