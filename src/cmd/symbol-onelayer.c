@@ -227,10 +227,12 @@ static void FillNumbers(Analysis *a)
                   : (Number){bounds[k][e]->value + (e == TOP ? b->rank_one : 0), bounds[k][e]->error};
     }
     const double m = s->weight_decay + n[LAMBDA_MAX].value;
-    n[ALPHA_MIN] = (Number){fmax(0, -n[LAMBDA_MIN].value), n[LAMBDA_MIN].error};
+    n[ALPHA_MIN] = n[LAMBDA_MIN].value < -n[LAMBDA_MIN].error
+                       ? (Number){-n[LAMBDA_MIN].value, n[LAMBDA_MIN].error}
+                       : (Number){0, n[LAMBDA_MIN].error};
     n[ALPHA_MAX] = (Number){s->reach / s->learning_rate - n[LAMBDA_MAX].value, n[LAMBDA_MAX].error};
-    n[LIMIT] = m > 0 && isfinite(s->reach) ? (Number){s->reach / m, s->reach / m * n[LAMBDA_MAX].error / m}
-                                           : (Number){INFINITY, 0};
+    n[LIMIT] = (Number){s->reach / m, s->reach / m * n[LAMBDA_MAX].error / m};
+    if (m <= 0 || !isfinite(s->reach)) n[LIMIT] = (Number){INFINITY, 0};
   }
   a->end = b->upper.value >= -b->lower.value ? TOP : BOTTOM;
   const double exact = a->extremes[0][a->end].value;
@@ -238,9 +240,13 @@ static void FillNumbers(Analysis *a)
     a->slack[k] = IsActive(a->end, exact, 1e-9 * a->norm[0]) ? bounds[k][a->end]->value / exact : NAN;
 }
 
-static PetscBool WindowIsEmpty(const Analysis *a, int source)
+/* Weight decays that are stable at the learning rate, alpha_min to alpha_max. */
+typedef enum { WINDOW_OPEN, WINDOW_EMPTY, WINDOW_UNKNOWN } Window;
+
+static Window WindowOf(const Analysis *a, int source)
 {
-  return a->numbers[source][ALPHA_MIN].value < a->numbers[source][ALPHA_MAX].value ? PETSC_FALSE : PETSC_TRUE;
+  const double low = a->numbers[source][ALPHA_MIN].value, high = a->numbers[source][ALPHA_MAX].value;
+  return isnan(low) || isnan(high) ? WINDOW_UNKNOWN : low < high ? WINDOW_OPEN : WINDOW_EMPTY;
 }
 
 /* A bound that an eigenvalue passes by more than both errors is no bound. */
@@ -449,6 +455,7 @@ static void Normalisation(const Analysis *a, char text[128])
 
 static PetscErrorCode WriteAll(const Analysis *a)
 {
+  static const char *const windows[] = {"open", "empty", "unknown"};
   const CourantResult file = a->session->output.file;
   char text[128];
 
@@ -464,8 +471,8 @@ static PetscErrorCode WriteAll(const Analysis *a)
                                                        : "zero-padded image, datasets on the grid of size "
                                                          "image + kernel - 1, bounds over continuous w"));
   PetscCall(CourantResultSetInt(file, "/symbol", "complete", a->symbol->complete));
-  PetscCall(CourantResultSetInt(file, "/symbol", "bound_window_empty", WindowIsEmpty(a, BOUND)));
-  PetscCall(CourantResultSetInt(file, "/symbol", "operator_window_empty", WindowIsEmpty(a, EXACT)));
+  PetscCall(CourantResultSetString(file, "/symbol", "bound_window", windows[WindowOf(a, BOUND)]));
+  PetscCall(CourantResultSetString(file, "/symbol", "operator_window", windows[WindowOf(a, EXACT)]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -486,13 +493,14 @@ static void Draw(const Analysis *a)
       *cell = fmax(*cell, fabs(symbol[y * a->size[1] + x]));
       highest = fmax(highest, *cell);
     }
+  if (highest == 0) return;
   printf("\n|symbol| over frequency, @ from %.3g to %.3g, each shade below a factor of 3.16\n",
          highest / sqrt(10), highest);
   for (int y = height - 1; y >= 0; y--) {
     printf("%6s |", y == height - 1 ? "pi" : y == 0 ? "-pi" : y == height / 2 ? "w_y 0" : "");
     for (int x = 0; x < width; x++) {
       const double level = 9 + floor(2 * log10(cells[y][x] / highest) + 1 - 1e-9);
-      putchar(shades[highest > 0 && level > 0 ? (int)fmin(level, 9) : 0]);
+      putchar(shades[level > 0 ? (int)fmin(level, 9) : 0]);
     }
     printf("\n");
   }
@@ -524,18 +532,20 @@ static void PrintPeaks(const Analysis *a)
 
 static void PrintNumber(Number n)
 {
-  char value[32];
+  char value[32], error[32];
 
-  snprintf(value, sizeof value, isfinite(n.value) ? "%.9g" : "none", n.value);
-  printf(" %16s %8.1e", value, n.error);
+  snprintf(value, sizeof value, isnan(n.value) ? "-" : isinf(n.value) ? "none" : "%.9g", n.value);
+  snprintf(error, sizeof error, isfinite(n.value) ? "%.1e" : "-", n.error);
+  printf(" %16s %8s", value, error);
 }
 
 static void PrintWindow(const Analysis *a, int source)
 {
   const Number *n = a->numbers[source];
+  const Window window = WindowOf(a, source);
 
-  if (WindowIsEmpty(a, source))
-    printf("  empty\n");
+  if (window != WINDOW_OPEN)
+    printf("  %s\n", window == WINDOW_EMPTY ? "none" : "-");
   else if (isfinite(n[ALPHA_MAX].value))
     printf("  %.6g to %.6g\n", n[ALPHA_MIN].value, n[ALPHA_MAX].value);
   else
@@ -570,10 +580,12 @@ static void PrintVerdicts(const Analysis *a)
   if (isfinite(a->slack[0]))
     printf("slack %.6g (periodic %.6g): the symbol reaches so many times farther than the operator\n",
            a->slack[0], a->slack[1]);
-  if (WindowIsEmpty(a, BOUND) && !WindowIsEmpty(a, EXACT))
+  if (WindowOf(a, BOUND) == WINDOW_EMPTY && WindowOf(a, EXACT) == WINDOW_OPEN)
     printf("at learning rate %g the bound leaves no weight decay, yet the operator is stable from %.6g to "
            "%.6g\n",
            s->learning_rate, exact[ALPHA_MIN].value, exact[ALPHA_MAX].value);
+  if (!CourantNetIsSmooth(s->problem->net))
+    printf("the activation has kinks: r'' is 0 where it exists, and the symbol knows nothing of them\n");
   if (s->weight_decay < exact[ALPHA_MIN].value - exact[ALPHA_MIN].error)
     printf("at weight decay %g the linearised flow itself grows: no learning rate is stable\n",
            s->weight_decay);
