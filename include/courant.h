@@ -37,6 +37,7 @@ PETSC_EXTERN PetscErrorCode CourantProblemCreateVec(CourantProblem, Vec *);
 PETSC_EXTERN PetscErrorCode CourantProblemGetInitialState(CourantProblem, Vec theta);
 PETSC_EXTERN PetscErrorCode CourantProblemGetDecayMask(CourantProblem, Vec *mask);
 PETSC_EXTERN PetscErrorCode CourantProblemFreezeLoss(CourantProblem, Vec theta);
+PETSC_EXTERN PetscErrorCode CourantProblemThawLoss(CourantProblem);
 PETSC_EXTERN PetscErrorCode CourantProblemHasBoundedGradient(CourantProblem, PetscBool *);
 PETSC_EXTERN PetscErrorCode CourantProblemComputeLoss(CourantProblem, Vec theta, PetscReal *loss,
                                                       Vec gradient);
@@ -92,6 +93,7 @@ PETSC_EXTERN PetscErrorCode CourantSpectrumSolveLargest(CourantSpectrum);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetExtremes(CourantSpectrum, CourantExtreme *largest,
                                                        CourantExtreme *smallest);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetTopVector(CourantSpectrum, Vec *);
+PETSC_EXTERN PetscErrorCode CourantSpectrumGetBottomVector(CourantSpectrum, Vec *);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetNorm(CourantSpectrum, PetscReal *);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetAll(CourantSpectrum, PetscInt *n, const PetscReal **values);
 PETSC_EXTERN PetscErrorCode CourantSpectrumDestroy(CourantSpectrum *);
@@ -125,6 +127,29 @@ PETSC_EXTERN PetscErrorCode CourantFlipCompute(CourantFlip, PetscReal alpha, Vec
 PETSC_EXTERN PetscErrorCode CourantFlipDestroy(CourantFlip *);
 
 /* ---- von Neumann analysis ---- */
+typedef struct _CourantSymbol *CourantSymbol;
+
+typedef struct {
+  PetscReal value;
+  PetscReal error;        /* of a supremum over continuous frequencies, and rounding */
+  PetscReal frequency[2]; /* y and x, radians per pixel, in (-pi, pi] */
+} CourantSymbolPeak;
+
+/*
+  Of the operator H_frozen, H without its rank-one part: lower <= H_frozen <= upper, and H <= upper +
+  rank_one.
+*/
+typedef struct {
+  CourantSymbolPeak highest, lowest; /* of the symbol with coefficients averaged over the pixels */
+  CourantSymbolPeak upper, lower;
+  CourantSymbolPeak upper_circulant, lower_circulant; /* by a periodic operator that holds this one */
+  PetscReal rank_one;                                 /* mean_i s_i (1 - s_i) |g_i|^2 */
+} CourantSymbolBounds;
+
+PETSC_EXTERN PetscErrorCode CourantSymbolCreate(CourantProblem, CourantSymbol *);
+PETSC_EXTERN PetscErrorCode CourantSymbolCompute(CourantSymbol, Vec theta);
+PETSC_EXTERN PetscErrorCode CourantSymbolGetBounds(CourantSymbol, CourantSymbolBounds *);
+PETSC_EXTERN PetscErrorCode CourantSymbolDestroy(CourantSymbol *);
 PETSC_EXTERN PetscErrorCode CourantSymbolBound(CourantProblem, Vec theta, PetscReal *bound);
 
 /* ---- the gradient flow by any time stepper ---- */

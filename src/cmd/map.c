@@ -48,7 +48,7 @@ static const Field row_fields[] = {
     ROW(limit, REAL, "learning-rate limit of linear stability", "1",
         .formula = "reach / m_max; interval reach / (m_max -+ residual_max)"),
     ROW(limit_von_neumann, REAL, "sufficient learning-rate limit by the symbol of the data", "1",
-        .formula = "reach / (alpha + sup_w mean_i max((s-y) r'')^+ |I^(w)|^2 / M + mean_i s (1-s) |g|^2)"),
+        .formula = "reach / (alpha + sup_w symbol_upper + rank_one), as courant symbol has them"),
     ROW(limit_far_field, REAL, "learning-rate limit of boundedness, for bounded gradients", "1",
         .formula = "reach / alpha"),
     ROW(flip_coefficient, REAL, "coefficient c of the flip normal form at the limit", "1",

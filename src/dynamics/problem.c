@@ -321,8 +321,8 @@ PetscErrorCode CourantProblemHasBoundedGradient(CourantProblem problem, PetscBoo
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The whole of a distributed vector on every rank. */
-static PetscErrorCode GetAll(CourantProblem problem, Vec v, double *values)
+/* CourantProblemGetAll - The whole of a distributed vector on every rank, values [p]. Collective. */
+PetscErrorCode CourantProblemGetAll(CourantProblem problem, Vec v, double *values)
 {
   const PetscScalar *array;
   const Vec whole = problem->to_all ? problem->all : v;
@@ -361,12 +361,24 @@ PetscErrorCode CourantProblemGetInitialState(CourantProblem problem, Vec theta)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Evaluators that know of these slopes alone; takes them over. */
+static PetscErrorCode SetSlopes(CourantProblem problem, double slopes[])
+{
+  PetscFunctionBeginUser;
+  PetscCall(CourantEvaluatorDestroy(&problem->first));
+  PetscCall(CourantEvaluatorDestroy(&problem->third));
+  PetscCall(PetscFree(problem->slopes));
+  problem->slopes = slopes;
+  PetscCall(CreateShared(problem, 1, &problem->first));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
   CourantProblemFreezeLoss - Replaces the loss by its linearisation at the outputs that theta gives, loss'(p)
   . p sample by sample.
 
   This is the paper's analysis with s fixed (Sun et al. 2022): the Hessian loses its Gauss-Newton part, H =
-  sum_i loss'(p_i) D^2 p_i / n. Collective; for good.
+  sum_i loss'(p_i) D^2 p_i / n. Until CourantProblemThawLoss(). Collective.
 */
 PetscErrorCode CourantProblemFreezeLoss(CourantProblem problem, Vec theta)
 {
@@ -376,15 +388,21 @@ PetscErrorCode CourantProblemFreezeLoss(CourantProblem problem, Vec theta)
   PetscFunctionBeginUser;
   PetscCheck(!problem->slopes, problem->comm, PETSC_ERR_ORDER, "the loss is frozen already");
   PetscCall(CourantProblemSetUpProducts(problem));
-  PetscCall(GetAll(problem, theta, problem->theta));
+  PetscCall(CourantProblemGetAll(problem, theta, problem->theta));
   PetscCall(PetscMalloc1((size_t)problem->data->n * outputs, &slopes));
   for (PetscInt i = 0; i < problem->data->n; i++)
     PetscCall(CourantEvaluatorSample(problem->first, problem->theta, i, 0, NULL, slopes + (size_t)i * outputs,
                                      NULL));
-  problem->slopes = slopes;
-  PetscCall(CourantEvaluatorDestroy(&problem->first));
-  PetscCall(CourantEvaluatorDestroy(&problem->third));
-  PetscCall(CreateShared(problem, 1, &problem->first));
+  PetscCall(SetSlopes(problem, slopes));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantProblemThawLoss - Back from a frozen loss to the net's own. Hessian products need a
+ * CourantProblemSetState() anew. Collective. */
+PetscErrorCode CourantProblemThawLoss(CourantProblem problem)
+{
+  PetscFunctionBeginUser;
+  PetscCall(SetSlopes(problem, NULL));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -407,7 +425,7 @@ PetscErrorCode CourantProblemComputeLoss(CourantProblem problem, Vec theta, Pets
   PetscFunctionBeginUser;
   PetscCall(CourantProblemSetUpProducts(problem));
   PetscCall(PetscLogEventBegin(CourantLogging.gradient, 0, 0, 0, 0));
-  PetscCall(GetAll(problem, theta, problem->theta));
+  PetscCall(CourantProblemGetAll(problem, theta, problem->theta));
   PetscCall(CourantEvaluatorRun(problem->first, 0, problem->theta, NULL, problem->comm, problem->result));
   PetscCall(Deliver(problem, 0, loss, &gradient));
   PetscCall(PetscLogEventEnd(CourantLogging.gradient, 0, 0, 0, 0));
@@ -453,8 +471,8 @@ PetscErrorCode CourantProblemComputeJet(CourantProblem problem, Vec theta, Vec d
   PetscCall(CourantProblemSetUpProducts(problem));
   if (order > 1 && !problem->third) PetscCall(CreateShared(problem, COURANT_ORDER_MAX, &problem->third));
   PetscCall(PetscLogEventBegin(CourantLogging.jet, 0, 0, 0, 0));
-  PetscCall(GetAll(problem, theta, problem->theta));
-  PetscCall(GetAll(problem, direction, problem->direction));
+  PetscCall(CourantProblemGetAll(problem, theta, problem->theta));
+  PetscCall(CourantProblemGetAll(problem, direction, problem->direction));
   PetscCall(CourantEvaluatorRun(order > 1 ? problem->third : problem->first, order, problem->theta,
                                 problem->direction, problem->comm, problem->result));
   PetscCall(Deliver(problem, order, loss, gradient));
@@ -471,7 +489,7 @@ PetscErrorCode CourantProblemSetState(CourantProblem problem, Vec theta, PetscRe
   PetscFunctionBeginUser;
   PetscCall(CourantProblemSetUpProducts(problem));
   PetscCall(PetscLogEventBegin(CourantLogging.gradient, 0, 0, 0, 0));
-  PetscCall(GetAll(problem, theta, problem->theta));
+  PetscCall(CourantProblemGetAll(problem, theta, problem->theta));
   PetscCall(CourantEvaluatorKeep(problem->first, problem->theta, problem->comm, problem->result));
   PetscCall(Deliver(problem, 0, loss, &gradient));
   PetscCall(PetscLogEventEnd(CourantLogging.gradient, 0, 0, 0, 0));
@@ -487,7 +505,7 @@ PetscErrorCode CourantProblemComputeGaussNewton(CourantProblem problem, Vec v, V
   PetscFunctionBeginUser;
   PetscCall(CourantProblemSetUpProducts(problem));
   PetscCall(PetscLogEventBegin(CourantLogging.product, 0, 0, 0, 0));
-  PetscCall(GetAll(problem, v, problem->direction));
+  PetscCall(CourantProblemGetAll(problem, v, problem->direction));
   PetscCall(CourantEvaluatorGaussNewton(problem->first, problem->direction, problem->comm, problem->result));
   PetscCall(CourantProblemPut(problem->result, Gv));
   PetscCall(PetscLogEventEnd(CourantLogging.product, 0, 0, 0, 0));
@@ -511,7 +529,7 @@ static PetscErrorCode MatMult_Hessian(Mat A, Vec x, Vec y)
   const CourantProblem problem = h->problem;
   PetscCall(CourantInterruptCheckTogether(problem->comm));
   PetscCall(PetscLogEventBegin(CourantLogging.product, 0, 0, 0, 0));
-  PetscCall(GetAll(problem, x, problem->direction));
+  PetscCall(CourantProblemGetAll(problem, x, problem->direction));
   PetscCall(CourantEvaluatorProducts(problem->first, 1, (const double *const[]){problem->direction},
                                      problem->comm, problem->result));
   PetscCall(CourantProblemPut(problem->result, y));
@@ -526,6 +544,7 @@ static PetscErrorCode MatMult_Hessian(Mat A, Vec x, Vec y)
     PetscCall(VecRestoreArrayRead(problem->mask, &d));
   }
   PetscCall(PetscLogEventEnd(CourantLogging.product, 0, 0, 0, 0));
+  if (problem->heard) problem->heard(problem->heard_ctx, 1);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -556,6 +575,7 @@ static PetscErrorCode MatProductNumeric_Hessian(Mat A, Mat B, Mat C, void *data)
     PetscCall(PetscLogEventBegin(CourantLogging.product, 0, 0, 0, 0));
     PetscCall(CourantEvaluatorProducts(problem->first, n, directions, problem->comm, problem->result));
     PetscCall(PetscLogEventEnd(CourantLogging.product, 0, 0, 0, 0));
+    if (problem->heard) problem->heard(problem->heard_ctx, n);
     for (int k = 0; k < n; k++) {
       PetscScalar *to = c + (size_t)(j + k) * (size_t)ldc;
       const double *hv = problem->result + (size_t)k * ((size_t)p + 1);

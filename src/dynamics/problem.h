@@ -23,21 +23,24 @@ struct _CourantProblem {
   const CourantBackend *backend;
   char isa[16], memory_text[32];
   PetscInt threads;
-  double memory;                 /* bytes of this rank */
-  CourantEvaluator first, third; /* for jets of order 1 and 3, made when first needed */
-  double *slopes;                /* frozen loss, [n,outputs]; NULL: the net's own */
-  Vec mask;                      /* D */
-  PetscBool decays_all;          /* D = I */
-  VecScatter to_all;             /* theta to every rank; NULL on one rank */
-  Vec all;                       /* [p] on every rank */
-  double *result;                /* of an evaluator: coefficients, or products with several directions */
-  double *theta, *direction;     /* [p] */
+  double memory;                               /* bytes of this rank */
+  CourantEvaluator first, third;               /* for jets of order 1 and 3, made when first needed */
+  void (*heard)(void *ctx, PetscInt products); /* hears of Hessian products; NULL: nobody does */
+  void *heard_ctx;
+  double *slopes;            /* frozen loss, [n,outputs]; NULL: the net's own */
+  Vec mask;                  /* D */
+  PetscBool decays_all;      /* D = I */
+  VecScatter to_all;         /* theta to every rank; NULL on one rank */
+  Vec all;                   /* [p] on every rank */
+  double *result;            /* of an evaluator: coefficients, or products with several directions */
+  double *theta, *direction; /* [p] */
   /* what came of the weights file's reference, in a line; empty: it has none */
   char reference[PETSC_MAX_PATH_LEN + 192];
 };
 
 double CourantProblemMemory(CourantProblem);
 PetscErrorCode CourantProblemPut(const double values[], Vec);
+PetscErrorCode CourantProblemGetAll(CourantProblem, Vec, double values[]);
 PetscErrorCode CourantProblemLoadTest(CourantProblem);
 PetscErrorCode CourantProblemVerifyReference(CourantProblem);
 PetscErrorCode CourantProblemComputeOutputs(CourantProblem, const double theta[], PetscInt n,

@@ -66,8 +66,7 @@ typedef struct {
   void (*Conclude)(const CourantBlock *, PetscInt layer, PetscBool back, const double *record);
   void (*Convert)(size_t n, const void *from, double *to); /* from the working precision */
   /* f, f', .. f^(order+1) of a pointwise layer at n points, in double: d[order+2], each [n] or NULL */
-  PetscErrorCode (*Derivatives)(const CourantLayer *, int order, size_t n, const double x[],
-                                double *const d[]);
+  void (*Derivatives)(const CourantLayer *, int order, size_t n, const double x[], double *const d[]);
 } CourantBackend;
 
 const CourantBackend *CourantBackendDefault(void);

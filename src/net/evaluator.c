@@ -40,6 +40,7 @@ struct _CourantEvaluator {
   Worker *workers;                       /* [settings.threads] */
   CourantTreeSum sum;                    /* of all threads */
   double *shared[COURANT_ORDER_MAX + 1]; /* of the group at hand */
+  double *ones;                          /* [outputs] */
   double *running;                       /* statistics that follow the batches; NULL: none. Borrowed */
   PetscInt couplings, *coupling;         /* layers that couple samples */
 
@@ -265,6 +266,8 @@ PetscErrorCode CourantEvaluatorCreate(CourantNet net, CourantDataset data, const
   ev->memory += 8. * (double)SumLength(ev) * (double)ev->sum.capacity;
   for (int k = 0; k <= settings->order; k++)
     PetscCall(Allocate(ev, ev->layout.shared[net->nlayers] * sizeof(double), &ev->shared[k]));
+  PetscCall(Allocate(ev, CourantShapeSize(net->out) * sizeof(double), &ev->ones));
+  for (size_t i = 0; i < CourantShapeSize(net->out); i++) ev->ones[i] = 1;
   PetscCall(CreateKept(ev));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -298,6 +301,7 @@ PetscErrorCode CourantEvaluatorDestroy(CourantEvaluator *evaluator)
   for (int i = 0; ev->weights && i < ev->nweights; i++) CourantFree(&ev->weights[i]);
   PetscCall(PetscFree(ev->weights));
   for (int k = 0; k <= COURANT_ORDER_MAX; k++) CourantFree(&ev->shared[k]);
+  CourantFree(&ev->ones);
   PetscCall(PetscFree(ev->coupling));
   PetscCall(CourantLayoutDestroy(&ev->layout));
   PetscCall(PetscFree(*evaluator));
@@ -803,13 +807,15 @@ const char *CourantEvaluatorPredict(CourantEvaluator ev, const double theta[], c
 }
 
 /*
-  CourantEvaluatorSample - Looks into one sample at theta, of a net whose samples know nothing of each other.
+  CourantEvaluatorLocalSample - Looks into one sample, of a net whose samples know nothing of each other.
 
-  Any of the results may be NULL. values: output of layer `layer` [its size]; slopes: d loss / d outputs
-  [outputs]; gradient: of the sum of the outputs by theta [size].
+  theta NULL: that of the call before. Any of the results may be NULL. values: output of layer `layer` [its
+  size]; slopes: d loss / d outputs [outputs]; gradient: of the sum of the outputs by theta [size]. For loops
+  that run in threads, each with an evaluator of its own: calls nothing of PETSc and allocates nothing.
+  Returns NULL or what went wrong.
 */
-PetscErrorCode CourantEvaluatorSample(CourantEvaluator ev, const double theta[], PetscInt sample,
-                                      PetscInt layer, double values[], double slopes[], double gradient[])
+const char *CourantEvaluatorLocalSample(CourantEvaluator ev, const double theta[], PetscInt sample,
+                                        PetscInt layer, double values[], double slopes[], double gradient[])
 {
   const Work work = RunWork(0);
   const Pass pass = {0, 0, 0};
@@ -817,19 +823,16 @@ PetscErrorCode CourantEvaluatorSample(CourantEvaluator ev, const double theta[],
   const size_t outputs = CourantShapeSize(ev->net->out), real_size = ev->backend->real_size;
   const PetscInt layers = ev->net->nlayers;
   Worker *worker = &ev->workers[0];
-  double *ones;
 
-  PetscFunctionBeginUser;
-  PetscCheck(!ev->couplings, PETSC_COMM_SELF, PETSC_ERR_SUP,
-             "the samples of this network know of each other");
+  if (ev->couplings) return "the samples of this network know of each other";
   CourantBlock block = BlockOf(ev, &work, &pass, worker, &ev->slots[0], &leaf, 0);
   worker->problem = NULL;
-  SetWeights(ev, THETA, theta);
+  if (theta) SetWeights(ev, THETA, theta);
   block.scale = 1;
   ClearSlot(ev, &work, &ev->slots[0]);
   ReadLabels(ev, worker, &block, sample);
   ReadImages(ev, worker, &block, sample);
-  if (worker->problem) CourantNodeError(ev->data->node, "%s", worker->problem);
+  if (worker->problem) return worker->problem;
   ev->backend->Forward(&block, 0, layers);
   ev->backend->Loss(&block);
   const char *tape = (const char *)block.tape[0];
@@ -838,13 +841,20 @@ PetscErrorCode CourantEvaluatorSample(CourantEvaluator ev, const double theta[],
                          tape + ev->layout.value[layer + 1] * real_size, values);
   if (slopes) ev->backend->Convert(outputs, tape + ev->layout.adjoint[layers] * real_size, slopes);
   if (gradient) {
-    PetscCall(PetscMalloc1(outputs, &ones));
-    for (size_t i = 0; i < outputs; i++) ones[i] = 1;
-    block.slopes = ones;
+    block.slopes = ev->ones;
     ev->backend->Loss(&block);
     ev->backend->Backward(&block, 0, layers);
     ev->backend->Unpack(ev->net, &ev->layout, ev->prepared, block.gradient[0], gradient, worker->scratch);
-    PetscCall(PetscFree(ones));
   }
+  return NULL;
+}
+
+/* CourantEvaluatorSample - The same outside of threads: what went wrong is the user's error. */
+PetscErrorCode CourantEvaluatorSample(CourantEvaluator ev, const double theta[], PetscInt sample,
+                                      PetscInt layer, double values[], double slopes[], double gradient[])
+{
+  PetscFunctionBeginUser;
+  const char *problem = CourantEvaluatorLocalSample(ev, theta, sample, layer, values, slopes, gradient);
+  if (problem) CourantNodeError(ev->data->node, "%s", problem);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

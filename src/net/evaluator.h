@@ -35,5 +35,7 @@ const char *CourantEvaluatorGradient(CourantEvaluator, const double theta[], dou
 const char *CourantEvaluatorLocalProduct(CourantEvaluator, const double direction[], double result[]);
 const char *CourantEvaluatorPredict(CourantEvaluator, const double theta[], const double running[],
                                     const CourantBatch *, double *loss, double *correct, double outputs[]);
+const char *CourantEvaluatorLocalSample(CourantEvaluator, const double theta[], PetscInt sample,
+                                        PetscInt layer, double values[], double slopes[], double gradient[]);
 PetscErrorCode CourantEvaluatorSample(CourantEvaluator, const double theta[], PetscInt sample, PetscInt layer,
                                       double values[], double slopes[], double gradient[]);

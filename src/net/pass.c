@@ -215,44 +215,47 @@ static void Conclude(const CourantBlock *block, PetscInt l, PetscBool back, cons
   Statistics(call.layer, back)->Conclude(&call, record);
 }
 
+enum { CHUNK = 64 };
+
 /*
   By one pass forward and back on jets: with x = x_0 + e and dy = 1, dx = f'(x_0 + e) has f^(k+1)(x_0) / k! as
-  its coefficient of e^k.
+  its coefficient of e^k. first .. first+n-1, at most CHUNK points.
 */
-static PetscErrorCode Derivatives(const CourantLayer *layer, int order, size_t n, const double x[],
-                                  double *const d[])
+static void ChunkDerivatives(const CourantLayer *layer, int order, size_t first, size_t n, const double x[],
+                             double *const d[])
 {
   enum { X, Y, DX, DY, JETS };
+  _Alignas(COURANT_ALIGNMENT) real jet[JETS][COURANT_ORDER_MAX + 1][CHUNK] = {0},
+                                                                 primal[COURANT_DERIVATIVES][CHUNK] = {0};
   CourantLayer flat = *layer;
-  const size_t length = (n + 15) / 16 * 16, jet = (COURANT_ORDER_MAX + 1) * length;
-  real *memory;
   double factorial = 1;
 
-  PetscFunctionBeginUser;
-  PetscCall(CourantAllocate((JETS * jet + COURANT_DERIVATIVES * length) * sizeof(real), &memory));
   flat.in = flat.out = (CourantShape){1, 1, (PetscInt)n};
-  CourantLayerCall call = {
-      .layer = &flat, .n = 1, .order = order, .reserve = order, .primal = memory + JETS * jet};
+  CourantLayerCall call = {.layer = &flat, .n = 1, .order = order, .reserve = order, .primal = primal[0]};
   Jet *const jets[JETS] = {&call.x, &call.y, &call.dx, &call.dy};
   for (int j = 0; j < JETS; j++) {
     jets[j]->degree = order;
-    for (int k = 0; k <= order; k++) jets[j]->c[k] = memory + (size_t)j * jet + (size_t)k * length;
+    for (int k = 0; k <= order; k++) jets[j]->c[k] = jet[j][k];
   }
   for (size_t i = 0; i < n; i++) {
-    call.x.c[0][i] = (real)x[i];
+    call.x.c[0][i] = (real)x[first + i];
     call.dy.c[0][i] = 1;
     if (order > 0) call.x.c[1][i] = 1;
   }
   layers[layer->type]->Forward(&call);
   layers[layer->type]->Backward(&call);
-  if (d[0]) Convert(n, call.y.c[0], d[0]);
+  if (d[0]) Convert(n, call.y.c[0], d[0] + first);
   for (int k = 0; k <= order; factorial *= ++k) {
     if (!d[k + 1]) continue;
-    Convert(n, call.dx.c[k], d[k + 1]);
-    for (size_t i = 0; i < n; i++) d[k + 1][i] *= factorial;
+    Convert(n, call.dx.c[k], d[k + 1] + first);
+    for (size_t i = 0; i < n; i++) d[k + 1][first + i] *= factorial;
   }
-  CourantFree(&memory);
-  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void Derivatives(const CourantLayer *layer, int order, size_t n, const double x[], double *const d[])
+{
+  for (size_t first = 0; first < n; first += CHUNK)
+    ChunkDerivatives(layer, order, first, n - first < CHUNK ? n - first : CHUNK, x, d);
 }
 
 #define TEXT_(text) #text

@@ -372,6 +372,14 @@ PetscErrorCode CourantSpectrumGetTopVector(CourantSpectrum spectrum, Vec *v)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* CourantSpectrumGetBottomVector - That of the smallest, after CourantSpectrumSolve(); borrowed. */
+PetscErrorCode CourantSpectrumGetBottomVector(CourantSpectrum spectrum, Vec *v)
+{
+  PetscFunctionBeginUser;
+  *v = spectrum->ends[1].vector;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* CourantSpectrumGetNorm - The largest |eigenvalue|, the yardstick of residuals. */
 PetscErrorCode CourantSpectrumGetNorm(CourantSpectrum spectrum, PetscReal *norm)
 {

@@ -287,6 +287,50 @@ fails 2 "-direction kept-run.h5: expected a dataset 'direction' of 95 numbers, o
 fails 2 "expected a dataset 'direction' of 76 numbers, one a weight" spectrum kept.yaml -direction "$numbers" -set network.0.conv.channels=1,network.0.conv.kernel=1,network.3.dense.features=3,network.0.conv.bias=false,network.3.dense.bias=false,data.height=5
 fails 2 "two_layer.h5: an HDF5 file, but no result of courant" info "$numbers"
 
+# ---- symbol ----
+linear=$source/models/paper/linear.yaml photograph=$source/models/photograph.yaml
+"$courant" help symbol >out 2>err && grep -q -- "-linearise zero|init" out && grep -q -- "-probe_ts_" out
+ok $? "help symbol lists its options"
+"$courant" symbol "$linear" -threads 1 -output kept-linear.h5 >out 2>err && grep -q "^symbol  *1.07374182e+09 .* none$" out &&
+  grep -q "^symbol, periodic  *262949061 " out && grep -q "^operator, s frozen  *12960000 .* 1.296e+07 to 2e+08$" out &&
+  grep -q "^slack 82.8504 (periodic 20.2893)" out
+ok $? "the paper's checkerboard: bounds, operator, slack"
+grep -q "^at learning rate 1e-08 the bound leaves no weight decay, yet the operator is stable from" out && grep -q "normalisation sum over the 225 x 225 outputs" out
+ok $? "where the bound's window is empty and the operator's is not, it says so"
+"$courant" symbol "$photograph" -threads 1 -output kept-photograph.h5 >out 2>err && grep -q "^slack 13.1157" out && grep -q "w_x pi" out &&
+  "$courant" info kept-photograph.h5 >out 2>err && grep -q "/symbol/first_unstable_kernel  *2 x 24 x 24" out && grep -q "/symbol/amplification  *71 x 36" out
+ok $? "symbol draws, writes frequencies and kernels"
+"$courant" symbol "$photograph" -threads 1 -output kept-photograph.h5 -force -quiet -malloc_debug -malloc_dump >out 2>err && [ ! -s out ] && [ ! -s err ]
+ok $? "symbol -quiet says nothing, PETSc finds no memory left"
+"$courant" symbol "$photograph" -threads 1 -output kept-cn.h5 -ts_type cn >out 2>err && grep -q "^operator, exact .* none .* above 0$" out
+ok $? "Crank-Nicolson has no limit"
+"$courant" symbol "$deck" -threads 1 -output kept-growing.h5 >out 2>err && grep -q "^at weight decay 1.25 the linearised flow itself grows" out
+ok $? "a flow that grows is told apart from a step that is too long"
+"$courant" symbol "$photograph" -threads 1 -output kept-open.h5 -force -quiet -hessian_max_eps_max_it 1 -hessian_max_eps_ncv 3 >out 2>err
+[ $? -eq 3 ] && grep -q "2 eigenvalues did not converge; the result file flags what did not" err && [ -f kept-open.h5 ]
+ok $? "symbol flags and counts what does not converge"
+fails 2 "-linearise trained: expected zero or init" symbol "$photograph" -linearise trained
+fails 2 "-learning_rate 0: expected a number above 0" symbol "$photograph" -learning_rate 0
+fails 2 "-weight_decay -1: expected a number of at least 0" symbol "$photograph" -weight_decay -1
+fails 2 "-resume: courant symbol starts anew" symbol "$photograph" -resume
+fails 2 "train: a one-layer symbol needs a rule with an amplification factor, not adam" symbol "$photograph" -set train.rule=adam
+fails 2 "-ts_type rk steps the gradient flow; the deck's rule is momentum" symbol "$photograph" -ts_type rk -set train.rule=momentum,train.momentum=0.9
+fails 2 "unknown option -probe_ts_typ; did you mean '-probe_ts_type'?" symbol "$photograph" -probe_ts_typ rk
+cat >kept-signs.yaml <<'YAML'
+data: {source: noise, size: 12, exponent: 1, mean: 0.3, samples: 90, seed: 6}
+network: [{conv: {channels: 1, kernel: 4, bias: false}}, tanh, global_mean]
+loss: logistic
+weights: {init: normal, std: 0.5, seed: 2}
+train: {learning_rate: 0.5, weight_decay: 0.1, rule: momentum, momentum: 0.5}
+YAML
+"$courant" symbol kept-signs.yaml -threads 1 -linearise init -output kept-signs.h5 -quiet >out 2>err
+"$courant" symbol kept-signs.yaml -threads 3 -memory 4MB -linearise init -output kept-way.h5 -force -quiet >out 2>err && "$compare" kept-signs.h5 kept-way.h5 >>out
+ok $? "symbol: 3 threads, 4MB write the same file"
+mpiexec -n 3 "$courant" symbol kept-signs.yaml -threads 1 -linearise init -output kept-way.h5 -force -quiet >out 2>err && [ ! -s err ]
+"$compare" kept-signs.h5 kept-way.h5 >out
+grep -q "lambda_max_operator" out && ! grep -q "symbol/\(power\|symbol\|amplification\|.*_bound\|rank_one\|extreme\)" out
+ok $? "symbol: 3 ranks compute the same sums; only Krylov spaces differ"
+
 # ---- map: interruptions ----
 "$courant" map "$deck" -points 16x16 -output kept-whole.h5 -quiet >out 2>err
 ok $? "a longer run"
@@ -340,6 +384,33 @@ assert bytes(f["map/regime"].attrs["flag_meanings"]).split()[1] == b"restrained"
 PY
   ok $? "h5py opens the file, with scales and meanings"
 else skip "h5py opens the file" "no h5py"; fi
+if "$python" -c 'import h5py' 2>/dev/null; then
+  "$courant" symbol "$photograph" -threads 1 -output kept-wave.h5 -quiet -set network.0.conv.kernel=40,network.0.conv.padding=circular,data.mean=0,data.size=40 >out 2>err &&
+    "$python" - >>out 2>err <<'PY'
+import h5py, numpy as np
+f = h5py.File("kept-wave.h5")["symbol"]
+y, x, s = f["frequency_y"][:], f["frequency_x"][:], f["symbol"][:]
+assert s.shape == (40, 21) and [len(d) for d in f["symbol"].dims] == [1, 1]
+assert np.allclose(f["amplification"][:], abs(1 - 0.04 * (s + 0.1)), rtol=1e-14)
+at = np.unravel_index(s.argmax(), s.shape)
+w = np.array([f["first_unstable_frequency_y"][0], f["first_unstable_frequency_x"][0]])
+assert np.allclose(abs(w), [abs(y[at[0]]), x[at[1]]], atol=1e-14)
+assert abs(f["first_unstable_wavelength"][0] - 2 * np.pi / np.hypot(*w)) < 1e-13
+assert abs(f["lambda_max_operator"][()] / s.max() - 1) < 1e-9 and abs(f["slack"][()] - 1) < 1e-9
+# the kernel that goes unstable first is a wave of this frequency
+k = f["first_unstable_kernel"][0]
+i, j = np.indices(k.shape)
+assert abs(2 * abs(np.sum(k * np.exp(1j * (w[0] * i + w[1] * j)))) ** 2 / k.size - 1) < 1e-6
+assert np.isnan(f["first_unstable_kernel"][1]).all()
+# heavy ball: the larger root
+f = h5py.File("kept-signs.h5")["symbol"]
+m = f["symbol"][:].ravel() + 0.1
+roots = [max(abs(np.roots([1, -(1.5 - 0.5 * v), 0.5]))) for v in m]
+assert np.allclose(f["amplification"][:].ravel(), roots, rtol=1e-12)
+assert f.attrs["reach"] == 3 and abs(f["limit_operator"][()] - 3 / (0.1 + f["lambda_max_operator"][()])) < 1e-12
+PY
+  ok $? "h5py: amplification factors, and the wave that goes unstable first"
+else skip "h5py: amplification factors" "no h5py"; fi
 if "$python" -c 'import xarray, h5netcdf' 2>/dev/null; then
   "$python" - >out 2>err <<'PY'
 import xarray as xr

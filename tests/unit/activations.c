@@ -109,7 +109,7 @@ static void Run(const CourantBackend *backend, const Activation *a, int n, const
            "%s\nloss: logistic\n",
            a->name, a->options);
   NumericsOpen(&f, backend, text, 1, 1e9);
-  OK(backend->Derivatives(&f.net->layers[1], COURANT_ORDER_MAX, (size_t)n, u, d));
+  backend->Derivatives(&f.net->layers[1], COURANT_ORDER_MAX, (size_t)n, u, d);
   NumericsClose(&f);
 }
 
