@@ -6,7 +6,7 @@
 */
 #include "core/error.h"
 #include "courant.h"
-#include "dynamics/steppers.h"
+#include "dynamics/linear.h"
 #include <math.h>
 
 struct _CourantStepper {
@@ -17,25 +17,6 @@ struct _CourantStepper {
   PetscBool one_step; /* R(z) exists: two steps are R(z)^2 */
   PetscReal limit;    /* |R(-x)| <= 1 for 0 <= x <= limit; infinite where there is none */
 };
-
-static PetscErrorCode IFunction(TS ts, PetscReal t, Vec u, Vec udot, Vec f, void *J)
-{
-  PetscFunctionBeginUser;
-  (void)ts, (void)t;
-  PetscCall(MatMult((Mat)J, u, f));
-  PetscCall(VecAYPX(f, -1, udot));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode IJacobian(TS ts, PetscReal t, Vec u, Vec udot, PetscReal shift, Mat A, Mat B, void *J)
-{
-  PetscFunctionBeginUser;
-  (void)ts, (void)t, (void)u, (void)udot, (void)A;
-  PetscCall(MatCopy((Mat)J, B, SAME_NONZERO_PATTERN));
-  PetscCall(MatScale(B, -1));
-  PetscCall(MatShift(B, shift));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
 
 /* The block-diagonal matrix of n complex numbers, [[re, -im], [im, re]] each. */
 static PetscErrorCode CreateBlocks(PetscInt n, const PetscReal re[], const PetscReal im[], Mat *J)
@@ -53,70 +34,39 @@ static PetscErrorCode CreateBlocks(PetscInt n, const PetscReal re[], const Petsc
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A stepper for u' = J u. */
-static PetscErrorCode CreateProbe(CourantStepper stepper, Mat J, TS *ts, Mat *B)
-{
-  SNES snes;
-  KSP ksp;
-  PC pc;
-  TSType type;
-
-  PetscFunctionBeginUser;
-  PetscCall(MatDuplicate(J, MAT_COPY_VALUES, B));
-  PetscCall(TSCreate(PETSC_COMM_SELF, ts));
-  PetscCall(CourantStepperConfigure(*ts, stepper->prefix));
-  PetscCall(TSGetSNES(*ts, &snes));
-  PetscCall(SNESSetType(snes, SNESKSPONLY));
-  PetscCall(SNESGetKSP(snes, &ksp));
-  PetscCall(KSPSetType(ksp, KSPPREONLY));
-  PetscCall(KSPGetPC(ksp, &pc));
-  PetscCall(PCSetType(pc, PCLU));
-  PetscCall(TSSetFromOptions(*ts));
-  PetscCall(TSGetType(*ts, &type));
-  PetscCall(PetscStrncpy(stepper->type, type, sizeof stepper->type));
-  if (CourantStepperIsRefused(type))
-    CourantInputError(stepper->comm,
-                      "-ts_type %s: this stepper cannot be probed, it does not step a plain u' = f(u)", type);
-  if (CourantStepperIsExplicit(type)) {
-    PetscCall(TSSetRHSFunction(*ts, NULL, TSComputeRHSFunctionLinear, NULL));
-    PetscCall(TSSetRHSJacobian(*ts, J, J, TSComputeRHSJacobianConstant, NULL));
-  } else {
-    PetscCall(TSSetIFunction(*ts, NULL, IFunction, J));
-    PetscCall(TSSetIJacobian(*ts, *B, *B, IJacobian, J));
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* Starts from u = 1 in every block and takes steps, handing each state [2n] to Look(). */
 static PetscErrorCode Step(CourantStepper stepper, PetscInt n, const PetscReal re[], const PetscReal im[],
                            PetscInt steps, PetscBool (*Look)(void *, PetscInt step, const PetscScalar u[]),
                            void *ctx)
 {
-  Mat J, B;
-  TS ts;
+  CourantLinear probe;
+  Mat J;
+  TSType type;
   Vec u;
   const PetscScalar *array;
   PetscBool more = PETSC_TRUE;
 
   PetscFunctionBeginUser;
   PetscCall(CreateBlocks(n, re, im, &J));
-  PetscCall(CreateProbe(stepper, J, &ts, &B));
+  PetscCall(CourantLinearCreate(J, stepper->prefix, &probe));
+  PetscCall(CourantLinearSetFromOptions(probe));
+  PetscCall(TSGetType(probe->ts, &type));
+  PetscCall(PetscStrncpy(stepper->type, type, sizeof stepper->type));
   PetscCall(MatCreateVecs(J, &u, NULL));
   for (PetscInt i = 0; i < n; i++) PetscCall(VecSetValue(u, 2 * i, 1, INSERT_VALUES));
   PetscCall(VecAssemblyBegin(u));
   PetscCall(VecAssemblyEnd(u));
-  PetscCall(TSSetSolution(ts, u));
-  PetscCall(TSSetUp(ts));
+  PetscCall(TSSetSolution(probe->ts, u));
+  PetscCall(TSSetUp(probe->ts));
   for (PetscInt step = 1; step <= steps && more; step++) {
-    PetscCall(TSStep(ts));
+    PetscCall(TSStep(probe->ts));
     PetscCall(VecGetArrayRead(u, &array));
     more = Look(ctx, step, array);
     PetscCall(VecRestoreArrayRead(u, &array));
   }
-  PetscCall(TSDestroy(&ts));
+  PetscCall(CourantLinearDestroy(&probe));
   PetscCall(VecDestroy(&u));
   PetscCall(MatDestroy(&J));
-  PetscCall(MatDestroy(&B));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
