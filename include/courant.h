@@ -56,11 +56,11 @@ PETSC_EXTERN PetscErrorCode CourantStepperSetUp(CourantStepper);
 PETSC_EXTERN PetscErrorCode CourantStepperDestroy(CourantStepper *);
 PETSC_EXTERN PetscErrorCode CourantStepperGetType(CourantStepper, const char **type, PetscBool *one_step);
 PETSC_EXTERN PetscErrorCode CourantStepperGetRealLimit(CourantStepper, PetscReal *);
-PETSC_EXTERN PetscErrorCode CourantStepperComputeFactor(CourantStepper, PetscInt n, const PetscReal z_re[],
-                                                        const PetscReal z_im[], PetscReal R_re[],
-                                                        PetscReal R_im[]);
-PETSC_EXTERN PetscErrorCode CourantStepperComputeGrowth(CourantStepper, PetscInt n, const PetscReal z_re[],
-                                                        const PetscReal z_im[], PetscReal growth[]);
+PETSC_EXTERN PetscErrorCode CourantStepperComputePropagator(CourantStepper, PetscInt n, PetscInt f,
+                                                            const PetscComplex Z[], PetscComplex G[]);
+PETSC_EXTERN PetscErrorCode CourantStepperComputeDensePropagator(CourantStepper, Mat Z, PetscReal G[]);
+PETSC_EXTERN PetscErrorCode CourantStepperComputeGrowth(CourantStepper, PetscInt n, const PetscComplex z[],
+                                                        PetscReal growth[]);
 
 /* ---- both ends of a symmetric operator's spectrum ---- */
 typedef struct _CourantSpectrum *CourantSpectrum;
