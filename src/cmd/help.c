@@ -1,5 +1,7 @@
 /* courant help: generated from the tables that do the work. */
 #include "cmd/command.h"
+#include "pde/scheme.h"
+#include "pde/stencil.h"
 #include "stability/map.h"
 #include "train/settings.h"
 #include <string.h>
@@ -53,6 +55,32 @@ static void PrintKeys(const CourantKey *keys)
   }
 }
 
+static void PrintWords(const char *label, int n, const char *const words[])
+{
+  printf("      %-16s", label);
+  for (int i = 0; i < n; i++) printf(" %s", words[i]);
+  printf("\n");
+}
+
+static void PrintPde(void)
+{
+  const char *derivatives[16];
+  const int n = CourantStencilDerivatives(2, derivatives);
+
+  printf("\nThe deck of a linear PDE has, in place of data, network, loss, weights, train and map:\n");
+  PrintKeys(CourantSchemeTopKeys);
+  printf("\npde:\n");
+  PrintKeys(CourantPdeKeys);
+  printf("  terms, a list:   # such as - {coefficient: -1, derivative: dx, scheme: upwind}\n");
+  PrintKeys(CourantTermKeys);
+  PrintWords("derivatives:", n, derivatives);
+  PrintWords("schemes:", CourantStencilSchemeCount, CourantStencilSchemes);
+  printf("  initial:\n");
+  PrintKeys(CourantInitialKeys);
+  printf("\nstepper:\n");
+  PrintKeys(CourantTimeKeys);
+}
+
 static PetscErrorCode PrintDeck(void)
 {
   PetscFunctionBeginUser;
@@ -104,6 +132,7 @@ static PetscErrorCode PrintDeck(void)
   PrintKeys(CourantMapAxisKeys);
   printf("  cross_check:\n");
   PrintKeys(CourantMapCheckKeys);
+  PrintPde();
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

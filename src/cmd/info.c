@@ -1,5 +1,6 @@
 /* courant info: what a result file or a deck holds. */
 #include "cmd/session.h"
+#include "pde/scheme.h"
 #include <string.h>
 
 static void PrintDataset(const char *path, int rank, const size_t dims[], const char *long_name)
@@ -42,20 +43,49 @@ static PetscErrorCode PrintResult(const char *name)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode PrintDeck(const char *name)
+static void PrintName(const CourantModel *model)
 {
-  CourantDeck deck;
+  printf("%s%s%s\n", model->name, model->about[0] ? ": " : "", model->about);
+}
+
+static PetscErrorCode PrintScheme(CourantDeck deck)
+{
+  CourantScheme scheme;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantSchemeCreate(PETSC_COMM_SELF, deck, &scheme));
+  PrintName(&scheme->model);
+  PetscCall(CourantSchemeView(scheme, stdout));
+  PetscCall(CourantSchemeCheckConsistency(scheme, stderr));
+  PetscCall(CourantSchemeDestroy(&scheme));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintProblem(CourantDeck deck)
+{
   CourantProblem problem;
 
   PetscFunctionBeginUser;
-  PetscCall(CourantSessionLoadDeck(PETSC_COMM_SELF, name, &deck));
   PetscCall(CourantProblemCreate(PETSC_COMM_SELF, deck, &problem));
   PetscCall(CourantProblemSetFromOptions(problem));
   PetscCall(CourantProblemSetUp(problem));
   PetscCall(CourantProblemVerifyReference(problem));
-  printf("%s%s%s\n", problem->model.name, problem->model.about[0] ? ": " : "", problem->model.about);
+  PrintName(&problem->model);
   PetscCall(CourantProblemView(problem, stdout));
   PetscCall(CourantProblemDestroy(&problem));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintDeck(const char *name)
+{
+  CourantDeck deck;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantSessionLoadDeck(PETSC_COMM_SELF, name, &deck));
+  if (CourantNodeChild(CourantDeckRoot(deck), "pde").id)
+    PetscCall(PrintScheme(deck));
+  else
+    PetscCall(PrintProblem(deck));
   PetscCall(CourantDeckDestroy(&deck));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -82,7 +112,7 @@ const CourantCommandOps CourantCommand_info = {
     .argument = "FILE",
     .summary = "what a result file or a deck holds",
     .description = "Of a result file: where it comes from and its datasets. Of a deck: layers, shapes and "
-                   "parameter names.",
+                   "parameter\nnames, or the grid, the terms and what their stencils approximate.",
     .options = options,
     .Run = Run,
 };

@@ -85,8 +85,9 @@ static const char *OverrideOf(CourantDeck deck, int id)
   return NULL;
 }
 
-/* "file:line: path" of a place, or "-set path=value" for what an override put there. */
-static const char *Where(CourantNode node, char text[], size_t size)
+/* CourantNodeWhere - "file:line: path" of a place, or "-set path=value" for what an override put there;
+ * written to text and returned. */
+const char *CourantNodeWhere(CourantNode node, char text[], size_t size)
 {
   const CourantDeck deck = node.deck;
   const yaml_node_t *yaml = Get(node);
@@ -111,7 +112,7 @@ PetscErrorCode CourantNodeFail(CourantNode node, int line, const char function[]
   vsnprintf(what, sizeof what, format, arguments);
   va_end(arguments);
   return PetscError(node.deck->comm, line, function, file, COURANT_ERR_INPUT, PETSC_ERROR_INITIAL, "%s: %s",
-                    Where(node, where, sizeof where), what);
+                    CourantNodeWhere(node, where, sizeof where), what);
 }
 
 /* Line and path of a key, which is where a wrong key is reported. */
@@ -146,6 +147,18 @@ PetscBool CourantNodeIsMapping(CourantNode node)
 {
   const yaml_node_t *yaml = Get(node);
   return yaml && yaml->type == YAML_MAPPING_NODE ? PETSC_TRUE : PETSC_FALSE;
+}
+
+PetscBool CourantNodeIsList(CourantNode node)
+{
+  const yaml_node_t *yaml = Get(node);
+  return yaml && yaml->type == YAML_SEQUENCE_NODE ? PETSC_TRUE : PETSC_FALSE;
+}
+
+/* CourantNodeText - The scalar that stands at a place, borrowed; NULL: none does. */
+const char *CourantNodeText(CourantNode node)
+{
+  return Scalar(Get(node));
 }
 
 PetscErrorCode CourantNodeCount(CourantNode list, PetscInt *n)

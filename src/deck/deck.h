@@ -71,6 +71,9 @@ PetscErrorCode CourantNodeEntry(CourantNode, const char kind[], int n, const cha
 PetscErrorCode CourantNodeSelect(CourantNode mapping, const char key[], const char preset[], int n,
                                  const char *const names[], int *entry);
 PetscBool CourantNodeIsMapping(CourantNode);
+PetscBool CourantNodeIsList(CourantNode);
+const char *CourantNodeText(CourantNode);
+const char *CourantNodeWhere(CourantNode, char text[], size_t size);
 PetscErrorCode CourantNodeCount(CourantNode list, PetscInt *n);
 CourantNode CourantNodeItem(CourantNode list, PetscInt i);
 CourantNode CourantNodeChild(CourantNode mapping, const char key[]);

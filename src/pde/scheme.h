@@ -3,10 +3,9 @@
   A linear PDE with constant coefficients, u_t = sum of terms, on a uniform grid, and how it is stepped in
   time.
 
-  Each term is a matrix over the fields (a number for one field) times a stencil, weights at offsets. In
-  between grid points u(x) e^{i w x} a stencil is the number sum_j weight_j e^{i phase . offset_j}, phase = w
-  dx in
-  [-pi, pi) per dimension: with its matrix, summed over the terms, the symbol A(phase) of the scheme.
+  Each term is a matrix over the fields (a number for one field) times a stencil, weights at offsets. On grid
+  functions e^{i w x} a stencil is the number sum_j weight_j e^{i phase . offset_j}, phase = w dx in [-pi, pi)
+  per dimension: with its matrix, summed over the terms, the symbol A(phase) of the scheme.
 */
 #include "deck/model.h"
 #include <complex.h>
@@ -20,19 +19,23 @@ typedef enum {
 } CourantBoundary;
 
 typedef struct _CourantTerm CourantTerm;
+typedef struct _CourantInitial *CourantInitial;
 
 typedef struct {
+  MPI_Comm comm;
   CourantModel model;
   PetscInt dimension, fields;
-  PetscInt points[2]; /* y, x; in one dimension y is 1 */
-  double spacing[2];  /* y, x */
-  int boundary;       /* CourantBoundary */
-  double step;        /* dt */
-  char type[64];      /* of the TS; one-step weights have made lax_wendroff euler */
-  char options[512];  /* of the TS, without prefixes */
+  PetscInt points[2];              /* y, x; in one dimension y is 1 */
+  double spacing[2];               /* y, x */
+  int boundary;                    /* CourantBoundary */
+  double step;                     /* dt */
+  char type[64];                   /* of the TS; one-step weights have made lax_wendroff euler */
+  char options[COURANT_TEXT_SIZE]; /* of the TS, without prefixes */
+  PetscInt steps;                  /* of a run */
   PetscBool by_step; /* some weights contain dt: the symbol depends on the step, and the scheme is one-step */
   PetscInt nterms;
   CourantTerm *terms;
+  CourantInitial initial;
 } * CourantScheme;
 
 PetscErrorCode CourantSchemeCreate(MPI_Comm, CourantDeck, CourantScheme *);
@@ -46,3 +49,7 @@ void CourantSchemeSymbol(CourantScheme, double dt, const double phase[2], double
 PetscErrorCode CourantSchemeCreateMatrix(CourantScheme, double dt, Mat *);
 /* Number `which` of the starts; the deck's own is 0. */
 PetscErrorCode CourantSchemeGetInitialState(CourantScheme, PetscInt which, Vec);
+
+/* For the help: the tables of the sections pde and stepper. */
+extern const CourantKey CourantSchemeTopKeys[], CourantPdeKeys[], CourantTermKeys[], CourantInitialKeys[],
+    CourantTimeKeys[];

@@ -7,7 +7,7 @@
 */
 #include "core/interrupt.h"
 #include "courant.h"
-#include "dynamics/steppers.h"
+#include "dynamics/linear.h"
 #include <complex.h>
 #include <math.h>
 
@@ -20,24 +20,11 @@ struct _CourantStepper {
   PetscReal limit;    /* |R(-x)| <= 1 for 0 <= x <= limit; infinite where there is none */
 };
 
-static PetscErrorCode IFunction(TS ts, PetscReal t, Vec u, Vec udot, Vec f, void *J)
-{
-  PetscFunctionBeginUser;
-  (void)ts, (void)t;
-  PetscCall(MatMult((Mat)J, u, f));
-  PetscCall(VecAYPX(f, -1, udot));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode IJacobian(TS ts, PetscReal t, Vec u, Vec udot, PetscReal shift, Mat A, Mat B, void *J)
-{
-  PetscFunctionBeginUser;
-  (void)ts, (void)t, (void)u, (void)udot, (void)A;
-  PetscCall(MatCopy((Mat)J, B, SAME_NONZERO_PATTERN));
-  PetscCall(MatScale(B, -1));
-  PetscCall(MatShift(B, shift));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
+/* u' = J u and its state. */
+typedef struct {
+  CourantLinear linear;
+  Vec u;
+} Probe;
 
 /*
   The block-diagonal matrix of n complex matrices Z [n,f,f], each number as [[re, -im], [im, re]].
@@ -70,92 +57,66 @@ static PetscErrorCode CreateBlocks(PetscInt n, PetscInt f, const PetscComplex Z[
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A stepper for u' = J u. */
-static PetscErrorCode CreateProbe(CourantStepper stepper, Mat J, TS *ts, Mat *B)
+static PetscErrorCode OpenProbe(CourantStepper stepper, Mat J, Probe *probe)
 {
-  SNES snes;
-  KSP ksp;
-  PC pc;
   TSType type;
 
   PetscFunctionBeginUser;
-  PetscCall(MatDuplicate(J, MAT_COPY_VALUES, B));
-  PetscCall(TSCreate(PETSC_COMM_SELF, ts));
-  PetscCall(CourantStepperConfigure(*ts, stepper->prefix));
-  PetscCall(TSGetSNES(*ts, &snes));
-  PetscCall(SNESSetType(snes, SNESKSPONLY));
-  PetscCall(SNESGetKSP(snes, &ksp));
-  PetscCall(KSPSetType(ksp, KSPPREONLY));
-  PetscCall(KSPGetPC(ksp, &pc));
-  PetscCall(PCSetType(pc, PCLU));
-  PetscCall(TSSetFromOptions(*ts));
-  PetscCall(TSGetType(*ts, &type));
+  PetscCall(CourantLinearCreate(J, stepper->prefix, &probe->linear));
+  PetscCall(CourantLinearSetFromOptions(probe->linear));
+  PetscCall(TSGetType(probe->linear->ts, &type));
   PetscCall(PetscStrncpy(stepper->type, type, sizeof stepper->type));
-  if (CourantStepperIsRefused(type))
-    CourantInputError(stepper->comm,
-                      "-ts_type %s: this stepper cannot be probed, it does not step a plain u' = f(u)", type);
-  if (CourantStepperIsExplicit(type)) {
-    PetscCall(TSSetRHSFunction(*ts, NULL, TSComputeRHSFunctionLinear, NULL));
-    PetscCall(TSSetRHSJacobian(*ts, J, J, TSComputeRHSJacobianConstant, NULL));
-  } else {
-    PetscCall(TSSetIFunction(*ts, NULL, IFunction, J));
-    PetscCall(TSSetIJacobian(*ts, *B, *B, IJacobian, J));
-  }
+  PetscCall(MatCreateVecs(J, &probe->u, NULL));
+  PetscCall(TSSetSolution(probe->linear->ts, probe->u));
+  PetscCall(TSSetUp(probe->linear->ts));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Steps u' = J u from u, where the last step leaves it, as long as Look(), given each state, wants more. */
-static PetscErrorCode Step(CourantStepper stepper, Mat J, Vec u, PetscInt steps,
-                           PetscBool (*Look)(void *, PetscInt step, const PetscScalar u[]), void *ctx)
+static PetscErrorCode CloseProbe(Probe *probe)
 {
-  Mat B;
-  TS ts;
-  const PetscScalar *array;
-  PetscBool more = PETSC_TRUE;
-
   PetscFunctionBeginUser;
-  PetscCall(CreateProbe(stepper, J, &ts, &B));
-  PetscCall(TSSetSolution(ts, u));
-  PetscCall(TSSetUp(ts));
-  for (PetscInt step = 1; step <= steps && more; step++) {
-    PetscCall(TSStep(ts));
-    if (!Look) continue;
-    PetscCall(VecGetArrayRead(u, &array));
-    more = Look(ctx, step, array);
-    PetscCall(VecRestoreArrayRead(u, &array));
-  }
-  PetscCall(TSDestroy(&ts));
-  PetscCall(MatDestroy(&B));
+  PetscCall(CourantLinearDestroy(&probe->linear));
+  PetscCall(VecDestroy(&probe->u));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* u is 1 at every `stride`th place from `first` on, and 0 elsewhere. */
-static PetscErrorCode SetStart(Vec u, PetscInt first, PetscInt stride)
+/* Begins at time 0 with u = 1 at every `stride`th place from `first` on, and 0 elsewhere. */
+static PetscErrorCode Start(Probe *probe, PetscInt first, PetscInt stride)
 {
   PetscScalar *array;
   PetscInt n;
 
   PetscFunctionBeginUser;
-  PetscCall(VecGetLocalSize(u, &n));
-  PetscCall(VecGetArrayWrite(u, &array));
+  PetscCall(VecGetLocalSize(probe->u, &n));
+  PetscCall(VecGetArrayWrite(probe->u, &array));
   for (PetscInt i = 0; i < n; i++) array[i] = i % stride == first ? 1 : 0;
-  PetscCall(VecRestoreArrayWrite(u, &array));
+  PetscCall(VecRestoreArrayWrite(probe->u, &array));
+  PetscCall(TSSetTime(probe->linear->ts, 0));
+  PetscCall(TSSetStepNumber(probe->linear->ts, 0));
+  PetscCall(TSRestartStep(probe->linear->ts));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Scalars z, each from u = 1. */
+/* Steps of scalars z, each from u = 1, as long as Look(), given each state, wants more. */
 static PetscErrorCode StepScalars(CourantStepper stepper, PetscInt n, const PetscComplex z[], PetscInt steps,
                                   PetscBool (*Look)(void *, PetscInt step, const PetscScalar u[]), void *ctx)
 {
+  Probe probe;
   Mat J;
-  Vec u;
+  const PetscScalar *array;
+  PetscBool more = PETSC_TRUE;
 
   PetscFunctionBeginUser;
   PetscCall(CreateBlocks(n, 1, z, &J));
-  PetscCall(MatCreateVecs(J, &u, NULL));
-  PetscCall(SetStart(u, 0, 2));
-  PetscCall(Step(stepper, J, u, steps, Look, ctx));
-  PetscCall(VecDestroy(&u));
+  PetscCall(OpenProbe(stepper, J, &probe));
+  PetscCall(Start(&probe, 0, 2));
+  for (PetscInt step = 1; step <= steps && more; step++) {
+    PetscCall(TSStep(probe.linear->ts));
+    PetscCall(VecGetArrayRead(probe.u, &array));
+    more = Look(ctx, step, array);
+    PetscCall(VecRestoreArrayRead(probe.u, &array));
+  }
+  PetscCall(CloseProbe(&probe));
   PetscCall(MatDestroy(&J));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -299,23 +260,23 @@ static PetscErrorCode RequireOneStep(CourantStepper stepper)
 PetscErrorCode CourantStepperComputePropagator(CourantStepper stepper, PetscInt n, PetscInt f,
                                                const PetscComplex Z[], PetscComplex G[])
 {
+  Probe probe;
   Mat J;
-  Vec u;
   const PetscScalar *array;
 
   PetscFunctionBeginUser;
   PetscCall(RequireOneStep(stepper));
   PetscCall(CreateBlocks(n, f, Z, &J));
-  PetscCall(MatCreateVecs(J, &u, NULL));
+  PetscCall(OpenProbe(stepper, J, &probe));
   for (PetscInt column = 0; column < f; column++) {
-    PetscCall(SetStart(u, 2 * column, 2 * f));
-    PetscCall(Step(stepper, J, u, 1, NULL, NULL));
-    PetscCall(VecGetArrayRead(u, &array));
+    PetscCall(Start(&probe, 2 * column, 2 * f));
+    PetscCall(TSStep(probe.linear->ts));
+    PetscCall(VecGetArrayRead(probe.u, &array));
     for (PetscInt row = 0; row < n * f; row++)
       G[row * f + column] = array[2 * row] + array[2 * row + 1] * PETSC_i;
-    PetscCall(VecRestoreArrayRead(u, &array));
+    PetscCall(VecRestoreArrayRead(probe.u, &array));
   }
-  PetscCall(VecDestroy(&u));
+  PetscCall(CloseProbe(&probe));
   PetscCall(MatDestroy(&J));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -327,23 +288,23 @@ PetscErrorCode CourantStepperComputePropagator(CourantStepper stepper, PetscInt 
 */
 PetscErrorCode CourantStepperComputeDensePropagator(CourantStepper stepper, Mat Z, PetscReal G[])
 {
-  Vec u;
+  Probe probe;
   const PetscScalar *array;
   PetscInt n;
 
   PetscFunctionBeginUser;
   PetscCall(RequireOneStep(stepper));
   PetscCall(MatGetSize(Z, &n, NULL));
-  PetscCall(MatCreateVecs(Z, &u, NULL));
+  PetscCall(OpenProbe(stepper, Z, &probe));
   for (PetscInt column = 0; column < n; column++) {
     CourantInterruptCheck();
-    PetscCall(SetStart(u, column, n));
-    PetscCall(Step(stepper, Z, u, 1, NULL, NULL));
-    PetscCall(VecGetArrayRead(u, &array));
+    PetscCall(Start(&probe, column, n));
+    PetscCall(TSStep(probe.linear->ts));
+    PetscCall(VecGetArrayRead(probe.u, &array));
     for (PetscInt row = 0; row < n; row++) G[row * n + column] = array[row];
-    PetscCall(VecRestoreArrayRead(u, &array));
+    PetscCall(VecRestoreArrayRead(probe.u, &array));
   }
-  PetscCall(VecDestroy(&u));
+  PetscCall(CloseProbe(&probe));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
