@@ -2,4 +2,4 @@
 /* The two kinds of decks that courant symbol takes. */
 #include "cmd/session.h"
 
-extern const CourantSessionOps CourantSymbolNetwork;
+extern const CourantSessionOps CourantSymbolNetwork, CourantSymbolPde;
