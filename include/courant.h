@@ -57,11 +57,11 @@ PETSC_EXTERN PetscErrorCode CourantStepperSetUp(CourantStepper);
 PETSC_EXTERN PetscErrorCode CourantStepperDestroy(CourantStepper *);
 PETSC_EXTERN PetscErrorCode CourantStepperGetType(CourantStepper, const char **type, PetscBool *one_step);
 PETSC_EXTERN PetscErrorCode CourantStepperGetRealLimit(CourantStepper, PetscReal *);
-PETSC_EXTERN PetscErrorCode CourantStepperComputeFactor(CourantStepper, PetscInt n, const PetscReal z_re[],
-                                                        const PetscReal z_im[], PetscReal R_re[],
-                                                        PetscReal R_im[]);
-PETSC_EXTERN PetscErrorCode CourantStepperComputeGrowth(CourantStepper, PetscInt n, const PetscReal z_re[],
-                                                        const PetscReal z_im[], PetscReal growth[]);
+PETSC_EXTERN PetscErrorCode CourantStepperComputePropagator(CourantStepper, PetscInt n, PetscInt f,
+                                                            const PetscComplex Z[], PetscComplex G[]);
+PETSC_EXTERN PetscErrorCode CourantStepperComputeDensePropagator(CourantStepper, Mat Z, PetscReal G[]);
+PETSC_EXTERN PetscErrorCode CourantStepperComputeGrowth(CourantStepper, PetscInt n, const PetscComplex z[],
+                                                        PetscReal growth[]);
 
 /* ---- both ends of a symmetric operator's spectrum ---- */
 typedef struct _CourantSpectrum *CourantSpectrum;
@@ -151,6 +151,49 @@ PETSC_EXTERN PetscErrorCode CourantSymbolCompute(CourantSymbol, Vec theta);
 PETSC_EXTERN PetscErrorCode CourantSymbolGetBounds(CourantSymbol, CourantSymbolBounds *);
 PETSC_EXTERN PetscErrorCode CourantSymbolDestroy(CourantSymbol *);
 PETSC_EXTERN PetscErrorCode CourantSymbolBound(CourantProblem, Vec theta, PetscReal *bound);
+
+/* A(phase) [fields,fields], row-major, of a linear scheme u' = A u: on grid functions e^{i phase . index},
+   phase {y, x} in radians per grid point, in one dimension y is 0. Plain C. */
+typedef void (*CourantSymbolFunction)(void *ctx, PetscReal step, const PetscReal phase[2], PetscComplex A[]);
+
+typedef struct _CourantVonNeumann *CourantVonNeumann;
+
+typedef enum {
+  COURANT_POWERS_BOUNDED,   /* growth at most 1, and eigenvalues of modulus 1 are semisimple */
+  COURANT_POWERS_GROW,      /* growth above 1: like a power of it */
+  COURANT_POWERS_DEFECTIVE, /* growth at most 1, but a defective eigenvalue of modulus 1: like a power of n */
+  COURANT_FLOW_GROWS        /* the PDE itself grows here: no fault of the scheme */
+} CourantPowers;
+
+typedef struct {
+  PetscReal growth;      /* of the amplification matrix G, max |R(step lambda)| */
+  PetscComplex symbol;   /* lambda, the eigenvalue of A which that is of */
+  PetscReal power_bound; /* max |G^n|_2, n = 1 .. 8 and powers of 2 up to 65536; NaN for multistep methods */
+  PetscReal flow_growth; /* largest real part of A's eigenvalues as the step goes to 0 */
+  CourantPowers powers;
+} CourantAmplification;
+
+typedef struct {
+  PetscReal step;      /* stable below; 0: at no step, infinite: never limited, NaN: there are no modes */
+  PetscReal width;     /* stable at step, unstable at step + width */
+  PetscReal tolerance; /* growth up to 1 + tolerance is stable */
+  PetscReal phase[2];  /* where stability is lost first */
+  PetscComplex lambda; /* and the eigenvalue of A there */
+  PetscInt mode;       /* its number */
+  PetscInt left_out;   /* frequencies looked at where the PDE itself grows */
+} CourantStepLimit;
+
+PETSC_EXTERN PetscErrorCode CourantVonNeumannCreate(MPI_Comm, CourantVonNeumann *);
+PETSC_EXTERN PetscErrorCode CourantVonNeumannDestroy(CourantVonNeumann *);
+PETSC_EXTERN PetscErrorCode CourantVonNeumannSetSymbol(CourantVonNeumann, PetscInt dimension, PetscInt fields,
+                                                       CourantSymbolFunction, void *ctx);
+PETSC_EXTERN PetscErrorCode CourantVonNeumannSetFlow(CourantVonNeumann, CourantSymbolFunction);
+PETSC_EXTERN PetscErrorCode CourantVonNeumannSetStepDependent(CourantVonNeumann, PetscReal reference);
+PETSC_EXTERN PetscErrorCode CourantVonNeumannSetStepper(CourantVonNeumann, CourantStepper);
+PETSC_EXTERN PetscErrorCode CourantVonNeumannComputeAmplification(CourantVonNeumann, PetscReal step,
+                                                                  PetscInt n, const PetscReal phase[][2],
+                                                                  CourantAmplification[]);
+PETSC_EXTERN PetscErrorCode CourantVonNeumannComputeLimit(CourantVonNeumann, CourantStepLimit *);
 
 /* ---- the gradient flow by any time stepper ---- */
 typedef struct _CourantFlow *CourantFlow;

@@ -1,10 +1,11 @@
 /* courant symbol: von Neumann analysis. */
 #include "cmd/symbol.h"
+#include "stability/region.h"
 
 static PetscErrorCode Run(const char *model)
 {
   PetscFunctionBeginUser;
-  PetscCall(CourantSessionRun(&CourantSymbolNetwork, NULL, model));
+  PetscCall(CourantSessionRun(&CourantSymbolNetwork, &CourantSymbolPde, model));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -12,6 +13,7 @@ static const CourantOption options[] = {
     {"-linearise", "zero|init", "the weights to linearise at: 0 (default for one layer) or the deck's"},
     {"-learning_rate", "X", "learning rate, instead of the deck's"},
     {"-weight_decay", "X", "weight decay, instead of the deck's"},
+    COURANT_REGION_OPTIONS,
     COURANT_MODEL_OPTIONS,
     COURANT_RESULT_OPTIONS,
     {0},
@@ -22,22 +24,27 @@ const CourantCommandOps CourantCommand_symbol = {
     .argument = "MODEL",
     .summary = "von Neumann analysis: amplification factor per frequency, and the limits that follow",
     .description =
-        "Computes the symbol of a one-layer network's linearised gradient flow, the power spectrum of its "
-        "images weighted by\n"
-        "(s - y) r'', and the amplification factor of each frequency at the deck's learning rate and weight "
-        "decay. The symbol bounds\n"
-        "the spectrum of the Hessian: below weight decay alpha_min the flow itself may grow, above the "
-        "limit the step is too long.\n"
-        "Beside the bounds stand the numbers of the operator on the kernel's window, by SLEPc, with their "
-        "residuals: once with s\n"
-        "frozen, as von Neumann's analysis has it, and once exact, with the rank-one part s (1 - s) g g^T; "
-        "and how far the bounds\n"
-        "are from them (slack). The result file holds the symbol over frequency, the frequency and the "
-        "kernel that go unstable first.",
+        "Of a linear PDE: the amplification factor of every frequency under its time stepper, the longest "
+        "stable step, whether powers stay\n"
+        "bounded, and without periodic boundaries the spectrum of the matrix and its transient growth.\n"
+        "Of a one-layer network: the symbol of its linearised gradient flow, the power spectrum of its "
+        "images "
+        "weighted by (s - y) r'';\n"
+        "the weight decays and learning rates that it allows, and beside these bounds the numbers of the "
+        "operator on the kernel's window,\n"
+        "once with s frozen and once exact, with the rank-one part s (1 - s) g g^T; the frequency and the "
+        "kernel that go unstable first.\n"
+        "Of a deep network: for every layer the spectral density of what it reads, how the loss bends behind "
+        "it, the bound that follows for\n"
+        "its block of the Hessian, and the exact largest eigenvalue of that block.\n"
+        "Every number comes with its error. The region |R(z)| <= 1 of the stepper or of the training rule is "
+        "part of the result.",
     .options = options,
     .solvers =
-        "  -hessian_max_eps_...  -hessian_min_eps_...   both ends of the spectrum; -eps_... sets both\n"
-        "  -probe_ts_...                                time stepper instead of Euler's: -ts_type rk "
+        "  -hessian_max_eps_...  -hessian_min_eps_...    both ends of a Hessian's spectrum; -eps_... sets "
+        "both\n"
+        "  -matrix_right_eps_... -matrix_large_eps_...   both ends of a large grid's matrix\n"
+        "  -probe_ts_...                                 time stepper, in place of the deck's: -ts_type rk "
         "-ts_rk_type 4\n",
     .Run = Run,
 };

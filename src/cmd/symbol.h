@@ -27,4 +27,4 @@ typedef struct {
 PetscErrorCode CourantSymbolSetUpOneLayer(CourantSymbolSession *);
 PetscErrorCode CourantSymbolOneLayer(CourantSymbolSession *);
 
-extern const CourantSessionOps CourantSymbolNetwork;
+extern const CourantSessionOps CourantSymbolNetwork, CourantSymbolPde;

@@ -583,7 +583,8 @@ static PetscErrorCode ProbePoints(CourantMap map, const CourantMapRow *row, Pets
 static PetscErrorCode GrowthByStepper(CourantMap map, const CourantMapRow *row, double growth[],
                                       double far_field[])
 {
-  PetscReal m[INNER + 2], *z, *factor;
+  PetscReal m[INNER + 2], *factor;
+  PetscComplex *z;
   PetscInt n;
 
   PetscFunctionBeginUser;
@@ -593,7 +594,7 @@ static PetscErrorCode GrowthByStepper(CourantMap map, const CourantMapRow *row, 
     for (PetscInt i = 0; i < n; i++) z[l * (n + 1) + i] = -map->learning_rate[l] * m[i];
     z[l * (n + 1) + n] = -map->learning_rate[l] * row->alpha;
   }
-  PetscCall(CourantStepperComputeGrowth(map->stepper, (n + 1) * map->nl, z, NULL, factor));
+  PetscCall(CourantStepperComputeGrowth(map->stepper, (n + 1) * map->nl, z, factor));
   for (PetscInt l = 0; l < map->nl; l++) {
     growth[l] = n ? 0 : NAN;
     for (PetscInt i = 0; i < n; i++) growth[l] = fmax(growth[l], factor[l * (n + 1) + i]);

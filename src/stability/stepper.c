@@ -1,12 +1,14 @@
 /*
   The amplification factor of a PETSc time stepper, by letting it step.
 
-  TSComputeLinearStability() knows a few types only. Here any TS type steps u' = z u, a complex z as the real
-  2 x 2 system, with step 1: then u_1 = R(z) u_0. Many z are probed at once, as blocks of one system.
+  TSComputeLinearStability() knows a few types only. Here any TS type steps u' = Z u, a complex matrix or
+  number as the real system of twice the size, with step 1: then u_1 = R(Z) u_0. Many Z are probed at once, as
+  blocks of one system.
 */
-#include "core/error.h"
+#include "core/interrupt.h"
 #include "courant.h"
 #include "dynamics/linear.h"
+#include <complex.h>
 #include <math.h>
 
 struct _CourantStepper {
@@ -18,71 +20,105 @@ struct _CourantStepper {
   PetscReal limit;    /* |R(-x)| <= 1 for 0 <= x <= limit; infinite where there is none */
 };
 
-/* The block-diagonal matrix of n complex numbers, [[re, -im], [im, re]] each. */
-static PetscErrorCode CreateBlocks(PetscInt n, const PetscReal re[], const PetscReal im[], Mat *J)
+/* u' = J u and its state. */
+typedef struct {
+  CourantLinear linear;
+  Vec u;
+} Probe;
+
+/*
+  The block-diagonal matrix of n complex matrices Z [n,f,f], each number as [[re, -im], [im, re]].
+
+  Blocks are inverted with pivoting: the real part of 1 - z may be 0 where z is no pole. The poles themselves
+  lie on the positive axis; a hair beside it R is huge, where LU would fail, and all other blocks with it.
+*/
+static PetscErrorCode CreateBlocks(PetscInt n, PetscInt f, const PetscComplex Z[], Mat *J)
 {
+  const PetscInt size = 2 * f;
+  PetscScalar *block;
+
   PetscFunctionBeginUser;
-  PetscCall(MatCreateSeqAIJ(PETSC_COMM_SELF, 2 * n, 2 * n, 2, NULL, J));
+  PetscCall(MatCreateSeqBAIJ(PETSC_COMM_SELF, size, size * n, size * n, 1, NULL, J));
+  PetscCall(PetscMalloc1(size * size, &block));
   for (PetscInt i = 0; i < n; i++) {
-    const PetscInt rows[2] = {2 * i, 2 * i + 1};
-    const PetscReal y = im ? im[i] : 0;
-    const PetscScalar block[4] = {re[i], -y, y, re[i]};
-    PetscCall(MatSetValues(*J, 2, rows, 2, rows, block, INSERT_VALUES));
+    for (PetscInt entry = 0; entry < f * f; entry++) {
+      const PetscComplex z = Z[i * f * f + entry];
+      PetscScalar *corner = block + 2 * (entry / f) * size + 2 * (entry % f);
+      const PetscReal y = cimag(z) == 0 && creal(z) > 0 && entry / f == entry % f ? 1e-30 : cimag(z);
+      corner[0] = corner[size + 1] = creal(z);
+      corner[size] = y;
+      corner[1] = -y;
+    }
+    PetscCall(MatSetValuesBlocked(*J, 1, &i, 1, &i, block, INSERT_VALUES));
   }
   PetscCall(MatAssemblyBegin(*J, MAT_FINAL_ASSEMBLY));
   PetscCall(MatAssemblyEnd(*J, MAT_FINAL_ASSEMBLY));
+  PetscCall(PetscFree(block));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Starts from u = 1 in every block and takes steps, handing each state [2n] to Look(). */
-static PetscErrorCode Step(CourantStepper stepper, PetscInt n, const PetscReal re[], const PetscReal im[],
-                           PetscInt steps, PetscBool (*Look)(void *, PetscInt step, const PetscScalar u[]),
-                           void *ctx)
+static PetscErrorCode OpenProbe(CourantStepper stepper, Mat J, Probe *probe)
 {
-  CourantLinear probe;
-  Mat J;
   TSType type;
-  Vec u;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantLinearCreate(J, stepper->prefix, &probe->linear));
+  PetscCall(CourantLinearSetFromOptions(probe->linear));
+  PetscCall(TSGetType(probe->linear->ts, &type));
+  PetscCall(PetscStrncpy(stepper->type, type, sizeof stepper->type));
+  PetscCall(MatCreateVecs(J, &probe->u, NULL));
+  PetscCall(TSSetSolution(probe->linear->ts, probe->u));
+  PetscCall(TSSetUp(probe->linear->ts));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CloseProbe(Probe *probe)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CourantLinearDestroy(&probe->linear));
+  PetscCall(VecDestroy(&probe->u));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Begins at time 0 with u = 1 at every `stride`th place from `first` on, and 0 elsewhere. */
+static PetscErrorCode Start(Probe *probe, PetscInt first, PetscInt stride)
+{
+  PetscScalar *array;
+  PetscInt n;
+
+  PetscFunctionBeginUser;
+  PetscCall(VecGetLocalSize(probe->u, &n));
+  PetscCall(VecGetArrayWrite(probe->u, &array));
+  for (PetscInt i = 0; i < n; i++) array[i] = i % stride == first ? 1 : 0;
+  PetscCall(VecRestoreArrayWrite(probe->u, &array));
+  PetscCall(TSSetTime(probe->linear->ts, 0));
+  PetscCall(TSSetStepNumber(probe->linear->ts, 0));
+  PetscCall(TSRestartStep(probe->linear->ts));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Steps of scalars z, each from u = 1, as long as Look(), given each state, wants more. */
+static PetscErrorCode StepScalars(CourantStepper stepper, PetscInt n, const PetscComplex z[], PetscInt steps,
+                                  PetscBool (*Look)(void *, PetscInt step, const PetscScalar u[]), void *ctx)
+{
+  Probe probe;
+  Mat J;
   const PetscScalar *array;
   PetscBool more = PETSC_TRUE;
 
   PetscFunctionBeginUser;
-  PetscCall(CreateBlocks(n, re, im, &J));
-  PetscCall(CourantLinearCreate(J, stepper->prefix, &probe));
-  PetscCall(CourantLinearSetFromOptions(probe));
-  PetscCall(TSGetType(probe->ts, &type));
-  PetscCall(PetscStrncpy(stepper->type, type, sizeof stepper->type));
-  PetscCall(MatCreateVecs(J, &u, NULL));
-  for (PetscInt i = 0; i < n; i++) PetscCall(VecSetValue(u, 2 * i, 1, INSERT_VALUES));
-  PetscCall(VecAssemblyBegin(u));
-  PetscCall(VecAssemblyEnd(u));
-  PetscCall(TSSetSolution(probe->ts, u));
-  PetscCall(TSSetUp(probe->ts));
+  PetscCall(CreateBlocks(n, 1, z, &J));
+  PetscCall(OpenProbe(stepper, J, &probe));
+  PetscCall(Start(&probe, 0, 2));
   for (PetscInt step = 1; step <= steps && more; step++) {
-    PetscCall(TSStep(probe->ts));
-    PetscCall(VecGetArrayRead(u, &array));
+    PetscCall(TSStep(probe.linear->ts));
+    PetscCall(VecGetArrayRead(probe.u, &array));
     more = Look(ctx, step, array);
-    PetscCall(VecRestoreArrayRead(u, &array));
+    PetscCall(VecRestoreArrayRead(probe.u, &array));
   }
-  PetscCall(CourantLinearDestroy(&probe));
-  PetscCall(VecDestroy(&u));
+  PetscCall(CloseProbe(&probe));
   PetscCall(MatDestroy(&J));
   PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-typedef struct {
-  PetscInt n;
-  PetscReal *re[2], *im[2]; /* after one and after two steps */
-} States;
-
-static PetscBool Record(void *ctx, PetscInt step, const PetscScalar u[])
-{
-  States *s = (States *)ctx;
-  for (PetscInt i = 0; i < s->n && s->re[step - 1]; i++) {
-    s->re[step - 1][i] = PetscRealPart(u[2 * i]);
-    s->im[step - 1][i] = PetscRealPart(u[2 * i + 1]);
-  }
-  return PETSC_TRUE;
 }
 
 /*
@@ -110,7 +146,8 @@ PetscErrorCode CourantStepperDestroy(CourantStepper *stepper)
 static PetscErrorCode FindLimit(CourantStepper stepper)
 {
   enum { POINTS = 64 };
-  PetscReal x[POINTS], z[POINTS], growth[POINTS], low = 0, high = 0;
+  PetscReal x[POINTS], growth[POINTS], low = 0, high = 0;
+  PetscComplex z[POINTS];
 
   PetscFunctionBeginUser;
   stepper->limit = INFINITY;
@@ -119,7 +156,7 @@ static PetscErrorCode FindLimit(CourantStepper stepper)
       x[i] = start + (end - start) * (i + 1) / POINTS;
       z[i] = -x[i];
     }
-    PetscCall(CourantStepperComputeGrowth(stepper, POINTS, z, NULL, growth));
+    PetscCall(CourantStepperComputeGrowth(stepper, POINTS, z, growth));
     for (int i = 0; i < POINTS && high == 0; i++) {
       if (!(growth[i] <= 1 + 1e-10))
         high = x[i];
@@ -136,7 +173,7 @@ static PetscErrorCode FindLimit(CourantStepper stepper)
       z[i] = -x[i];
     }
     if (!stepper->one_step && b - a < 1e-6 * b) break; /* asymptotic growth is not sharper than this */
-    PetscCall(CourantStepperComputeGrowth(stepper, POINTS, z, NULL, growth));
+    PetscCall(CourantStepperComputeGrowth(stepper, POINTS, z, growth));
     for (int i = 0; i < POINTS && !found; i++) {
       if (!(growth[i] <= 1)) {
         high = x[i];
@@ -150,6 +187,12 @@ static PetscErrorCode FindLimit(CourantStepper stepper)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscBool RecordThree(void *ctx, PetscInt step, const PetscScalar u[])
+{
+  for (int i = 0; i < 3; i++) ((PetscComplex(*)[3])ctx)[step - 1][i] = u[2 * i] + u[2 * i + 1] * PETSC_i;
+  return PETSC_TRUE;
+}
+
 /*
   CourantStepperSetUp - Makes sure that the stepper can be probed and finds out what it is.
 
@@ -158,25 +201,20 @@ static PetscErrorCode FindLimit(CourantStepper stepper)
 */
 PetscErrorCode CourantStepperSetUp(CourantStepper stepper)
 {
-  const PetscReal z[3] = {-1e-3, -0.7, -0.3}, y[3] = {0, 0, 0.4};
-  PetscReal re[2][3], im[2][3];
-  States states = {.n = 3, .re = {re[0], re[1]}, .im = {im[0], im[1]}};
+  const PetscComplex z[3] = {-1e-3, -0.7, -0.3 + 0.4 * PETSC_i};
+  PetscComplex R[2][3];
 
   PetscFunctionBeginUser;
   if (stepper->set_up) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(Step(stepper, 3, z, y, 2, Record, &states));
-  const PetscReal defect = hypot(re[0][0] - 1 - z[0], im[0][0]);
-  if (!(defect <= z[0] * z[0] * (1 + 1e-6)))
+  PetscCall(StepScalars(stepper, 3, z, 2, RecordThree, R));
+  if (!(cabs(R[0][0] - 1 - z[0]) <= creal(z[0] * z[0]) * (1 + 1e-6)))
     CourantInputError(
         stepper->comm,
         "-ts_type %s: this stepper cannot be probed, it is not consistent with u' = z u at z = %g",
-        stepper->type, z[0]);
+        stepper->type, creal(z[0]));
   stepper->one_step = PETSC_TRUE;
-  for (int i = 0; i < 3; i++) {
-    const PetscReal square_re = re[0][i] * re[0][i] - im[0][i] * im[0][i],
-                    square_im = 2 * re[0][i] * im[0][i];
-    if (!(hypot(re[1][i] - square_re, im[1][i] - square_im) <= 1e-8)) stepper->one_step = PETSC_FALSE;
-  }
+  for (int i = 0; i < 3; i++)
+    if (!(cabs(R[1][i] - R[0][i] * R[0][i]) <= 1e-8)) stepper->one_step = PETSC_FALSE;
   stepper->set_up = PETSC_TRUE;
   PetscCall(FindLimit(stepper));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -205,69 +243,147 @@ PetscErrorCode CourantStepperGetRealLimit(CourantStepper stepper, PetscReal *lim
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/*
-  CourantStepperComputeFactor - R(z) of a one-step method at n points z = z_re + i z_im; z_im NULL: real
-  points.
-*/
-PetscErrorCode CourantStepperComputeFactor(CourantStepper stepper, PetscInt n, const PetscReal z_re[],
-                                           const PetscReal z_im[], PetscReal R_re[], PetscReal R_im[])
+static PetscErrorCode RequireOneStep(CourantStepper stepper)
 {
-  States states = {.n = n, .re = {R_re}, .im = {R_im}};
-
   PetscFunctionBeginUser;
   PetscCheck(stepper->one_step, stepper->comm, PETSC_ERR_ARG_WRONGSTATE,
              "-ts_type %s is a multistep method: it has no R(z)", stepper->type);
-  PetscCall(Step(stepper, n, z_re, z_im, 1, Record, &states));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantStepperComputePropagator - R(Z) of a one-step method for n complex matrices Z [n,f,f], row-major.
+
+  G [n,f,f]: the step takes u with u' = Z u to G u. Linear methods have G = R(Z), of Z's eigenvectors and with
+  the eigenvalues R(z); f = 1 gives R(z) itself. All n are stepped at once, from each unit vector in turn.
+*/
+PetscErrorCode CourantStepperComputePropagator(CourantStepper stepper, PetscInt n, PetscInt f,
+                                               const PetscComplex Z[], PetscComplex G[])
+{
+  Probe probe;
+  Mat J;
+  const PetscScalar *array;
+
+  PetscFunctionBeginUser;
+  PetscCall(RequireOneStep(stepper));
+  PetscCall(CreateBlocks(n, f, Z, &J));
+  PetscCall(OpenProbe(stepper, J, &probe));
+  for (PetscInt column = 0; column < f; column++) {
+    PetscCall(Start(&probe, 2 * column, 2 * f));
+    PetscCall(TSStep(probe.linear->ts));
+    PetscCall(VecGetArrayRead(probe.u, &array));
+    for (PetscInt row = 0; row < n * f; row++)
+      G[row * f + column] = array[2 * row] + array[2 * row + 1] * PETSC_i;
+    PetscCall(VecRestoreArrayRead(probe.u, &array));
+  }
+  PetscCall(CloseProbe(&probe));
+  PetscCall(MatDestroy(&J));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantStepperComputeDensePropagator - R(Z) of a one-step method for a sparse real matrix Z of one rank.
+
+  G [n,n], row-major, found by stepping every unit vector: for matrices of a few hundred rows.
+*/
+PetscErrorCode CourantStepperComputeDensePropagator(CourantStepper stepper, Mat Z, PetscReal G[])
+{
+  Probe probe;
+  const PetscScalar *array;
+  PetscInt n;
+
+  PetscFunctionBeginUser;
+  PetscCall(RequireOneStep(stepper));
+  PetscCall(MatGetSize(Z, &n, NULL));
+  PetscCall(OpenProbe(stepper, Z, &probe));
+  for (PetscInt column = 0; column < n; column++) {
+    CourantInterruptCheck();
+    PetscCall(Start(&probe, column, n));
+    PetscCall(TSStep(probe.linear->ts));
+    PetscCall(VecGetArrayRead(probe.u, &array));
+    for (PetscInt row = 0; row < n; row++) G[row * n + column] = array[row];
+    PetscCall(VecRestoreArrayRead(probe.u, &array));
+  }
+  PetscCall(CloseProbe(&probe));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 enum { FIRST = 100, LAST = 200 };
 
+/* Sizes of n states as long as all are numbers to reckon with. Nothing is rescaled: a multistep method
+ * remembers. */
 typedef struct {
-  PetscInt steps;
-  PetscReal log_norm[LAST + 1];
-} Orbit;
+  PetscInt n, steps;
+  PetscReal *log_norm; /* [LAST+1,n] */
+} Orbits;
 
-/*
-  The size of the state as long as it is a number to reckon
-  with. Nothing is rescaled: a multistep method remembers.
-*/
 static PetscBool Follow(void *ctx, PetscInt step, const PetscScalar u[])
 {
-  Orbit *orbit = (Orbit *)ctx;
-  const PetscReal norm = hypot(PetscRealPart(u[0]), PetscRealPart(u[1]));
+  Orbits *orbits = (Orbits *)ctx;
 
-  if (!(norm > 1e-280 && norm < 1e280)) return PETSC_FALSE;
-  orbit->log_norm[step] = log(norm);
-  orbit->steps = step;
+  for (PetscInt i = 0; i < orbits->n; i++) {
+    const PetscReal norm = hypot(u[2 * i], u[2 * i + 1]);
+    if (!(norm < 1e280)) return PETSC_FALSE;
+    orbits->log_norm[step * orbits->n + i] = log(norm);
+  }
+  orbits->steps = step;
   return PETSC_TRUE;
 }
 
 /*
-  CourantStepperComputeGrowth - |R(z)| of a one-step method; of others the geometric mean of the growth over
-  steps 100 to 200 (or the second half of the steps, where the state leaves the range of numbers before).
+  Geometric mean of the growth over the second half of the steps at the n places `open` of z; those that kept
+  the others from going on are done and leave, more than half of the longest way at once.
 */
-PetscErrorCode CourantStepperComputeGrowth(CourantStepper stepper, PetscInt n, const PetscReal z_re[],
-                                           const PetscReal z_im[], PetscReal growth[])
+static PetscErrorCode FollowTogether(CourantStepper stepper, PetscInt *n, PetscInt open[],
+                                     const PetscComplex z[], PetscReal growth[])
 {
-  PetscReal *im;
+  PetscComplex *some;
+  Orbits orbits = {.n = *n};
+  PetscInt left = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc2(*n, &some, (LAST + 1) * *n, &orbits.log_norm));
+  for (PetscInt i = 0; i < *n; i++) some[i] = z[open[i]];
+  for (PetscInt i = 0; i < *n; i++) orbits.log_norm[i] = 0;
+  PetscCall(StepScalars(stepper, *n, some, LAST, Follow, &orbits));
+  const PetscInt last = orbits.steps, first = last == LAST ? FIRST : last / 2;
+  PetscReal highest = -INFINITY;
+  for (PetscInt i = 0; i < *n; i++) highest = fmax(highest, orbits.log_norm[last * *n + i]);
+  for (PetscInt i = 0; i < *n; i++) {
+    const PetscReal end = orbits.log_norm[last * *n + i], start = orbits.log_norm[first * *n + i];
+    growth[open[i]] = last == 0       ? INFINITY
+                      : isfinite(end) ? exp((end - start) / (double)(last - first))
+                      : end < 0       ? 0
+                                      : INFINITY;
+    if (last < LAST && highest > 0 && end < highest / 2) open[left++] = open[i];
+  }
+  *n = left;
+  PetscCall(PetscFree2(some, orbits.log_norm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantStepperComputeGrowth - |R(z)| of a one-step method at n points; of others the geometric mean of the
+  growth over steps 100 to 200 (or the second half of the steps, where the state leaves the range of numbers
+  before).
+*/
+PetscErrorCode CourantStepperComputeGrowth(CourantStepper stepper, PetscInt n, const PetscComplex z[],
+                                           PetscReal growth[])
+{
+  PetscComplex *R;
+  PetscInt *open;
 
   PetscFunctionBeginUser;
   if (stepper->one_step) {
-    PetscCall(PetscMalloc1(n, &im));
-    PetscCall(CourantStepperComputeFactor(stepper, n, z_re, z_im, growth, im));
-    for (PetscInt i = 0; i < n; i++) growth[i] = hypot(growth[i], im[i]);
-    PetscCall(PetscFree(im));
+    PetscCall(PetscMalloc1(n, &R));
+    PetscCall(CourantStepperComputePropagator(stepper, n, 1, z, R));
+    for (PetscInt i = 0; i < n; i++) growth[i] = cabs(R[i]);
+    PetscCall(PetscFree(R));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  for (PetscInt i = 0; i < n; i++) {
-    Orbit orbit = {0};
-    PetscCall(Step(stepper, 1, &z_re[i], z_im ? &z_im[i] : NULL, LAST, Follow, &orbit));
-    const PetscInt first = orbit.steps == LAST ? FIRST : orbit.steps / 2;
-    growth[i] =
-        orbit.steps > first
-            ? exp((orbit.log_norm[orbit.steps] - orbit.log_norm[first]) / (double)(orbit.steps - first))
-            : 0;
-  }
+  PetscCall(PetscMalloc1(n, &open));
+  for (PetscInt i = 0; i < n; i++) open[i] = i;
+  while (n) PetscCall(FollowTogether(stepper, &n, open, z, growth));
+  PetscCall(PetscFree(open));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

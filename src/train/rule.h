@@ -1,6 +1,7 @@
 #pragma once
 /* An update rule of the trainer, and what linear theory knows of it. */
 #include "net/backend.h"
+#include <complex.h>
 
 /* Arrays of theta's length that a rule keeps between steps. */
 #define COURANT_RULE_STATES 2
@@ -37,8 +38,9 @@ typedef struct {
   size_t options_size;
   int states;                            /* arrays it keeps between steps */
   void (*Step)(const CourantRuleCall *); /* called from threads; calls nothing of PETSc */
-  /* Growth per step of a mode with eigenvalue m of H + alpha D, coupled decay; NULL: not linear. */
-  double (*Growth)(const void *options, double learning_rate, double m);
+  /* Growth per step of a mode with eigenvalue m of H + alpha D, coupled decay; NULL: not linear. Complex m
+     are for the region of stability; the eigenvalues of a symmetric H are real. */
+  double (*Growth)(const void *options, double learning_rate, double complex m);
   /* Stable for 0 < learning_rate m < Limit(). */
   double (*Limit)(const void *options);
   /* The largest eigenvalue of H that is stable with decoupled decay; NULL: as with coupled decay. */

@@ -72,21 +72,19 @@ static void ClosedForms(void **state)
   (void)state;
   for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
     CourantStepper stepper;
-    PetscReal x[121], y[121], re[121], im[121], limit;
+    PetscComplex z[121], R[121];
+    PetscReal limit;
     PetscBool one_step;
     Open(cases[c].options, &stepper);
-    for (int i = 0; i < 121; i++) {
-      x[i] = -5 + 0.53 * (i / 11);
-      y[i] = -3 + 0.6 * (i % 11);
-    }
+    for (int i = 0; i < 121; i++) z[i] = -5 + 0.53 * (i / 11) + I * (-3 + 0.6 * (i % 11));
     OK(CourantStepperGetType(stepper, NULL, &one_step));
     assert_true(one_step);
-    OK(CourantStepperComputeFactor(stepper, 121, x, y, re, im));
+    OK(CourantStepperComputePropagator(stepper, 121, 1, z, R));
     for (int i = 0; i < 121; i++) {
-      const double complex R = cases[c].R(x[i] + I * y[i]);
-      if (cabs(re[i] + I * im[i] - R) > 1e-12 * (1 + cabs(R)))
-        fail_msg("%s at z = %g + %gi: %.15g + %.15gi, expected %.15g + %.15gi", cases[c].options, x[i], y[i],
-                 re[i], im[i], creal(R), cimag(R));
+      const double complex expected = cases[c].R(z[i]);
+      if (cabs(R[i] - expected) > 1e-12 * (1 + cabs(expected)))
+        fail_msg("%s at z = %g + %gi: %.15g + %.15gi, expected %.15g + %.15gi", cases[c].options, creal(z[i]),
+                 cimag(z[i]), creal(R[i]), cimag(R[i]), creal(expected), cimag(expected));
     }
     OK(CourantStepperGetRealLimit(stepper, &limit));
     if (isinf(cases[c].limit)) {
@@ -102,20 +100,42 @@ static void Multistep(void **state)
 {
   CourantStepper stepper;
   PetscBool one_step;
-  const PetscReal z[3] = {-0.5, -0.01, -20};
+  const PetscComplex z[3] = {-0.5, -0.01, -20};
   PetscReal growth[3];
 
   (void)state;
   Open("-a_ts_type bdf", &stepper);
   OK(CourantStepperGetType(stepper, NULL, &one_step));
   assert_false(one_step);
-  OK(CourantStepperComputeGrowth(stepper, 3, z, NULL, growth));
+  OK(CourantStepperComputeGrowth(stepper, 3, z, growth));
   for (int i = 0; i < 3; i++) {
     const double complex root = csqrt(4 - 2 * (1.5 - z[i]));
     const double larger = fmax(cabs((2 + root) / (3 - 2 * z[i])), cabs((2 - root) / (3 - 2 * z[i])));
     NEAR(growth[i], larger, 0.02 * larger);
   }
   OK(CourantStepperDestroy(&stepper));
+}
+
+/* Poles of R, points where only the real part of 1 - z vanishes, and their neighbours in the same batch. */
+static void Poles(void **state)
+{
+  const struct {
+    const char *options;
+    double complex (*R)(double complex);
+    double pole;
+  } implicit[] = {{"-a_ts_type beuler", Beuler, 1}, {"-a_ts_type cn", Cn, 2}};
+
+  (void)state;
+  for (int c = 0; c < 2; c++) {
+    CourantStepper stepper;
+    const PetscComplex z[4] = {implicit[c].pole, implicit[c].pole + 0.4 * I, -1, implicit[c].pole - 1e-3 * I};
+    PetscComplex R[4];
+    Open(implicit[c].options, &stepper);
+    OK(CourantStepperComputePropagator(stepper, 4, 1, z, R));
+    assert_true(cabs(R[0]) > 1e6);
+    for (int i = 1; i < 4; i++) NEAR(cabs(R[i] - implicit[c].R(z[i])), 0, 1e-12 * cabs(R[i]));
+    OK(CourantStepperDestroy(&stepper));
+  }
 }
 
 /* What cannot be probed is refused with a reason, whatever type it is; nothing crashes. */
@@ -148,6 +168,7 @@ static void EveryType(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(ClosedForms),
     cmocka_unit_test(Multistep),
+    cmocka_unit_test(Poles),
     cmocka_unit_test(EveryType),
 };
 

@@ -3,6 +3,7 @@
   Nesterov's look-ahead theta' = theta - eta (d + mu v').
 */
 #include "train/ruleops.h"
+#include <complex.h>
 #include <math.h>
 
 typedef struct {
@@ -33,17 +34,18 @@ static void Step(const CourantRuleCall *call)
 }
 
 /* Larger root of z^2 - trace z + determinant. */
-static double LargerRoot(double trace, double determinant)
+static double LargerRoot(double complex trace, double complex determinant)
 {
-  const double discriminant = trace * trace - 4 * determinant;
-  return discriminant < 0 ? sqrt(determinant) : 0.5 * (fabs(trace) + sqrt(discriminant));
+  const double complex root = csqrt(trace * trace - 4 * determinant);
+  return 0.5 * fmax(cabs(trace + root), cabs(trace - root));
 }
 
 /* z^2 - (1 + mu - eta m) z + mu; Nesterov: z^2 - (1 + mu)(1 - eta m) z + mu (1 - eta m). */
-static double Growth(const void *options, double learning_rate, double m)
+static double Growth(const void *options, double learning_rate, double complex m)
 {
   const Momentum *o = (const Momentum *)options;
-  const double mu = o->momentum, q = 1 - learning_rate * m;
+  const double mu = o->momentum;
+  const double complex q = 1 - learning_rate * m;
   return o->nesterov ? LargerRoot((1 + mu) * q, mu * q) : LargerRoot(mu + q, mu);
 }
 

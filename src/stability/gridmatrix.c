@@ -1,0 +1,214 @@
+#include "stability/gridmatrix.h"
+#include "core/progress.h"
+#include "stability/steplimit.h"
+#include <complex.h>
+#include <math.h>
+
+/* ---- a small matrix: all of it ---- */
+
+/* The rows of a sparse matrix of one rank as a dense one [n,n], row-major. */
+static PetscErrorCode Fill(Mat S, PetscInt n, PetscReal A[])
+{
+  PetscInt entries;
+  const PetscInt *column;
+  const PetscScalar *value;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscArrayzero(A, n * n));
+  for (PetscInt row = 0; row < n; row++) {
+    PetscCall(MatGetRow(S, row, &entries, &column, &value));
+    for (PetscInt k = 0; k < entries; k++) A[row * n + column[k]] = value[k];
+    PetscCall(MatRestoreRow(S, row, &entries, &column, &value));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Radius and powers of the matrix of one step. */
+static PetscErrorCode Propagate(Mat S, CourantStepper stepper, PetscReal step, CourantProgress *progress,
+                                CourantGridMatrix *m)
+{
+  const PetscInt n = m->unknowns;
+  PetscReal *G, *residual, *condition;
+  PetscComplex *value;
+  Mat Z;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc4(n * n, &G, n, &residual, n, &condition, n, &value));
+  PetscCall(MatDuplicate(S, MAT_COPY_VALUES, &Z));
+  PetscCall(MatScale(Z, step));
+  PetscCall(CourantStepperComputeDensePropagator(stepper, Z, G));
+  CourantProgressUpdate(progress, 2);
+  PetscCall(CourantDenseSpectrum(n, G, value, residual, condition));
+  m->radius = 0;
+  for (PetscInt i = 0; i < n; i++) m->radius = fmax(m->radius, cabs(value[i]));
+  CourantProgressUpdate(progress, 3);
+  PetscCall(CourantDensePowerNorms(n, G, m->norms));
+  PetscCall(MatDestroy(&Z));
+  PetscCall(PetscFree4(G, residual, condition, value));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SolveDense(Mat S, CourantStepper stepper, PetscReal step, PetscBool quiet,
+                                 CourantGridMatrix *m)
+{
+  const PetscInt n = m->unknowns;
+  CourantProgress progress;
+  PetscBool one_step;
+  PetscReal *A;
+
+  PetscFunctionBeginUser;
+  m->n = n;
+  m->all = PETSC_TRUE;
+  PetscCall(PetscMalloc4(n, &m->eigenvalue, n, &m->residual, n, &m->condition, n, &m->growth));
+  PetscCall(PetscMalloc1(n * n, &A));
+  CourantProgressBegin(&progress, "matrix", 0, 4, quiet);
+  PetscCall(Fill(S, n, A));
+  PetscCall(CourantDenseSpectrum(n, A, m->eigenvalue, m->residual, m->condition));
+  CourantProgressUpdate(&progress, 1);
+  PetscCall(CourantStepperGetType(stepper, NULL, &one_step));
+  if (one_step) PetscCall(Propagate(S, stepper, step, &progress, m));
+  CourantProgressEnd(&progress);
+  PetscCall(PetscFree(A));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- a large one: the rightmost eigenvalues and the largest ---- */
+
+enum { RIGHTMOST, LARGEST, EACH = 8 };
+
+/*
+  CourantGridMatrixSetUp - Makes the solvers for matrices beyond COURANT_DENSE_MAX.
+
+  Options: those of EPS with the prefixes matrix_right_ and matrix_large_.
+*/
+PetscErrorCode CourantGridMatrixSetUp(MPI_Comm comm, EPS eps[2])
+{
+  PetscFunctionBeginUser;
+  for (int end = 0; end < 2; end++) {
+    if (!eps[end]) PetscCall(EPSCreate(comm, &eps[end]));
+    PetscCall(EPSSetOptionsPrefix(eps[end], end == RIGHTMOST ? "matrix_right_" : "matrix_large_"));
+    PetscCall(EPSSetProblemType(eps[end], EPS_NHEP));
+    PetscCall(EPSSetWhichEigenpairs(eps[end], end == RIGHTMOST ? EPS_LARGEST_REAL : EPS_LARGEST_MAGNITUDE));
+    PetscCall(EPSSetDimensions(eps[end], EACH, 16 * EACH, PETSC_DEFAULT));
+    PetscCall(EPSSetTolerances(eps[end], 1e-9, 2000));
+    PetscCall(EPSSetFromOptions(eps[end]));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SolveSparse(Mat A, EPS eps[2], CourantGridMatrix *m)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc4(2 * EACH, &m->eigenvalue, 2 * EACH, &m->residual, 2 * EACH, &m->condition, 2 * EACH,
+                         &m->growth));
+  for (int end = 0; end < 2; end++) {
+    PetscInt converged;
+    PetscCall(EPSSetOperators(eps[end], A, NULL));
+    PetscCall(EPSSolve(eps[end]));
+    PetscCall(EPSGetConverged(eps[end], &converged));
+    m->unconverged += converged == 0;
+    for (PetscInt i = 0; i < PetscMin(converged, EACH); i++, m->n++) {
+      PetscScalar re, im;
+      PetscCall(EPSGetEigenvalue(eps[end], i, &re, &im));
+      PetscCall(EPSComputeError(eps[end], i, EPS_ERROR_ABSOLUTE, &m->residual[m->n]));
+      m->eigenvalue[m->n] = re + im * PETSC_i;
+      m->condition[m->n] = NAN;
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- both ---- */
+
+static void Swap(PetscReal values[], PetscInt i, PetscInt j)
+{
+  const PetscReal value = values[i];
+  values[i] = values[j];
+  values[j] = value;
+}
+
+/* By descending real part, pairs with the positive imaginary part first. */
+static void Sort(CourantGridMatrix *m)
+{
+  for (PetscInt i = 1; i < m->n; i++)
+    for (PetscInt j = i; j > 0; j--) {
+      const PetscComplex a = m->eigenvalue[j - 1], b = m->eigenvalue[j];
+      if (creal(a) > creal(b) || (creal(a) == creal(b) && cimag(a) >= cimag(b))) break;
+      m->eigenvalue[j - 1] = b;
+      m->eigenvalue[j] = a;
+      Swap(m->residual, j - 1, j);
+      Swap(m->condition, j - 1, j);
+    }
+}
+
+/* Growth of each eigenvalue, and the limit of those that do not grow by themselves. */
+static PetscErrorCode FindLimit(CourantStepper stepper, PetscReal step, CourantGridMatrix *m)
+{
+  PetscComplex *z;
+  PetscReal largest = 0;
+  CourantModes modes = {.stepper = stepper};
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc2(m->n, &z, m->n, &modes.lambda));
+  for (PetscInt i = 0; i < m->n; i++) largest = fmax(largest, cabs(m->eigenvalue[i]));
+  for (PetscInt i = 0; i < m->n; i++) {
+    const PetscReal condition = isfinite(m->condition[i]) ? m->condition[i] : 1;
+    const PetscReal error = condition * fmax(m->residual[i], 32 * PETSC_MACHINE_EPSILON * largest);
+    const PetscComplex value = m->eigenvalue[i];
+    z[i] = step * value;
+    if (creal(value) > error) continue;
+    modes.lambda[modes.n++] = fabs(creal(value)) <= error && condition < 1e6 ? cimag(value) * PETSC_i : value;
+  }
+  PetscCall(CourantStepperComputeGrowth(stepper, m->n, z, m->growth));
+  PetscCall(CourantStepLimitSolve(&modes, &m->limit));
+  m->limit.left_out = m->n - modes.n;
+  PetscCall(PetscFree2(z, modes.lambda));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Finish(Mat S, CourantStepper stepper, PetscReal step, PetscBool quiet,
+                             CourantGridMatrix *m)
+{
+  PetscFunctionBeginUser;
+  if (S) PetscCall(SolveDense(S, stepper, step, quiet, m));
+  Sort(m);
+  if (m->n) PetscCall(FindLimit(stepper, step, m));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantGridMatrixCompute - Spectrum of u' = A u and growth of its steps.
+
+  Up to 1024 unknowns all eigenvalues, with residual and condition, the spectral radius of the step's matrix
+  G and norms of its powers; beyond, eight of the rightmost and eight of the largest eigenvalues by SLEPc.
+  Collective on A; the numbers are on its first rank. Freed by CourantGridMatrixReset().
+*/
+PetscErrorCode CourantGridMatrixCompute(Mat A, CourantStepper stepper, PetscReal step, EPS eps[2],
+                                        PetscBool quiet, CourantGridMatrix *m)
+{
+  MPI_Comm comm;
+  PetscMPIInt rank, size;
+  Mat S = NULL;
+
+  PetscFunctionBeginUser;
+  *m = (CourantGridMatrix){.radius = NAN, .limit = {.step = NAN, .width = NAN}};
+  for (int k = 0; k < COURANT_POWERS; k++) m->norms[k] = NAN;
+  PetscCall(PetscObjectGetComm((PetscObject)A, &comm));
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  PetscCall(MatGetSize(A, &m->unknowns, NULL));
+  if (m->unknowns <= COURANT_DENSE_MAX)
+    PetscCall(MatCreateRedundantMatrix(A, size, PETSC_COMM_SELF, MAT_INITIAL_MATRIX, &S));
+  else
+    PetscCall(SolveSparse(A, eps, m));
+  CourantCallOnRankZero(comm, rank, Finish(S, stepper, step, quiet, m));
+  PetscCall(MatDestroy(&S));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CourantGridMatrixReset(CourantGridMatrix *m)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscFree4(m->eigenvalue, m->residual, m->condition, m->growth));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
