@@ -313,26 +313,36 @@ static const char *RunRound(Stream *stream, PetscInt first, PetscInt last)
   return wrong;
 }
 
-/* All samples; every rank has as many rounds, since they look for signals together. */
-static PetscErrorCode Run(Stream *stream)
+/* Every rank has as many rounds, since they look for signals together. */
+static PetscErrorCode RunRounds(Stream *stream, PetscInt rounds, CourantProgress *progress)
 {
   const CourantProblem problem = stream->symbol->problem;
-  const PetscInt leaves = stream->last - stream->first, step = ROUND * stream->threads;
-  PetscInt most;
+  const PetscInt step = ROUND * stream->threads;
+
+  PetscFunctionBeginUser;
+  for (PetscInt round = 0; round < rounds; round++) {
+    const PetscInt first = PetscMin(stream->first + round * step, stream->last);
+    PetscCall(CourantInterruptCheckTogether(problem->comm));
+    const char *wrong = RunRound(stream, first, PetscMin(first + step, stream->last));
+    if (wrong) CourantNodeError(problem->data->node, "%s", wrong);
+    CourantProgressUpdate(progress, (double)(round + 1));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* All samples of this rank. */
+static PetscErrorCode Run(Stream *stream)
+{
+  const PetscInt step = ROUND * stream->threads;
+  PetscInt rounds = (stream->last - stream->first + step - 1) / step;
   CourantProgress progress;
 
   PetscFunctionBeginUser;
-  PetscCallMPI(MPI_Allreduce(&leaves, &most, 1, MPIU_INT, MPI_MAX, problem->comm));
-  CourantProgressBegin(&progress, "symbol", 0, (double)most, stream->symbol->quiet);
-  for (PetscInt at = 0; at < most; at += step) {
-    PetscCall(CourantInterruptCheckTogether(problem->comm));
-    const char *wrong =
-        RunRound(stream, stream->first + PetscMin(at, leaves), stream->first + PetscMin(at + step, leaves));
-    if (wrong) CourantNodeError(problem->data->node, "%s", wrong);
-    CourantProgressUpdate(&progress, (double)PetscMin(at + step, most));
-  }
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &rounds, 1, MPIU_INT, MPI_MAX, stream->symbol->problem->comm));
+  CourantProgressBegin(&progress, "symbol", 0, (double)rounds, stream->symbol->quiet);
+  const PetscErrorCode code = RunRounds(stream, rounds, &progress);
   CourantProgressEnd(&progress);
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 /* ---- what follows ---- */
