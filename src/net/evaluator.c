@@ -849,7 +849,14 @@ const char *CourantEvaluatorLocalSample(CourantEvaluator ev, const double theta[
   return NULL;
 }
 
-/* CourantEvaluatorSample - The same outside of threads: what went wrong is the user's error. */
+/* CourantEvaluatorImage - The image of the last sample looked into, [h,w,c]; borrowed. */
+const double *CourantEvaluatorImage(CourantEvaluator ev)
+{
+  return ev->workers[0].images;
+}
+
+/* CourantEvaluatorSample - CourantEvaluatorLocalSample() outside of threads: what went wrong is the user's
+ * error. */
 PetscErrorCode CourantEvaluatorSample(CourantEvaluator ev, const double theta[], PetscInt sample,
                                       PetscInt layer, double values[], double slopes[], double gradient[])
 {

@@ -37,5 +37,6 @@ const char *CourantEvaluatorPredict(CourantEvaluator, const double theta[], cons
                                     const CourantBatch *, double *loss, double *correct, double outputs[]);
 const char *CourantEvaluatorLocalSample(CourantEvaluator, const double theta[], PetscInt sample,
                                         PetscInt layer, double values[], double slopes[], double gradient[]);
+const double *CourantEvaluatorImage(CourantEvaluator);
 PetscErrorCode CourantEvaluatorSample(CourantEvaluator, const double theta[], PetscInt sample, PetscInt layer,
                                       double values[], double slopes[], double gradient[]);

@@ -29,8 +29,7 @@ enum { ROUND = 8 }; /* leaves of a thread between two looks at signals and the c
 typedef struct {
   CourantEvaluator evaluator;
   const double *theta; /* for the evaluator to take with the next sample; NULL: it has it */
-  double *image;       /* [h,w] of the data */
-  double *padded;      /* the same in a plane of the grid's size, zero elsewhere */
+  double *padded;      /* an image in a plane of the grid's size, zero elsewhere */
   double *half;        /* [points] complex */
   double *power;       /* [points] */
   double *u, *f2;      /* [outputs] */
@@ -165,7 +164,6 @@ static PetscErrorCode CreateWorker(Stream *stream, const double theta[], Worker 
   PetscFunctionBeginUser;
   PetscCall(CourantProblemCreateEvaluator(s->problem, 0, 1, &w->evaluator));
   w->theta = theta;
-  PetscCall(CourantAllocate(sizeof(double) * CourantDatasetImageSize(s->problem->data), &w->image));
   PetscCall(CourantAllocate(sizeof(double) * (size_t)s->grid[0] * (size_t)s->grid[1], &w->padded));
   PetscCall(CourantAllocate(sizeof(double) * 2 * s->points, &w->half));
   PetscCall(CourantAllocate(sizeof(double) * s->points, &w->power));
@@ -178,7 +176,7 @@ static PetscErrorCode CreateWorker(Stream *stream, const double theta[], Worker 
 
 static PetscErrorCode DestroyWorker(Worker *w)
 {
-  double **const arrays[] = {&w->image, &w->padded, &w->half, &w->power, &w->u, &w->f2, &w->gradient};
+  double **const arrays[] = {&w->padded, &w->half, &w->power, &w->u, &w->f2, &w->gradient};
 
   PetscFunctionBeginUser;
   PetscCall(CourantEvaluatorDestroy(&w->evaluator));
@@ -243,14 +241,15 @@ static void Coefficients(const Stream *stream, Worker *w, double slope, double c
   c[1] /= (double)n;
 }
 
-/* Adds a sample's power to every function of frequency. */
+/* Adds the power of the sample at hand to every function of frequency. */
 static void AddPower(const Stream *stream, Worker *w, const double factor[COURANT_SYMBOLS], double *sum)
 {
   const CourantSymbol s = stream->symbol;
   const size_t rows = (size_t)s->problem->data->h, columns = (size_t)s->problem->data->w;
+  const double *image = CourantEvaluatorImage(w->evaluator);
 
   for (size_t y = 0; y < rows; y++)
-    memcpy(w->padded + y * (size_t)s->grid[1], w->image + y * columns, sizeof(double) * columns);
+    memcpy(w->padded + y * (size_t)s->grid[1], image + y * columns, sizeof(double) * columns);
   memset(w->half + rows * 2 * (size_t)(s->grid[1] / 2 + 1), 0,
          sizeof(double) * 2 * (s->points - rows * (size_t)(s->grid[1] / 2 + 1)));
   fftw_execute_dft_r2c(stream->rows, w->padded, (fftw_complex *)w->half);
@@ -271,7 +270,6 @@ static const char *AddSample(const Stream *stream, Worker *w, PetscInt sample, d
 
   const char *wrong =
       CourantEvaluatorLocalSample(w->evaluator, w->theta, sample, 0, w->u, &slope, w->gradient);
-  if (!wrong) wrong = CourantBatchRead(&(CourantBatch){.data = data, .n = data->n}, sample, 1, w->image);
   if (wrong) return wrong;
   w->theta = NULL;
   Coefficients(stream, w, slope, c);
@@ -315,26 +313,36 @@ static const char *RunRound(Stream *stream, PetscInt first, PetscInt last)
   return wrong;
 }
 
-/* All samples; every rank has as many rounds, since they look for signals together. */
-static PetscErrorCode Run(Stream *stream)
+/* Every rank has as many rounds, since they look for signals together. */
+static PetscErrorCode RunRounds(Stream *stream, PetscInt rounds, CourantProgress *progress)
 {
   const CourantProblem problem = stream->symbol->problem;
-  const PetscInt leaves = stream->last - stream->first, step = ROUND * stream->threads;
-  PetscInt most;
+  const PetscInt step = ROUND * stream->threads;
+
+  PetscFunctionBeginUser;
+  for (PetscInt round = 0; round < rounds; round++) {
+    const PetscInt first = PetscMin(stream->first + round * step, stream->last);
+    PetscCall(CourantInterruptCheckTogether(problem->comm));
+    const char *wrong = RunRound(stream, first, PetscMin(first + step, stream->last));
+    if (wrong) CourantNodeError(problem->data->node, "%s", wrong);
+    CourantProgressUpdate(progress, (double)(round + 1));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* All samples of this rank. */
+static PetscErrorCode Run(Stream *stream)
+{
+  const PetscInt step = ROUND * stream->threads;
+  PetscInt rounds = (stream->last - stream->first + step - 1) / step;
   CourantProgress progress;
 
   PetscFunctionBeginUser;
-  PetscCallMPI(MPI_Allreduce(&leaves, &most, 1, MPIU_INT, MPI_MAX, problem->comm));
-  CourantProgressBegin(&progress, "symbol", 0, (double)most, stream->symbol->quiet);
-  for (PetscInt at = 0; at < most; at += step) {
-    PetscCall(CourantInterruptCheckTogether(problem->comm));
-    const char *wrong =
-        RunRound(stream, stream->first + PetscMin(at, leaves), stream->first + PetscMin(at + step, leaves));
-    if (wrong) CourantNodeError(problem->data->node, "%s", wrong);
-    CourantProgressUpdate(&progress, (double)PetscMin(at + step, most));
-  }
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &rounds, 1, MPIU_INT, MPI_MAX, stream->symbol->problem->comm));
+  CourantProgressBegin(&progress, "symbol", 0, (double)rounds, stream->symbol->quiet);
+  const PetscErrorCode code = RunRounds(stream, rounds, &progress);
   CourantProgressEnd(&progress);
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 /* ---- what follows ---- */
