@@ -22,11 +22,15 @@ extern const int CourantCommandCount;
 const CourantCommandOps *CourantCommand(int index);
 const CourantCommandOps *CourantCommandFind(const char *name);
 
-/* Options of every command that takes a model. */
+/* Options of every command that takes a model: of a deck alone, and of one with a network. */
+#define COURANT_DECK_OPTIONS                                                                                 \
+  {                                                                                                          \
+    "-set", "KEY=VALUE,..",                                                                                  \
+        "put values over those of the deck, as in -set network.0.conv.kernel=16,train.steps=50"              \
+  }
+
 #define COURANT_MODEL_OPTIONS                                                                                \
-  {"-set", "KEY=VALUE,..",                                                                                   \
-   "put values over those of the deck, as in -set network.0.conv.kernel=16,train.steps=50"},                 \
-      {"-threads", "N", "threads of each rank (default: the processors there are)"},                         \
+  COURANT_DECK_OPTIONS, {"-threads", "N", "threads of each rank (default: the processors there are)"},       \
       {"-memory", "AMOUNT",                                                                                  \
        "memory for samples and activations, of the node, such as 2GB (default: a quarter of it)"},           \
   {                                                                                                          \

@@ -137,3 +137,64 @@ PetscErrorCode CourantPrintChecks(CourantMap map, const CourantAgreement *agreem
   PrintGlobal(map);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
+
+enum { LINE_HEIGHT = 9 };
+
+/* The largest |u|; 1 where all is 0. */
+static double Largest(PetscInt n, const double u[])
+{
+  double largest = 0;
+  for (PetscInt i = 0; i < n; i++) largest = fmax(largest, fabs(u[i]));
+  return largest > 0 ? largest : 1;
+}
+
+/* A curve, 0 in the middle. */
+static void DrawLine(PetscInt n, const double u[], double largest)
+{
+  const PetscInt width = PetscMin(WIDTH, n), middle = LINE_HEIGHT / 2;
+
+  for (PetscInt r = 0; r < LINE_HEIGHT; r++) {
+    const double label = r == 0 ? largest : r == middle ? 0 : -largest;
+    if (r == 0 || r == middle || r == LINE_HEIGHT - 1)
+      printf("%10.3g |", label);
+    else
+      printf("%10s |", "");
+    for (PetscInt c = 0; c < width; c++) {
+      const double value = u[Pick(c, width, n)];
+      putchar(middle - (PetscInt)rint(value / largest * (double)middle) == r ? '*' : r == middle ? '.' : ' ');
+    }
+    printf("\n");
+  }
+}
+
+/* Shades of u from its smallest value to its largest. */
+static void DrawPlane(PetscInt ny, PetscInt nx, const double u[])
+{
+  static const char shades[] = " .:-=+*#%@";
+  const int last = (int)sizeof shades - 2;
+  const PetscInt height = PetscMin(HEIGHT, ny), width = PetscMin(WIDTH, nx);
+  double low = u[0], high = u[0];
+
+  for (PetscInt i = 0; i < ny * nx; i++) {
+    low = fmin(low, u[i]);
+    high = fmax(high, u[i]);
+  }
+  for (PetscInt r = 0; r < height; r++) {
+    printf("           |");
+    for (PetscInt c = 0; c < width; c++) {
+      const double value = u[Pick(height - 1 - r, height, ny) * nx + Pick(c, width, nx)];
+      putchar(shades[high > low ? (int)rint((value - low) / (high - low) * last) : 0]);
+    }
+    printf("|\n");
+  }
+  printf("           from '%c' %.3g to '%c' %.3g\n", shades[0], low, shades[last], high);
+}
+
+/* CourantDrawState - One field u [ny,nx] on a grid, y upwards; a curve where ny is 1. */
+void CourantDrawState(PetscInt ny, PetscInt nx, const double u[])
+{
+  if (ny == 1)
+    DrawLine(nx, u, Largest(nx, u));
+  else
+    DrawPlane(ny, nx, u);
+}

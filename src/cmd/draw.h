@@ -5,3 +5,4 @@
 PetscErrorCode CourantDrawMap(CourantMap);
 PetscErrorCode CourantPrintRows(CourantMap);
 PetscErrorCode CourantPrintChecks(CourantMap, const CourantAgreement *);
+void CourantDrawState(PetscInt ny, PetscInt nx, const double u[]);

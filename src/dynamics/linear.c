@@ -159,8 +159,7 @@ PetscErrorCode CourantSchemeApplyOptions(CourantScheme scheme)
 
   PetscFunctionBeginUser;
   if (CourantStepperIsRefused(scheme->type))
-    CourantNodeError(CourantNodeChild(node, "type"), "%s does not step a plain u' = f(u) with one real state",
-                     scheme->type);
+    CourantNodeError(CourantNodeChild(node, "type"), "%s does not step a plain u' = A u", scheme->type);
   PetscCall(PetscOptionsCreate(&own));
   PetscCall(PetscOptionsInsertString(own, scheme->options));
   PetscCall(PetscOptionsLeftGet(own, &n, &names, &values));
@@ -174,24 +173,28 @@ PetscErrorCode CourantSchemeApplyOptions(CourantScheme scheme)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantSchemeCheckOptionsUsed - An option of the deck that nothing has read is an error. After
- * SetFromOptions.
- */
+/*
+  CourantSchemeCheckOptionsUsed - An option of the deck that nothing has read is an error, unless the command
+  line took another type than the deck's. After SetFromOptions.
+*/
 PetscErrorCode CourantSchemeCheckOptionsUsed(CourantScheme scheme)
 {
   const CourantNode node = CourantNodeChild(CourantDeckRoot(scheme->model.deck), "stepper");
   PetscOptions own;
   PetscInt n;
-  char **names, **values, option[COURANT_TEXT_SIZE + 16];
+  PetscBool set;
+  char **names, **values, option[COURANT_TEXT_SIZE + 16], type[64] = "";
 
   PetscFunctionBeginUser;
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-flow_ts_type", type, sizeof type, &set));
+  if (set && strcmp(type, scheme->type)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscOptionsCreate(&own));
   PetscCall(PetscOptionsInsertString(own, scheme->options));
   PetscCall(PetscOptionsLeftGet(own, &n, &names, &values));
   for (PetscInt i = 0; i < n; i++) {
     PetscBool used = PETSC_FALSE;
     for (size_t p = 0; p < PETSC_STATIC_ARRAY_LENGTH(prefixes) && !used; p++) {
-      snprintf(option, sizeof option, "-%s%s", prefixes[p], names[i]);
+      snprintf(option, sizeof option, "%s%s", prefixes[p], names[i]);
       PetscCall(PetscOptionsUsed(NULL, option, &used));
     }
     if (!used) CourantNodeError(CourantNodeChild(node, "options"), "nothing has read -%s", names[i]);

@@ -132,6 +132,7 @@ PetscBool CourantStencilGet(PetscInt dimension, const char derivative[], const c
 
   *stencil = (CourantStencil){0};
   for (int k = 0; k < claimed.n; k++) {
+    if (CourantStencilIsUpwind(scheme) && claimed.part[k].y + claimed.part[k].x != 1) return PETSC_FALSE;
     if (!Difference(claimed.part[k].y, scheme, spacing[0], mirror, &ny, y, wy) ||
         !Difference(claimed.part[k].x, scheme, spacing[1], mirror, &nx, x, wx))
       return PETSC_FALSE;
