@@ -137,6 +137,17 @@ static PetscErrorCode Amplify(Session *s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Does i grow more than j, or as much but for rounding and is nearer to frequency 0? */
+static PetscBool IsWorse(const Session *s, PetscInt i, PetscInt j)
+{
+  const double a = s->amplification[i].growth, b = s->amplification[j].growth;
+  const double *y = s->frequency[0], *x = s->frequency[1];
+
+  if (fabs(a - b) > 1e-13 * b) return a > b ? PETSC_TRUE : PETSC_FALSE;
+  const double here = hypot(y[i / s->nx], x[i % s->nx]), there = hypot(y[j / s->nx], x[j % s->nx]);
+  return here <= there ? PETSC_TRUE : PETSC_FALSE;
+}
+
 /* Frequencies with each verdict, and the one with the largest growth that is not the PDE's own; -1: none. */
 static PetscInt Count(const Session *s, PetscInt count[4])
 {
@@ -144,10 +155,9 @@ static PetscInt Count(const Session *s, PetscInt count[4])
 
   for (int k = 0; k < 4; k++) count[k] = 0;
   for (PetscInt i = 0; i < s->n; i++) {
-    const CourantAmplification *a = &s->amplification[i];
-    count[a->powers]++;
-    if (a->powers == COURANT_FLOW_GROWS) continue;
-    if (worst < 0 || a->growth > s->amplification[worst].growth) worst = i;
+    const CourantPowers powers = s->amplification[i].powers;
+    count[powers]++;
+    if (powers != COURANT_FLOW_GROWS && (worst < 0 || IsWorse(s, i, worst))) worst = i;
   }
   return worst;
 }
@@ -453,17 +463,18 @@ static PetscErrorCode PrintLimit(const Session *s)
 
 static void PrintVerdict(const Session *s)
 {
-  static const char *const verdicts[] = {
-      "stable: no power of G grows", "unstable: |G| is above 1 at %d of %d frequencies",
-      "not power-bounded: |G| <= 1, but a defective eigenvalue of modulus 1 "
-      "grows like a power of n at %d of %d frequencies"};
   PetscInt count[4];
-  const PetscInt worst = Count(s, count);
-  const uint8_t verdict = Verdict(count);
+  const PetscInt worst = Count(s, count), n = s->n;
 
   printf("at the deck's step ");
-  printf(verdicts[verdict], (int)count[verdict], (int)s->n);
-  printf("\n");
+  if (count[COURANT_POWERS_GROW])
+    printf("unstable: |G| is above 1 at %d of %d frequencies\n", (int)count[COURANT_POWERS_GROW], (int)n);
+  else if (count[COURANT_POWERS_DEFECTIVE])
+    printf("not power-bounded: a defective eigenvalue of modulus 1 grows like a power of n at %d of %d "
+           "frequencies\n",
+           (int)count[COURANT_POWERS_DEFECTIVE], (int)n);
+  else
+    printf("stable: |G| is at most 1%s\n", s->one_step ? ", and no power of it grows" : "");
   if (worst >= 0) {
     const CourantAmplification *a = &s->amplification[worst];
     printf("largest growth     %.12g%s at ", a->growth, s->one_step ? "" : " (asymptotic)");
@@ -473,7 +484,7 @@ static void PrintVerdict(const Session *s)
   }
   if (count[COURANT_FLOW_GROWS])
     printf("left out           %d of %d frequencies, at which the PDE itself grows\n",
-           (int)count[COURANT_FLOW_GROWS], (int)s->n);
+           (int)count[COURANT_FLOW_GROWS], (int)n);
 }
 
 static PetscErrorCode PrintSymbol(const Session *s)

@@ -157,8 +157,10 @@ static PetscErrorCode FindLimit(CourantStepper stepper, PetscReal step, PetscBoo
     const PetscReal error = condition * fmax(m->residual[i], 32 * PETSC_MACHINE_EPSILON * largest);
     const PetscComplex value = m->eigenvalue[i];
     z[i] = step * value;
-    if (creal(value) > error) continue;
-    modes.lambda[modes.n++] = fabs(creal(value)) <= error && condition < 1e6 ? cimag(value) * PETSC_i : value;
+    if (creal(value) > error) continue; /* it grows by itself */
+    /* what may be 0 for all we know is: no step then tells more than rounding */
+    const PetscBool neutral = creal(value) > 0 || (creal(value) > -error && condition < 1e6);
+    modes.lambda[modes.n++] = neutral ? cimag(value) * PETSC_i : value;
   }
   PetscCall(CourantStepperComputeGrowth(stepper, m->n, z, m->growth));
   if (!by_step) PetscCall(CourantStepLimitSolve(&modes, &m->limit));
