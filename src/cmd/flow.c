@@ -336,8 +336,8 @@ static PetscErrorCode ReadSteps(Session *s)
   PetscFunctionBeginUser;
   s->steps = s->scheme->steps;
   PetscCall(PetscOptionsGetInt(NULL, NULL, "-steps", &s->steps, NULL));
-  if (s->steps < 1 || s->steps > 100000000)
-    CourantInputError(PETSC_COMM_WORLD, "-steps %d: expected a number from 1 to 100000000", (int)s->steps);
+  if (s->steps < 1 || s->steps > 10000000)
+    CourantInputError(PETSC_COMM_WORLD, "-steps %d: expected a number from 1 to 10000000", (int)s->steps);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

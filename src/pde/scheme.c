@@ -53,7 +53,7 @@ const CourantKey CourantTimeKeys[] = {
      .help = "dt: a number or an expression in dx and dy, such as 0.4*dx^2"},
     {"options", COURANT_KEY_TEXT, offsetof(Time, options), "",
      .help = "of the TS as on a command line, without prefix: \"-ts_rk_type 4\""},
-    {"steps", COURANT_KEY_INT, offsetof(Time, steps), "100", 1, 1e8, .help = "that courant flow takes"},
+    {"steps", COURANT_KEY_INT, offsetof(Time, steps), "100", 1, 1e7, .help = "that courant flow takes"},
     {0},
 };
 

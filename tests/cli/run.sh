@@ -135,7 +135,7 @@ fails 4 "-output nowhere/x.h5: cannot write to the folder nowhere: No such file 
 ok $? "help lists the commands"
 "$courant" help map >out 2>err && grep -q -- "-hessian_max_eps_" out && grep -q -- "-resume" out
 ok $? "help of a command lists its options"
-"$courant" help deck >out 2>err && grep -q "kernel" out && grep -q "zero_frozen" out && grep -q "warmup" out && grep -q "seeds" out
+"$courant" help deck >out 2>err && grep -q "kernel" out && grep -q "zero_frozen" out && grep -q "warmup" out && grep -q "seeds" out && grep -q "neumann" out && grep -q "upwind3" out
 ok $? "help deck lists the keys"
 "$courant" map --help >out 2>err && grep -q -- "-output FILE" out
 ok $? "map --help is help map"
@@ -285,6 +285,75 @@ fails 2 "-direction kept-run.h5: expected a dataset 'direction' of 95 numbers, o
 fails 2 "expected a dataset 'direction' of 76 numbers, one a weight" spectrum kept.yaml -direction "$numbers" -set network.0.conv.channels=1,network.0.conv.kernel=1,network.3.dense.features=3,network.0.conv.bias=false,network.3.dense.bias=false,data.height=5
 fails 2 "two_layer.h5: an HDF5 file, but no result of courant" info "$numbers"
 
+# ---- linear PDEs ----
+for model in "$source"/models/*.yaml "$source"/models/paper/heat.yaml; do
+  grep -q '^pde:' "$model" || continue
+  name=$(basename "$model" .yaml)
+  "$courant" info "$model" >out 2>err && grep -q "^  pde.terms.0  " out && grep -q "^  step  " out && [ ! -s err ]
+  ok $? "info of a PDE's deck: $name"
+  grep -q 'boundary' "$model" && continue
+  "$courant" flow "$model" -output "kept-flow-$name.h5" >out 2>err &&
+    grep -q "^measured and predicted growth per step differ by at most .* over \([0-9]*\) of \1 frequencies" out &&
+    [ "$("$compare" "kept-flow-$name.h5" /flow frequencies_disagreeing)" -eq 0 ] &&
+    "$compare" "kept-flow-$name.h5" /flow largest_difference | awk '{exit !($1 < 1e-6)}'
+  ok $? "flow: every frequency grows as predicted: $name"
+done
+pde=$source/models/heat.yaml
+"$courant" flow "$source/models/paper/heat.yaml" -output kept-flow.h5 >out 2>err && grep -q "^growth of |u| per step over the last half 0.98" out
+ok $? "31 points between zeros: dt = 0.4 decays"
+# the fastest of them by 1 - 4 * 0.8 sin^2(31 pi / 64) = -2.1923
+"$courant" flow "$source/models/paper/heat.yaml" -output kept-flow.h5 -force -steps 300 -set stepper.step=0.8 >out 2>err &&
+  grep -q "^growth of |u| per step over the last half 2.192" out && grep -q "changes its sign between 30 of 30 pairs of neighbours" out
+ok $? "31 points between zeros: dt = 0.8 blows up at the highest frequency"
+"$courant" flow "$pde" -output kept-flow.h5 -force -steps 5000 -set "stepper.step=2*dx^2" >out 2>err &&
+  grep -q "^stopped: the next state is beyond 1e+150" out && grep -q "growth 7 predicted, 7 measured" out
+ok $? "a flow beyond all numbers stops, and is no failure"
+"$courant" flow "$pde" -output kept-flow.h5 -force -set "pde.initial={mode: 5}" >out 2>err && grep -q "over 2 of 64 frequencies" out
+ok $? "one mode is one frequency and its conjugate"
+"$courant" flow "$pde" -output kept-flow.h5 -force -ts_type bdf -set stepper.step=dx^2 >out 2>err && grep -q "predicted asymptotic growth" out
+ok $? "growth by a multistep method is asymptotic"
+"$courant" flow "$source/models/advection-rk4.yaml" -output kept-flow.h5 -force -flow_ts_rk_type 2a -quiet >out 2>err
+[ $? -eq 3 ] && grep -q "frequencies grow otherwise than predicted, by more than 1e-06; they are flagged in the result file" err && [ ! -s out ] &&
+  [ "$("$compare" kept-flow.h5 /flow frequencies_disagreeing)" -ge 40 ]
+ok $? "growth that differs from the prediction is flagged and counted"
+for model in wave heat-cn paper/heat; do
+  "$courant" flow "$source/models/$model.yaml" -output kept-flow.h5 -force -quiet -malloc_debug -malloc_dump >out 2>err && [ ! -s out ] && [ ! -s err ]
+  ok $? "PETSc finds no memory left after a flow of $model"
+  mpiexec -n 2 "$courant" flow "$source/models/$model.yaml" -output kept-flow.h5 -force >out 2>err &&
+    { grep -q "differ by at most [0-9.]*e-[0-9]* over" out || grep -q "growth of |u|.* 0.98" out; }
+  ok $? "flow of $model on two ranks"
+done
+rm -f kept-half.h5
+"$courant" flow "$pde" -output kept-half.h5 -steps 5000000 -quiet >out 2>err &
+sleep 2
+kill -s INT $!
+wait $! 2>/dev/null
+[ $? -eq 130 ] && grep -q "interrupted" err && [ ! -f kept-half.h5 ]
+ok $? "a flow that is interrupted ends with status 130 and leaves no file"
+not_pde() { # not_pde MESSAGE SET: this value is the user's error
+  fails 2 "$1" flow "$pde" -set "$2"
+}
+not_pde "-set pde.spacing=0: the spacing is 0: expected a number above 0" pde.spacing=0
+not_pde "-set pde.terms.0.scheme=upwnd: unknown scheme 'upwnd'; did you mean 'upwind'?" pde.terms.0.scheme=upwnd
+not_pde "-set pde.terms.0.derivative=dxz: unknown derivative 'dxz'; did you mean 'dx'?" pde.terms.0.derivative=dxz
+not_pde "heat.yaml:7: pde.terms.0: scheme upwind has no stencil for laplacian" pde.terms.0.scheme=upwind
+not_pde "-set stepper.type=eulr: unknown type 'eulr'; did you mean 'euler'?" stepper.type=eulr
+not_pde "-set stepper.type=pseudo: pseudo does not step a plain u' = A u" stepper.type=pseudo
+not_pde "heat.yaml:7: pde.terms.0: lax_wendroff takes terms with dx or dy, centred" stepper.type=lax_wendroff
+not_pde "-set stepper.step=0.4dx: '0.4dx': expected an operator at character 4, not 'd'" stepper.step=0.4dx
+not_pde "-set stepper.options=-ts_rk_typ 4: nothing has read -ts_rk_typ" "stepper.options=-ts_rk_typ 4"
+not_pde "heat.yaml:7: pde.terms.0: with dt in it, the step is Euler's or lax_wendroff's, not that of rk" pde.terms.0.coefficient=1+dt,stepper.type=rk
+fails 2 "-ts_type mimex: this stepper cannot be probed" flow "$pde" -ts_type mimex
+fails 2 "-ts_type rk: dt is in the terms of this scheme, whose step is Euler's" flow "$source/models/lax-wendroff.yaml" -ts_type rk
+fails 2 "-ts_dt: the step is the deck's: -set stepper.step=VALUE" flow "$pde" -ts_dt 1
+fails 2 "unknown option -flow_ts_rk_typ" flow "$pde" -flow_ts_rk_typ 4
+fails 2 "-steps 0: expected a number from 1 to 10000000" flow "$pde" -steps 0
+fails 2 "courant flow takes decks with a section pde; this is a network's" flow "$deck"
+fails 2 "a linear PDE is for courant symbol and courant flow" map "$pde"
+"$courant" flow "$pde" -output kept-flow.h5 -force -set "pde.terms.0={derivative: dxx, offsets: [-1, 1], weights: [-1/(2*dx), 1/(2*dx)]}" >out 2>err &&
+  grep -q "warning: -set .* claims dxx, but is consistent with dx of order 2" err
+ok $? "a stencil that is not what it claims is a warning with the order found"
+
 # ---- map: interruptions ----
 "$courant" map "$deck" -points 16x16 -output kept-whole.h5 -quiet >out 2>err
 ok $? "a longer run"
@@ -341,6 +410,8 @@ else skip "h5py opens the file" "no h5py"; fi
 if "$python" -c 'import xarray, h5netcdf' 2>/dev/null; then
   "$python" - >out 2>err <<'PY'
 import xarray as xr
+flow = xr.open_dataset("kept-flow-heat-2d.h5", group="flow", engine="h5netcdf")
+assert flow.measured_growth.dims == ("frequency_y", "frequency_x") and float(abs(flow.measured_growth - flow.predicted_growth).max()) < 1e-6
 for group in ("map", "trainer/local", "trainer/global"):
     d = xr.open_dataset("kept.h5", group=group, engine="h5netcdf")
     assert d.sizes["learning_rate"] == 6 and d.sizes["weight_decay"] == 6
