@@ -401,6 +401,7 @@ static PetscErrorCode WriteMatrix(const Session *s)
     PetscCall(CourantResultWrite(file, matrix_entries[e].path, values[e]));
   }
   PetscCall(CourantResultSetInt(file, "/matrix", "unknowns", (int)m->unknowns));
+  PetscCall(CourantResultSetInt(file, "/matrix", "unconverged", (int)m->unconverged));
   PetscCall(CourantResultSetString(file, "/matrix", "which",
                                    m->all ? "all eigenvalues" : "some of the rightmost and of the largest"));
   PetscCall(PetscFree3(number, re, im));
