@@ -6,6 +6,7 @@
 #include "dynamics/linear.h"
 #include "pde/equation.h"
 #include "stability/gridmatrix.h"
+#include "stability/modes.h"
 #include "stability/region.h"
 #include <math.h>
 
@@ -103,12 +104,6 @@ static PetscErrorCode ReadAgain(void *ctx)
 
 enum { BATCH = 4096 };
 
-/* Frequencies of a grid of n points, ascending in [-pi, pi). */
-static void FillFrequencies(PetscInt n, double frequency[])
-{
-  for (PetscInt i = 0; i < n; i++) frequency[i] = 2 * M_PI * (double)(i - n / 2) / (double)n;
-}
-
 static PetscErrorCode Amplify(Session *s)
 {
   CourantProgress progress;
@@ -119,7 +114,8 @@ static PetscErrorCode Amplify(Session *s)
   s->n = s->scheme->points[0] * s->nx;
   for (int d = 0; d < 2; d++) {
     PetscCall(PetscMalloc1(s->scheme->points[d], &s->frequency[d]));
-    FillFrequencies(s->scheme->points[d], s->frequency[d]);
+    for (PetscInt i = 0; i < s->scheme->points[d]; i++)
+      s->frequency[d][i] = CourantModesFrequency(i, s->scheme->points[d]);
   }
   PetscCall(PetscMalloc1(s->n, &s->amplification));
   PetscCall(PetscMalloc1(BATCH, &phase));
@@ -141,6 +137,17 @@ static PetscErrorCode Amplify(Session *s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Does i grow more than j, or as much but for rounding and is nearer to frequency 0? */
+static PetscBool IsWorse(const Session *s, PetscInt i, PetscInt j)
+{
+  const double a = s->amplification[i].growth, b = s->amplification[j].growth;
+  const double *y = s->frequency[0], *x = s->frequency[1];
+
+  if (fabs(a - b) > 1e-13 * b) return a > b ? PETSC_TRUE : PETSC_FALSE;
+  const double here = hypot(y[i / s->nx], x[i % s->nx]), there = hypot(y[j / s->nx], x[j % s->nx]);
+  return here <= there ? PETSC_TRUE : PETSC_FALSE;
+}
+
 /* Frequencies with each verdict, and the one with the largest growth that is not the PDE's own; -1: none. */
 static PetscInt Count(const Session *s, PetscInt count[4])
 {
@@ -148,10 +155,9 @@ static PetscInt Count(const Session *s, PetscInt count[4])
 
   for (int k = 0; k < 4; k++) count[k] = 0;
   for (PetscInt i = 0; i < s->n; i++) {
-    const CourantAmplification *a = &s->amplification[i];
-    count[a->powers]++;
-    if (a->powers == COURANT_FLOW_GROWS) continue;
-    if (worst < 0 || a->growth > s->amplification[worst].growth) worst = i;
+    const CourantPowers powers = s->amplification[i].powers;
+    count[powers]++;
+    if (powers != COURANT_FLOW_GROWS && (worst < 0 || IsWorse(s, i, worst))) worst = i;
   }
   return worst;
 }
@@ -161,8 +167,8 @@ static PetscInt Count(const Session *s, PetscInt count[4])
 enum { COURANT_NUMBER = 1, DIFFUSION_NUMBER };
 
 /*
-  step times the sum over the axes of the spectral radius of the derivative's matrix / spacing^order; NaN
-  where the PDE has no such derivative.
+  step times the sum over the axes of the largest eigenvalue of the derivative's matrix / spacing^order: of
+  modulus for first derivatives, of real part for second ones; NaN where there is none above 0.
 */
 static PetscErrorCode GetNumber(const Session *s, int order, double step, double *number)
 {
@@ -171,11 +177,13 @@ static PetscErrorCode GetNumber(const Session *s, int order, double step, double
   PetscFunctionBeginUser;
   *number = NAN;
   for (int axis = 0; axis < 2 && s->equation; axis++) {
-    double radius = 0;
+    double largest = 0;
     if (!CourantEquationGetMatrix(s->equation, axis, order, matrix)) continue;
     PetscCall(CourantDenseEigenvalues(s->scheme->fields, matrix, value));
-    for (PetscInt j = 0; j < s->scheme->fields; j++) radius = fmax(radius, cabs(value[j]));
-    *number = (isnan(*number) ? 0 : *number) + step * radius / pow(s->scheme->spacing[axis], order);
+    for (PetscInt j = 0; j < s->scheme->fields; j++)
+      largest = fmax(largest, order == COURANT_NUMBER ? cabs(value[j]) : creal(value[j]));
+    if (largest > 0)
+      *number = (isnan(*number) ? 0 : *number) + step * largest / pow(s->scheme->spacing[axis], order);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -393,6 +401,7 @@ static PetscErrorCode WriteMatrix(const Session *s)
     PetscCall(CourantResultWrite(file, matrix_entries[e].path, values[e]));
   }
   PetscCall(CourantResultSetInt(file, "/matrix", "unknowns", (int)m->unknowns));
+  PetscCall(CourantResultSetInt(file, "/matrix", "unconverged", (int)m->unconverged));
   PetscCall(CourantResultSetString(file, "/matrix", "which",
                                    m->all ? "all eigenvalues" : "some of the rightmost and of the largest"));
   PetscCall(PetscFree3(number, re, im));
@@ -420,28 +429,34 @@ static PetscErrorCode PrintNumbers(const Session *s, double step)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* True where it is a number, to which more may be added. */
+static PetscBool PrintStep(const CourantStepLimit *limit)
+{
+  printf("limit of the step  ");
+  if (isnan(limit->step))
+    printf("not known: nothing is left that does not grow by itself");
+  else if (isinf(limit->step))
+    printf("none: stable however long it is");
+  else if (limit->step == 0)
+    printf("0: unstable however short it is");
+  else
+    printf("%.12g +- %.1e", limit->step, limit->width);
+  return limit->step > 0 && isfinite(limit->step) ? PETSC_TRUE : PETSC_FALSE;
+}
+
 static PetscErrorCode PrintLimit(const Session *s)
 {
   const CourantStepLimit *limit = &s->limit;
+  const PetscBool finite = PrintStep(limit);
 
   PetscFunctionBeginUser;
-  if (isnan(limit->step))
-    printf("limit of the step  none: the PDE itself grows at every frequency\n");
-  else if (isinf(limit->step))
-    printf("limit of the step  none: stable however long it is\n");
-  else if (limit->step == 0) {
-    printf("limit of the step  0: unstable however short it is, first at ");
-    PrintFrequency(s, limit->phase);
-    printf("\n");
-  } else {
-    printf("limit of the step  %.12g +- %.1e", limit->step, limit->width);
-    PetscCall(PrintNumbers(s, limit->step));
+  if (finite) PetscCall(PrintNumbers(s, limit->step));
+  if (finite || limit->step == 0) {
     printf("; lost first at ");
     PrintFrequency(s, limit->phase);
-    printf("\n");
   }
-  printf("step of the deck   %.12g", s->scheme->step);
-  if (isfinite(limit->step) && limit->step > 0) printf(", %.6g of the limit", s->scheme->step / limit->step);
+  printf("\nstep of the deck   %.12g", s->scheme->step);
+  if (finite) printf(", %.6g of the limit", s->scheme->step / limit->step);
   PetscCall(PrintNumbers(s, s->scheme->step));
   printf("\n");
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -449,27 +464,28 @@ static PetscErrorCode PrintLimit(const Session *s)
 
 static void PrintVerdict(const Session *s)
 {
-  static const char *const verdicts[] = {
-      "stable: no power of G grows", "unstable: |G| is above 1 at %d of %d frequencies",
-      "not power-bounded: |G| <= 1, but a defective eigenvalue of modulus 1 "
-      "grows like a power of n at %d of %d frequencies"};
   PetscInt count[4];
-  const PetscInt worst = Count(s, count);
-  const uint8_t verdict = Verdict(count);
+  const PetscInt worst = Count(s, count), n = s->n;
 
   printf("at the deck's step ");
-  printf(verdicts[verdict], (int)count[verdict], (int)s->n);
-  printf("\n");
+  if (count[COURANT_POWERS_GROW])
+    printf("unstable: |G| is above 1 at %d of %d frequencies\n", (int)count[COURANT_POWERS_GROW], (int)n);
+  else if (count[COURANT_POWERS_DEFECTIVE])
+    printf("not power-bounded: a defective eigenvalue of modulus 1 grows like a power of n at %d of %d "
+           "frequencies\n",
+           (int)count[COURANT_POWERS_DEFECTIVE], (int)n);
+  else
+    printf("stable: |G| is at most 1%s\n", s->one_step ? ", and no power of it grows" : "");
   if (worst >= 0) {
     const CourantAmplification *a = &s->amplification[worst];
     printf("largest growth     %.12g%s at ", a->growth, s->one_step ? "" : " (asymptotic)");
     PrintFrequency(s, (double[]){s->frequency[0][worst / s->nx], s->frequency[1][worst % s->nx]});
-    if (!isnan(a->power_bound)) printf("; powers up to %.6g there", a->power_bound);
+    if (isfinite(a->power_bound)) printf("; |G^n| up to %.6g there", a->power_bound);
     printf("\n");
   }
   if (count[COURANT_FLOW_GROWS])
     printf("left out           %d of %d frequencies, at which the PDE itself grows\n",
-           (int)count[COURANT_FLOW_GROWS], (int)s->n);
+           (int)count[COURANT_FLOW_GROWS], (int)n);
 }
 
 static PetscErrorCode PrintSymbol(const Session *s)
@@ -511,15 +527,20 @@ static void PrintMatrix(const Session *s)
   printf("\nwith its boundaries: the matrix of %d unknowns, %s%d eigenvalues\n", (int)m->unknowns,
          m->all ? "all " : "", (int)m->n);
   if (m->n == 0) return;
-  printf("rightmost          %.9g%+.9gi; residuals up to %.1e", creal(m->eigenvalue[0]),
-         cimag(m->eigenvalue[0]), residual);
+  printf("rightmost          %.9g", creal(m->eigenvalue[0]));
+  if (cimag(m->eigenvalue[0]) != 0) printf(" +- %.9g i", fabs(cimag(m->eigenvalue[0])));
+  printf("; residuals up to %.1e", residual);
   if (m->all) printf(", conditions up to %.1e", condition);
-  printf("\nlimit of the step  %.12g by these eigenvalues\n", m->limit.step);
+  printf("\n");
+  if (!s->scheme->by_step) {
+    (void)PrintStep(&m->limit);
+    printf(", by these eigenvalues\n");
+  }
   printf("largest growth     %.12g by these eigenvalues", growth);
   if (m->all && s->one_step) printf(", %.12g by those of the step's matrix", m->radius);
   printf("\n");
   if (transient > 0)
-    printf("transient growth   |G^n| up to %.6g, at n = %d; %.6g at n = %d\n", transient,
+    printf("transient growth   |G^n| up to %.6g, at n = %d of those looked at; %.6g at n = %d\n", transient,
            (int)CourantPower(peak), m->norms[COURANT_POWERS - 1], (int)CourantPower(COURANT_POWERS - 1));
 }
 
@@ -550,7 +571,8 @@ static PetscErrorCode SolveMatrix(Session *s)
 
   PetscFunctionBeginUser;
   PetscCall(CourantSchemeCreateMatrix(s->scheme, s->scheme->step, &A));
-  PetscCall(CourantGridMatrixCompute(A, s->stepper, s->scheme->step, s->eps, s->output.quiet, &s->matrix));
+  PetscCall(CourantGridMatrixCompute(A, s->stepper, s->scheme->step, s->scheme->by_step, s->eps,
+                                     s->output.quiet, &s->matrix));
   PetscCall(MatDestroy(&A));
   CourantCallOnRankZero(s->scheme->comm, s->output.rank, ReportMatrix(s));
   s->output.unconverged += (int)s->matrix.unconverged;

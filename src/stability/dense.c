@@ -6,11 +6,13 @@
 #include <slepcblaslapack.h>
 #include <string.h>
 
-/* A PETSc of real numbers declares no complex routine. */
+/* A PETSc of real numbers declares no complex routines. */
 void zgeev_(const char *left, const char *right, const PetscBLASInt *n, PetscComplex A[],
             const PetscBLASInt *lda, PetscComplex values[], PetscComplex vl[], const PetscBLASInt *ldvl,
             PetscComplex vr[], const PetscBLASInt *ldvr, PetscComplex work[], const PetscBLASInt *lwork,
             PetscReal rwork[], PetscBLASInt *info);
+void zgesv_(const PetscBLASInt *n, const PetscBLASInt *columns, PetscComplex A[], const PetscBLASInt *lda,
+            PetscBLASInt pivots[], PetscComplex B[], const PetscBLASInt *ldb, PetscBLASInt *info);
 
 static PetscErrorCode CheckInfo(const char *routine, PetscBLASInt info)
 {
@@ -41,6 +43,22 @@ PetscErrorCode CourantDenseEigenvalues(PetscInt n, const PetscComplex A[], Petsc
   zgeev_("N", "N", &order, copy, &order, values, NULL, &one, NULL, &one, work, &lwork, rwork, &info);
   PetscCall(CheckInfo("zgeev", info));
   PetscCall(PetscFree3(copy, work, rwork));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantDenseSolve - A^-1 B for B of some columns, which it replaces; by columns, A is overwritten. */
+PetscErrorCode CourantDenseSolve(PetscInt n, PetscComplex A[], PetscInt columns, PetscComplex B[],
+                                 PetscBool *singular)
+{
+  const PetscBLASInt order = (PetscBLASInt)n, wide = (PetscBLASInt)columns;
+  PetscBLASInt *pivots, info;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(n, &pivots));
+  zgesv_(&order, &wide, A, &order, pivots, B, &order, &info);
+  PetscCall(PetscFree(pivots));
+  *singular = info > 0 ? PETSC_TRUE : PETSC_FALSE;
+  PetscCall(CheckInfo("zgesv", PetscMin(info, 0)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -8,6 +8,8 @@ enum { COURANT_POWERS = 21 };
 PetscInt CourantPower(int index);
 
 PetscErrorCode CourantDenseEigenvalues(PetscInt n, const PetscComplex A[], PetscComplex values[]);
+PetscErrorCode CourantDenseSolve(PetscInt n, PetscComplex A[], PetscInt columns, PetscComplex B[],
+                                 PetscBool *singular);
 PetscErrorCode CourantDenseSingularValues(PetscInt n, const PetscComplex A[], PetscReal sigma[]);
 PetscErrorCode CourantDensePowerNorms(PetscInt n, const PetscReal G[], PetscReal norms[COURANT_POWERS]);
 PetscErrorCode CourantDensePowerNormsComplex(PetscInt n, const PetscComplex G[],

@@ -142,11 +142,12 @@ static void Sort(CourantGridMatrix *m)
 }
 
 /* Growth of each eigenvalue, and the limit of those that do not grow by themselves. */
-static PetscErrorCode FindLimit(CourantStepper stepper, PetscReal step, CourantGridMatrix *m)
+static PetscErrorCode FindLimit(CourantStepper stepper, PetscReal step, PetscBool by_step,
+                                CourantGridMatrix *m)
 {
   PetscComplex *z;
   PetscReal largest = 0;
-  CourantModes modes = {.stepper = stepper};
+  CourantSteppedModes modes = {.stepper = stepper};
 
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc2(m->n, &z, m->n, &modes.lambda));
@@ -156,23 +157,25 @@ static PetscErrorCode FindLimit(CourantStepper stepper, PetscReal step, CourantG
     const PetscReal error = condition * fmax(m->residual[i], 32 * PETSC_MACHINE_EPSILON * largest);
     const PetscComplex value = m->eigenvalue[i];
     z[i] = step * value;
-    if (creal(value) > error) continue;
-    modes.lambda[modes.n++] = fabs(creal(value)) <= error && condition < 1e6 ? cimag(value) * PETSC_i : value;
+    if (creal(value) > error) continue; /* it grows by itself */
+    /* what may be 0 for all we know is: no step then tells more than rounding */
+    const PetscBool neutral = creal(value) > 0 || (creal(value) > -error && condition < 1e6);
+    modes.lambda[modes.n++] = neutral ? cimag(value) * PETSC_i : value;
   }
   PetscCall(CourantStepperComputeGrowth(stepper, m->n, z, m->growth));
-  PetscCall(CourantStepLimitSolve(&modes, &m->limit));
+  if (!by_step) PetscCall(CourantStepLimitSolve(&modes, &m->limit));
   m->limit.left_out = m->n - modes.n;
   PetscCall(PetscFree2(z, modes.lambda));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Finish(Mat S, CourantStepper stepper, PetscReal step, PetscBool quiet,
-                             CourantGridMatrix *m)
+static PetscErrorCode Finish(Mat S, CourantStepper stepper, PetscReal step, PetscBool by_step,
+                             PetscBool quiet, CourantGridMatrix *m)
 {
   PetscFunctionBeginUser;
   if (S) PetscCall(SolveDense(S, stepper, step, quiet, m));
   Sort(m);
-  if (m->n) PetscCall(FindLimit(stepper, step, m));
+  if (m->n) PetscCall(FindLimit(stepper, step, by_step, m));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -181,10 +184,11 @@ static PetscErrorCode Finish(Mat S, CourantStepper stepper, PetscReal step, Pets
 
   Up to 1024 unknowns all eigenvalues, with residual and condition, the spectral radius of the step's matrix
   G and norms of its powers; beyond, eight of the rightmost and eight of the largest eigenvalues by SLEPc.
-  Collective on A; the numbers are on its first rank. Freed by CourantGridMatrixReset().
+  by_step: A depends on the step, so that its eigenvalues tell nothing of other steps. Collective on A; the
+  numbers are on its first rank. Freed by CourantGridMatrixReset().
 */
-PetscErrorCode CourantGridMatrixCompute(Mat A, CourantStepper stepper, PetscReal step, EPS eps[2],
-                                        PetscBool quiet, CourantGridMatrix *m)
+PetscErrorCode CourantGridMatrixCompute(Mat A, CourantStepper stepper, PetscReal step, PetscBool by_step,
+                                        EPS eps[2], PetscBool quiet, CourantGridMatrix *m)
 {
   MPI_Comm comm;
   PetscMPIInt rank, size;
@@ -201,7 +205,7 @@ PetscErrorCode CourantGridMatrixCompute(Mat A, CourantStepper stepper, PetscReal
     PetscCall(MatCreateRedundantMatrix(A, size, PETSC_COMM_SELF, MAT_INITIAL_MATRIX, &S));
   else
     PetscCall(SolveSparse(A, eps, m));
-  CourantCallOnRankZero(comm, rank, Finish(S, stepper, step, quiet, m));
+  CourantCallOnRankZero(comm, rank, Finish(S, stepper, step, by_step, quiet, m));
   PetscCall(MatDestroy(&S));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -16,10 +16,10 @@ typedef struct {
   PetscReal *growth;               /* [n], |R(step eigenvalue)| */
   PetscReal radius;                /* spectral radius of the step's matrix G; NaN unless all */
   PetscReal norms[COURANT_POWERS]; /* |G^k|_2; NaN unless all and one-step */
-  CourantStepLimit limit;          /* by the eigenvalues found */
+  CourantStepLimit limit;          /* by the eigenvalues found; NaN where the matrix depends on the step */
 } CourantGridMatrix;
 
 PetscErrorCode CourantGridMatrixSetUp(MPI_Comm, EPS eps[2]);
-PetscErrorCode CourantGridMatrixCompute(Mat, CourantStepper, PetscReal step, EPS eps[2], PetscBool quiet,
-                                        CourantGridMatrix *);
+PetscErrorCode CourantGridMatrixCompute(Mat, CourantStepper, PetscReal step, PetscBool by_step, EPS eps[2],
+                                        PetscBool quiet, CourantGridMatrix *);
 PetscErrorCode CourantGridMatrixReset(CourantGridMatrix *);

@@ -1,8 +1,8 @@
 #include "stability/modes.h"
 #include "core/memory.h"
+#include "stability/dense.h"
 #include <fftw3.h>
 #include <math.h>
-#include <petscblaslapack.h>
 #include <string.h>
 
 /* A mode below this part of the largest one is rounding of the others. */
@@ -28,55 +28,28 @@ double CourantModesFrequency(PetscInt i, PetscInt n)
   return 2 * M_PI * (double)(i - n / 2) / (double)n;
 }
 
-/* ---- small complex matrices, as real ones of twice the size: real PETSc declares no complex LAPACK ---- */
+/* ---- measured ---- */
 
-enum { WIDE = 2 * COURANT_FIELDS_MAX };
-
-static void Embed(size_t f, const double complex m[], double real[])
-{
-  for (size_t i = 0; i < f; i++)
-    for (size_t j = 0; j < f; j++) {
-      const double complex value = m[i * f + j];
-      real[i * 2 * f + j] = real[(i + f) * 2 * f + j + f] = creal(value);
-      real[(i + f) * 2 * f + j] = cimag(value);
-      real[i * 2 * f + j + f] = -cimag(value);
-    }
-}
-
-/* Eigenvalues of an embedded matrix, which is destroyed: those of the complex one, and their conjugates. */
-static PetscErrorCode Eigenvalues(size_t f, double real[], double re[], double im[])
-{
-  const PetscBLASInt n = (PetscBLASInt)(2 * f), one = 1, size = 8 * WIDE;
-  double work[8 * WIDE];
-  PetscBLASInt info;
-
-  PetscFunctionBeginUser;
-  LAPACKgeev_("N", "N", &n, real, &n, re, im, NULL, &one, NULL, &one, work, &size, &info);
-  PetscCheck(info == 0, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK's geev: info %d", (int)info);
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* rho(last first^-1). Both sides are transposed, as LAPACK has them by columns: rho does not mind. */
-static PetscErrorCode PropagatorRadius(size_t f, const double complex first[], const double complex last[],
+/* rho(last first^-1), NaN where the starts are not independent. */
+static PetscErrorCode PropagatorRadius(PetscInt f, const double complex first[], const double complex last[],
                                        double *radius)
 {
-  const PetscBLASInt n = (PetscBLASInt)(2 * f);
-  PetscBLASInt pivots[WIDE], info;
-  double a[WIDE * WIDE], b[WIDE * WIDE], re[WIDE], im[WIDE];
+  double complex a[COURANT_FIELDS_MAX * COURANT_FIELDS_MAX], b[COURANT_FIELDS_MAX * COURANT_FIELDS_MAX];
+  double complex value[COURANT_FIELDS_MAX];
+  PetscBool singular;
 
   PetscFunctionBeginUser;
   *radius = NAN;
-  Embed(f, first, a);
-  Embed(f, last, b);
-  LAPACKgesv_(&n, &n, a, &n, pivots, b, &n, &info);
-  if (info) PetscFunctionReturn(PETSC_SUCCESS); /* the starts are not independent here */
-  PetscCall(Eigenvalues(f, b, re, im));
+  /* rows taken for columns: the transposes, which have the same eigenvalues */
+  PetscCall(PetscArraycpy(a, first, f * f));
+  PetscCall(PetscArraycpy(b, last, f * f));
+  PetscCall(CourantDenseSolve(f, a, f, b, &singular));
+  if (singular) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CourantDenseEigenvalues(f, b, value));
   *radius = 0;
-  for (size_t k = 0; k < 2 * f; k++) *radius = fmax(*radius, hypot(re[k], im[k]));
+  for (PetscInt k = 0; k < f; k++) *radius = fmax(*radius, cabs(value[k]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
-
-/* ---- measured ---- */
 
 /*
   CourantModesCreate - Follows as many starts as there are fields, on one rank. The scheme is borrowed, and
@@ -220,7 +193,8 @@ PetscErrorCode CourantModesGetGrowth(CourantModes m, double growth[], int steps[
   for (size_t w = 0; w < m->half; w++) {
     const int n = m->to[w] - m->from[w];
     half[w] = NAN;
-    if (n > 0) PetscCall(PropagatorRadius(m->fields, m->first + w * square, m->last + w * square, &half[w]));
+    if (n > 0)
+      PetscCall(PropagatorRadius((PetscInt)m->fields, m->first + w * square, m->last + w * square, &half[w]));
     if (n > 0) half[w] = pow(half[w], 1 / (double)n);
   }
   Unfold(m->scheme, half, growth);
@@ -242,33 +216,25 @@ PetscErrorCode CourantModesGetGrowth(CourantModes m, double growth[], int steps[
 PetscErrorCode CourantSchemePredictGrowth(CourantScheme scheme, CourantStepper stepper, double growth[])
 {
   const PetscInt ny = scheme->points[0], nx = scheme->points[1], columns = nx / 2 + 1;
-  const size_t f = (size_t)scheme->fields;
-  double complex symbol[COURANT_FIELDS_MAX * COURANT_FIELDS_MAX];
-  double real[WIDE * WIDE], re[WIDE], im[WIDE], *z_re, *z_im, *g, *half;
-  PetscInt n = 0, *place;
+  const PetscInt f = scheme->fields, n = ny * columns * f;
+  double complex symbol[COURANT_FIELDS_MAX * COURANT_FIELDS_MAX], *z;
+  double *g, *half;
 
   PetscFunctionBeginUser;
-  const size_t most = (size_t)(ny * columns) * 2 * f;
-  PetscCall(PetscMalloc4(most, &z_re, most, &z_im, most, &g, most, &place));
+  PetscCall(PetscMalloc2(n, &z, n, &g));
   PetscCall(PetscCalloc1(ny * columns, &half));
   for (PetscInt w = 0; w < ny * columns; w++) {
     const double phase[2] = {2 * M_PI * (double)(w / columns) / (double)ny,
                              2 * M_PI * (double)(w % columns) / (double)nx};
     CourantSchemeSymbol(scheme, scheme->step, phase, symbol);
-    Embed(f, symbol, real);
-    PetscCall(Eigenvalues(f, real, re, im));
-    for (size_t k = 0; k < 2 * f; k++) {
-      if (im[k] < 0) continue; /* |R| is the same at the conjugate */
-      z_re[n] = scheme->step * re[k];
-      z_im[n] = scheme->step * im[k];
-      place[n++] = w;
-    }
+    PetscCall(CourantDenseEigenvalues(f, symbol, z + w * f));
+    for (PetscInt j = 0; j < f; j++) z[w * f + j] *= scheme->step;
   }
-  PetscCall(CourantStepperComputeGrowth(stepper, n, z_re, z_im, g));
+  PetscCall(CourantStepperComputeGrowth(stepper, n, z, g));
   for (PetscInt k = 0; k < n; k++)
-    if (g[k] > half[place[k]] || isnan(g[k])) half[place[k]] = g[k];
+    if (g[k] > half[k / f] || isnan(g[k])) half[k / f] = g[k];
   Unfold(scheme, half, growth);
-  PetscCall(PetscFree4(z_re, z_im, g, place));
+  PetscCall(PetscFree2(z, g));
   PetscCall(PetscFree(half));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -21,7 +21,7 @@ PetscReal CourantStepTolerance(CourantStepper stepper)
 }
 
 /* The largest growth of all modes, less 1, and whose it is. */
-static PetscErrorCode FindExcess(const CourantModes *modes, PetscReal step, PetscReal *excess,
+static PetscErrorCode FindExcess(const CourantSteppedModes *modes, PetscReal step, PetscReal *excess,
                                  PetscInt *which)
 {
   PetscComplex *z;
@@ -49,7 +49,7 @@ static PetscErrorCode FindExcess(const CourantModes *modes, PetscReal step, Pets
   such a one is a power of the step, C step^p, and has grown by 2^p at twice the step; past a true limit it is
   of order 1 there. No p above 16 occurs.
 */
-static PetscErrorCode IsPowerOfStep(const CourantModes *modes, PetscReal step, PetscReal tolerance,
+static PetscErrorCode IsPowerOfStep(const CourantSteppedModes *modes, PetscReal step, PetscReal tolerance,
                                     PetscBool *is)
 {
   PetscReal excess;
@@ -68,7 +68,7 @@ static PetscErrorCode IsPowerOfStep(const CourantModes *modes, PetscReal step, P
   small the step. Infinite: stable up to 1e10 / max |lambda|. NaN: there are no modes. A gap of stability
   narrower than a twelfth of the step is seen only if a step hits it.
 */
-PetscErrorCode CourantStepLimitSolve(const CourantModes *modes, CourantStepLimit *limit)
+PetscErrorCode CourantStepLimitSolve(const CourantSteppedModes *modes, CourantStepLimit *limit)
 {
   const PetscReal tolerance = CourantStepTolerance(modes->stepper);
   PetscReal largest = 0, low = 0, high = 0, excess;

@@ -11,7 +11,7 @@ typedef struct {
   PetscComplex *lambda;                                /* [n] */
   PetscErrorCode (*Update)(void *ctx, PetscReal step); /* sets lambda; NULL: they stay */
   void *ctx;
-} CourantModes;
+} CourantSteppedModes;
 
 PetscReal CourantStepTolerance(CourantStepper);
-PetscErrorCode CourantStepLimitSolve(const CourantModes *, CourantStepLimit *);
+PetscErrorCode CourantStepLimitSolve(const CourantSteppedModes *, CourantStepLimit *);

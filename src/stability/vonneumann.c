@@ -211,7 +211,7 @@ static PetscErrorCode FindGrowing(CourantVonNeumann v, PetscInt n, const PetscRe
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The grid of phases, with 0, +-pi/2 and pi, and how fast the PDE itself grows on it. */
+/* The grid of phases, pi first, with 0 and +-pi/2, and how fast the PDE itself grows on it. */
 static PetscErrorCode SetUp(CourantVonNeumann v)
 {
   const PetscInt m = v->dimension == 1 ? GRID_1D : GRID_2D, rows = v->dimension == 1 ? 1 : m;
@@ -225,8 +225,8 @@ static PetscErrorCode SetUp(CourantVonNeumann v)
   PetscCall(PetscMalloc1(v->n, &v->grid));
   PetscCall(PetscMalloc1(v->n, &v->grows));
   for (PetscInt i = 0; i < v->n; i++) {
-    v->grid[i][0] = rows == 1 ? 0 : -M_PI + 2 * M_PI * (double)(i / m) / (double)rows;
-    v->grid[i][1] = -M_PI + 2 * M_PI * (double)(i % m) / (double)m;
+    v->grid[i][0] = rows == 1 ? 0 : M_PI - 2 * M_PI * (double)(i / m) / (double)rows;
+    v->grid[i][1] = M_PI - 2 * M_PI * (double)(i % m) / (double)m;
   }
   PetscCall(PetscMalloc1(v->n, &rate));
   PetscCall(ComputeRates(v, v->Flow ? v->Flow : v->Symbol, v->n, v->grid, rate));
@@ -401,11 +401,11 @@ static PetscErrorCode SolveFor(CourantVonNeumann v, PetscInt n, PetscReal (*phas
     phase[kept++][1] = phase[i][1];
   }
   family.n = kept;
-  CourantModes modes = {.stepper = v->stepper,
-                        .n = kept * v->fields,
-                        .lambda = family.lambda,
-                        .reference = v->reference,
-                        .ctx = &family};
+  CourantSteppedModes modes = {.stepper = v->stepper,
+                               .n = kept * v->fields,
+                               .lambda = family.lambda,
+                               .reference = v->reference,
+                               .ctx = &family};
   if (v->by_step)
     modes.Update = UpdateFamily;
   else

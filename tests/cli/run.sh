@@ -399,6 +399,62 @@ fails 2 "a linear PDE is for courant symbol and courant flow" map "$pde"
   grep -q "warning: -set .* claims dxx, but is consistent with dx of order 2" err
 ok $? "a stencil that is not what it claims is a warning with the order found"
 
+# ---- symbol of linear PDEs ----
+limit_of() { # limit_of MODEL PATTERN ARGUMENTS..: what symbol says of the step's limit
+  model=$1 pattern=$2
+  shift 2
+  "$courant" symbol "$source/models/$model.yaml" -output kept-symbol.h5 -force "$@" >out 2>err && grep -q "^limit of the step  $pattern" out && [ ! -s err ]
+  ok $? "symbol: $model $*: $pattern"
+}
+limit_of heat "0.0001220703125 .* diffusion number 0.5; lost first at frequency 3.14159"
+limit_of heat-2d "0.000244140625 .* diffusion number 0.5; lost first at frequency (y 3.14159, x 3.14159)"
+limit_of heat-cn "none: stable however long it is"
+limit_of heat "none: stable however long it is" -ts_type beuler
+limit_of advection-upwind "0.015625 .* Courant number 1;"
+limit_of advection-centred "0: unstable however short it is; lost first at frequency 1.5708"
+limit_of advection-rk4 "0.0441941738242 .* Courant number 2.82842712;"
+limit_of lax-wendroff "0.015625 .* Courant number 1;"
+limit_of wave "0.0441941738242 .* Courant number 2.82842712;"
+limit_of advection-diffusion "0.006103515625 .* Courant number 0.390625, diffusion number 0.5"
+# 2 / (s^2 - s), s = 4 / dx^2 = 16
+limit_of kuramoto-sivashinsky "0.00833333333333 .*" -ts_type euler
+grep -q "^left out  *20 of 128 frequencies" out
+ok $? "long waves that grow by themselves are left out"
+limit_of paper/heat "0.5 .* diffusion number 0.5"
+# eigenvalues -4 sin^2(k pi / 64): rightmost k = 1, and 2 / (4 sin^2(31 pi / 64))
+grep -q "^rightmost  *-0.00963054666; residuals" out && grep -q "^limit of the step  0.501206723684 .* by these eigenvalues" out &&
+  grep -q "^transient growth   |G^n| up to 0.996148, at n = 1 " out && "$courant" info kept-symbol.h5 >out 2>err && grep -q "/matrix/transient_growth *21 " out
+ok $? "31 points between zeros: the matrix beside the symbol"
+"$courant" symbol "$source/models/paper/heat.yaml" -output kept-symbol.h5 -force -set stepper.step=0.8 >out 2>err && grep -q "^at the deck's step unstable: |G| is above 1 at 14 of 31" out &&
+  grep -q "^largest growth  *2.19229556268 by these" out
+ok $? "an unstable step is a result"
+# u_t = v, v_t = u_xx: at frequency 0 a Jordan block
+cat >kept-wave.yaml <<'YAML'
+pde: {fields: 2, points: 16, spacing: 1, terms: [{matrix: [[0, 1], [0, 0]], derivative: identity}, {matrix: [[0, 0], [1, 0]], derivative: dxx}]}
+stepper: {type: cn, step: 0.5}
+YAML
+"$courant" symbol kept-wave.yaml -output kept-symbol.h5 -force >out 2>err && grep -q "^at the deck's step not power-bounded: .* at 1 of 16 frequencies" out
+ok $? "powers that grow like n at a defective eigenvalue"
+"$courant" symbol "$source/models/advection-upwind.yaml" -output kept-symbol.h5 -force -set pde.boundary=dirichlet >out 2>err &&
+  grep -q "^limit of the step  0.03125 .* by these eigenvalues" out && grep -q "conditions up to inf" out
+ok $? "between walls the eigenvalues alone allow too much, and their condition says so"
+"$courant" symbol "$source/models/paper/heat.yaml" -output kept-symbol.h5 -force -set pde.points=1200 >out 2>err &&
+  grep -q "^with its boundaries: the matrix of 1200 unknowns, 16 eigenvalues" out && grep -q "^limit of the step  0.50000085" out
+ok $? "the ends of a large matrix's spectrum"
+"$courant" symbol "$source/models/paper/heat.yaml" -output kept-symbol.h5 -force -set pde.points=1200 -matrix_right_eps_max_it 1 -matrix_large_eps_max_it 1 -matrix_large_eps_ncv 10 -quiet >out 2>err
+[ $? -eq 3 ] && grep -q "ends of the matrix's spectrum did not converge" err && [ ! -s out ]
+ok $? "a spectrum that did not converge ends with status 3"
+for model in wave paper/heat; do
+  "$courant" symbol "$source/models/$model.yaml" -output kept-symbol.h5 -force -quiet -malloc_debug -malloc_dump >out 2>err && [ ! -s out ] && [ ! -s err ]
+  ok $? "PETSc finds no memory left after the symbol of $model"
+  mpiexec -n 2 "$courant" symbol "$source/models/$model.yaml" -output kept-two.h5 -force -quiet >out 2>err && "$compare" kept-symbol.h5 kept-two.h5 >out
+  ok $? "symbol of $model on two ranks, to the bit"
+done
+fails 2 "-window: expected four numbers RE0,RE1,IM0,IM1, each pair ascending" symbol "$pde" -window 1,0,0,1
+fails 2 "-window_points 9: expected points real x imaginary" symbol "$pde" -window_points 9
+fails 2 "-ts_type irk: this stepper cannot be probed" symbol "$pde" -ts_type irk
+fails 2 "-threads has no effect here" symbol "$pde" -threads 2
+
 # ---- map: interruptions ----
 "$courant" map "$deck" -points 16x16 -output kept-whole.h5 -quiet >out 2>err
 ok $? "a longer run"
