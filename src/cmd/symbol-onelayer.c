@@ -281,34 +281,17 @@ static PetscErrorCode CheckBounds(const Analysis *a)
 
 /* ---- functions of frequency ---- */
 
-/*
-  |R| of a time stepper at n points z. A multistep method's growth is known from many steps only: it is
-  computed at some points between the ends and interpolated.
-*/
+/* |R| of a time stepper at n real points z. */
 static PetscErrorCode AmplifyByStepper(CourantStepper stepper, PetscInt n, const PetscReal z[],
                                        double growth[])
 {
-  enum { POINTS = 129 };
-  PetscReal at[POINTS], factor[POINTS], low = INFINITY, high = -INFINITY;
-  PetscBool one_step;
+  PetscComplex *points;
 
   PetscFunctionBeginUser;
-  PetscCall(CourantStepperGetType(stepper, NULL, &one_step));
-  if (one_step) {
-    PetscCall(CourantStepperComputeGrowth(stepper, n, z, NULL, growth));
-    PetscFunctionReturn(PETSC_SUCCESS);
-  }
-  for (PetscInt i = 0; i < n; i++) {
-    low = fmin(low, z[i]);
-    high = fmax(high, z[i]);
-  }
-  for (int i = 0; i < POINTS; i++) at[i] = low + (high - low) * i / (POINTS - 1);
-  PetscCall(CourantStepperComputeGrowth(stepper, POINTS, at, NULL, factor));
-  for (PetscInt i = 0; i < n; i++) {
-    const double x = high > low ? (POINTS - 1) * (z[i] - low) / (high - low) : 0;
-    const int k = (int)fmin(POINTS - 2, x);
-    growth[i] = factor[k] + (x - k) * (factor[k + 1] - factor[k]);
-  }
+  PetscCall(PetscMalloc1(n, &points));
+  for (PetscInt i = 0; i < n; i++) points[i] = z[i];
+  PetscCall(CourantStepperComputeGrowth(stepper, n, points, growth));
+  PetscCall(PetscFree(points));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
