@@ -1,5 +1,6 @@
 /* courant symbol on a network: the symbol of its data and the bounds that follow, beside exact eigenvalues.
  */
+#include "cmd/symbol-layers.h"
 #include "cmd/symbol.h"
 #include "train/settings.h"
 
@@ -59,7 +60,11 @@ static PetscErrorCode Work(void *ctx)
     PetscCall(CourantSessionPrintModel(s->problem, &s->output, CourantProblemMemory(s->problem)));
   }
   PetscCall(CourantProblemGetInitialState(s->problem, s->theta));
+  PetscCall(CourantReportLayers(s->problem, s->theta, &s->train, &s->output));
   CourantCallOnRankZero(s->problem->comm, s->output.rank, Finish(s));
+  PetscCheck(!s->output.unconverged, s->problem->comm, PETSC_ERR_NOT_CONVERGED,
+             "%d results did not converge or are above their bounds; they are flagged in the result file",
+             s->output.unconverged);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -39,6 +39,8 @@ PetscErrorCode CourantResultAddScale(CourantResult, const char path[], int n, co
                                      const char long_name[], const char units[]);
 PetscErrorCode CourantResultAddArray(CourantResult, const char path[], int rank, const size_t dims[],
                                      const double values[], const char long_name[]);
+PetscErrorCode CourantResultAddStrings(CourantResult, const char path[], const char scale[], int n,
+                                       const char *const values[], const char long_name[]);
 PetscErrorCode CourantResultDelete(CourantResult, const char path[]);
 PetscErrorCode CourantResultAdd(CourantResult, const CourantResultEntry *);
 PetscErrorCode CourantResultWrite(CourantResult, const char path[], const void *values);
