@@ -42,6 +42,12 @@ static PetscBool RuleHasLimit(const Report *r)
              : PETSC_FALSE;
 }
 
+/* How far the bound is above the exact value; NaN where that is not positive. */
+static double SlackOf(const CourantLayerSymbol *s)
+{
+  return s->exact.value > 0 ? CourantLayerSymbolBound(s) / s->exact.value : NAN;
+}
+
 /* The layer whose bound is the highest. */
 static PetscInt Bottleneck(const Report *r)
 {
@@ -143,7 +149,7 @@ static void FillRow(const Report *r, PetscInt i, double row[ENTRIES])
                                   s->spectrum.patches,
                                   s->exact.value,
                                   s->exact.residual,
-                                  bound / s->exact.value,
+                                  SlackOf(s),
                                   limit,
                                   LimitOf(r, s->exact.value),
                                   r->train->learning_rate / limit,
@@ -174,8 +180,8 @@ static PetscErrorCode WriteTable(const Report *r)
   for (int e = 0; e < ENTRIES; e++) {
     for (int i = 0; i < n; i++) {
       reals[i] = rows[i * ENTRIES + e];
-      ints[i] = isfinite(reals[i]) ? (int)reals[i] : -1;
-      enums[i] = (uint8_t)ints[i];
+      if (entries[e].type == COURANT_RESULT_INT) ints[i] = (int)reals[i];
+      if (entries[e].type == COURANT_RESULT_ENUM) enums[i] = (uint8_t)reals[i];
     }
     const void *const values[] = {reals, ints, enums};
     PetscCall(CourantResultAdd(file, &entries[e]));
@@ -269,7 +275,7 @@ static void PrintTable(const Report *r)
     snprintf(curvature, sizeof curvature, "%.5g +- %.1e", s->curvature.value, s->curvature.residual);
     snprintf(exact, sizeof exact, "%.7g +- %.1e", s->exact.value, s->exact.residual);
     printf("  %-*s  %-19s %10.5g %10.5g  %-21s %7.3g  %10.5g %10.5g %8.3g  (%.3f, %.3f)%s\n", width,
-           NameOf(r, i), curvature, s->spectrum.patches, bound, exact, bound / s->exact.value, limit,
+           NameOf(r, i), curvature, s->spectrum.patches, bound, exact, SlackOf(s), limit,
            LimitOf(r, s->exact.value), r->train->learning_rate / limit, s->spectrum.frequency[0],
            s->spectrum.frequency[1], remarks[CourantLayerSymbolStatus(s)]);
   }

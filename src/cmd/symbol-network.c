@@ -63,8 +63,8 @@ static PetscErrorCode Work(void *ctx)
   PetscCall(CourantReportLayers(s->problem, s->theta, &s->train, &s->output));
   CourantCallOnRankZero(s->problem->comm, s->output.rank, Finish(s));
   PetscCheck(!s->output.unconverged, s->problem->comm, PETSC_ERR_NOT_CONVERGED,
-             "%d results did not converge or are above their bounds; they are flagged in the result file",
-             s->output.unconverged);
+             "%d result%s did not converge or above a bound: flagged in the result file",
+             s->output.unconverged, s->output.unconverged > 1 ? "s" : "");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -7,7 +7,7 @@
 typedef struct {
   void *tape; /* of coefficient 1 */
   void *scratch;
-  double *images, *labels; /* of a block */
+  double *images; /* of a block */
   double loss[2];
   const char *problem;
 } Worker;
@@ -21,6 +21,7 @@ struct _CourantInner {
   void **prepared; /* [nlayers] */
   void *weights;   /* packed */
   void **tapes;    /* of coefficient 0, block by block; one allocation */
+  double *labels;  /* of the samples at hand */
   Worker *workers; /* [settings.threads] */
   PetscInt first, n;
   int value;     /* that products are about */
@@ -52,7 +53,6 @@ static PetscErrorCode CreateWorker(CourantInner inner, Worker *worker)
   PetscCall(Allocate(inner, inner->layout.scratch * real_size, &worker->scratch));
   PetscCall(
       Allocate(inner, samples * CourantDatasetImageSize(inner->data) * sizeof(double), &worker->images));
-  PetscCall(Allocate(inner, samples * (size_t)inner->data->width * sizeof(double), &worker->labels));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -86,6 +86,7 @@ PetscErrorCode CourantInnerCreate(CourantNet net, CourantDataset data, const Cou
   PetscCall(Allocate(inner, inner->layout.packed[net->nlayers] * backend->real_size, &inner->weights));
   PetscCall(PetscMalloc1(blocks, &inner->tapes));
   PetscCall(Allocate(inner, (size_t)blocks * tape, &inner->tapes[0]));
+  PetscCall(Allocate(inner, (size_t)(settings->samples * data->width) * sizeof(double), &inner->labels));
   for (PetscInt b = 1; b < blocks; b++) inner->tapes[b] = (char *)inner->tapes[b - 1] + tape;
   PetscCall(PetscCalloc1(inner->settings.threads, &inner->workers));
   for (int t = 0; t < inner->settings.threads; t++) PetscCall(CreateWorker(inner, &inner->workers[t]));
@@ -102,7 +103,6 @@ PetscErrorCode CourantInnerDestroy(CourantInner *result)
     CourantFree(&inner->workers[t].tape);
     CourantFree(&inner->workers[t].scratch);
     CourantFree(&inner->workers[t].images);
-    CourantFree(&inner->workers[t].labels);
   }
   PetscCall(PetscFree(inner->workers));
   for (PetscInt l = 0; l < inner->net->nlayers; l++) {
@@ -113,6 +113,7 @@ PetscErrorCode CourantInnerDestroy(CourantInner *result)
   if (inner->tapes) CourantFree(&inner->tapes[0]);
   PetscCall(PetscFree(inner->tapes));
   CourantFree(&inner->weights);
+  CourantFree(&inner->labels);
   PetscCall(CourantLayoutDestroy(&inner->layout));
   PetscCall(PetscFree(*result));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -145,7 +146,7 @@ static CourantBlock BlockOf(CourantInner inner, PetscInt b, int order, Worker *w
                         .order = order,
                         .reserve = 1,
                         .images = worker->images,
-                        .labels = worker->labels,
+                        .labels = inner->labels + start * inner->data->width,
                         .width = (int)inner->data->width,
                         .slopes =
                             inner->settings.slopes ? inner->settings.slopes + (size_t)first * outputs : NULL,
@@ -164,7 +165,6 @@ static void Read(CourantInner inner, const CourantBlock *block, PetscInt b, Work
 
   const char *problem = CourantBatchRead(&all, first, block->n, worker->images);
   if (problem) worker->problem = problem;
-  CourantBatchLabels(&all, first, block->n, worker->labels);
   inner->backend->Input(block);
 }
 
@@ -178,6 +178,7 @@ static const char *Run(CourantInner inner, PetscInt first, PetscInt n, int value
   inner->first = first;
   inner->n = n;
   inner->value = value;
+  CourantBatchLabels(&(CourantBatch){.data = inner->data, .n = inner->data->n}, first, n, inner->labels);
   for (int t = 0; t < threads; t++) inner->workers[t].problem = NULL;
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
   for (PetscInt b = 0; b < blocks; b++) {

@@ -298,6 +298,29 @@ for signal in KILL:137 INT:130 TERM:143; do
   resumes "${signal%:*}" "${signal#*:}" map kept-whole.h5 map "$deck" -points 16x16 -checkpoint 0.3
 done
 
+# ---- symbol, layer by layer ----
+cat >kept-layers.yaml <<'YAML'
+data: {source: glyphs, size: 12, classes: 4, samples: 40, seed: 3}
+network: [{conv: {channels: 3, kernel: 3, padding: same}}, swish, {conv: {channels: 2, kernel: 3, stride: 2, bias: false}}, tanh, flatten, {dense: {features: 4}}]
+loss: softmax
+weights: {init: he, seed: 2}
+train: {rule: momentum, momentum: 0.9, learning_rate: 0.1, weight_decay: 1e-4}
+YAML
+"$courant" symbol kept-layers.yaml -threads 1 -output kept-layers.h5 -malloc_dump >out 2>err && [ ! -s err ] && grep -q "^bottleneck: layer " out &&
+  grep -q "^all layers together: largest eigenvalue " out && [ "$(grep -c " +- .* +- .*(.*)$" out)" -eq 3 ]
+ok $? "symbol: a row for each layer, the bottleneck, and the whole"
+"$courant" info kept-layers.h5 >out 2>err && grep -q "/layers/name  *3 " out && grep -q "/layers/0/spectral_density  *14 x 14 " out && grep -q "/layers/5/channel_direction  *51 x 2 " out
+ok $? "symbol: /layers and each layer's spectrum are in the file"
+"$courant" symbol kept-layers.yaml -threads 3 -output kept-way.h5 -force -quiet >out 2>err && "$compare" kept-layers.h5 kept-way.h5 >>out
+ok $? "symbol: 3 threads write the file of one"
+mpiexec -n 2 "$courant" symbol kept-layers.yaml -threads 1 -output kept-way.h5 -force -quiet >out 2>err && "$compare" kept-layers.h5 kept-way.h5 >out
+! grep -qE "curvature|density|direction|patches|bound differs|cfl" out # Krylov spaces over several ranks are exempt
+ok $? "symbol: 2 ranks find the densities, curvatures and bounds of one"
+"$courant" symbol kept-train.yaml -output kept-way.h5 -force >out 2>err && grep -q "not layer by layer: batch_norm couples the samples" out
+ok $? "symbol: batch_norm is told not to be analysed layer by layer"
+rm -f kept-way.h5
+fails 2 "-memory 3MB is too little to analyse this model layer by layer: it takes at least" symbol kept-layers.yaml -memory 3MB -output kept-way.h5 -force -quiet
+
 # ---- a full disk ----
 # a limit on the size of files stands for it; MPI needs some room for its own
 large="-points 1000x3000 -set map.linearise=init,map.cross_check.local=false,map.cross_check.global=false"
