@@ -326,6 +326,7 @@ PetscErrorCode CourantResultAddStrings(CourantResult result, const char path[], 
   CheckH5(H5Tclose(type));
   PetscCall(PetscFree(text));
   PetscCall(CourantResultSetString(result, path, "long_name", long_name));
+  PetscCall(CourantResultSetString(result, path, "units", "1"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -116,6 +116,13 @@ static double *BlockByDefinition(Fixture *f, const double *theta, PetscInt l)
 
   OK(CourantInnerCreate(f->problem->net, f->problem->data, f->problem->backend, &settings, &inner));
   CourantInnerSetWeights(inner, theta);
+  const size_t other = CourantShapeSize(CourantNetShape(f->problem->net, 1));
+  double *x = calloc(3 * other, sizeof(double)), *y = malloc(3 * other * sizeof(double));
+  for (size_t k = 0; k < 3 * other; k++) x[k] = 1;
+  assert_null(CourantInnerLinearise(inner, 0, 3, 1)); /* another value before, which must leave no trace */
+  CourantInnerProduct(inner, x, y);
+  free(x);
+  free(y);
   for (PetscInt first = 0; first < f->problem->data->n; first += 3) {
     const PetscInt samples = PetscMin(3, f->problem->data->n - first);
     assert_null(CourantInnerLinearise(inner, first, samples, (int)l + 1));
