@@ -1,6 +1,7 @@
 #include "cmd/symbol-layers.h"
 #include "stability/layer-symbols.h"
 #include <math.h>
+#include <string.h>
 
 typedef struct {
   CourantProblem problem;
@@ -156,7 +157,7 @@ static void FillRow(const Report *r, PetscInt i, double row[ENTRIES])
                                   s->spectrum.frequency[0],
                                   s->spectrum.frequency[1],
                                   CourantLayerSymbolStatus(s)};
-  PetscMemcpy(row, values, sizeof values);
+  memcpy(row, values, sizeof values);
 }
 
 static PetscErrorCode WriteTable(const Report *r)
@@ -266,18 +267,16 @@ static void PrintTable(const Report *r)
   for (PetscInt i = 0; i < r->symbols.n; i++) width = PetscMax(width, (int)strlen(NameOf(r, i)));
   printf("layer by layer, each with all others frozen; learning rate %g, weight decay %g\n",
          r->train->learning_rate, r->train->weight_decay);
-  printf("  %-*s  %-19s %10s %10s  %-21s %7s  %10s %10s %8s  %s\n", width, "layer", "curvature", "patches",
-         "bound", "exact", "slack", "limit", "exact's", "CFL", "frequency");
+  printf("  %-*s %10s %9s %9s %10s %8s %8s %9s %9s %8s  %s\n", width, "layer", "curvature", "patches",
+         "bound", "exact", "residual", "slack", "limit", "of exact", "CFL", "frequency");
   for (PetscInt i = 0; i < r->symbols.n; i++) {
     const CourantLayerSymbol *s = &r->symbols.layers[i];
     const double bound = CourantLayerSymbolBound(s), limit = LimitOf(r, bound);
-    char curvature[32], exact[32];
-    snprintf(curvature, sizeof curvature, "%.5g +- %.1e", s->curvature.value, s->curvature.residual);
-    snprintf(exact, sizeof exact, "%.7g +- %.1e", s->exact.value, s->exact.residual);
-    printf("  %-*s  %-19s %10.5g %10.5g  %-21s %7.3g  %10.5g %10.5g %8.3g  (%.3f, %.3f)%s\n", width,
-           NameOf(r, i), curvature, s->spectrum.patches, bound, exact, SlackOf(s), limit,
-           LimitOf(r, s->exact.value), r->train->learning_rate / limit, s->spectrum.frequency[0],
-           s->spectrum.frequency[1], remarks[CourantLayerSymbolStatus(s)]);
+    printf("  %-*s %10.4g %9.4g %9.4g %10.5g %8.1e %8.3g %9.4g %9.4g %8.3g  (%.3f, %.3f)%s\n", width,
+           NameOf(r, i), s->curvature.value + s->curvature.residual, s->spectrum.patches, bound,
+           s->exact.value, s->exact.residual, SlackOf(s), limit, LimitOf(r, s->exact.value),
+           r->train->learning_rate / limit, s->spectrum.frequency[0], s->spectrum.frequency[1],
+           remarks[CourantLayerSymbolStatus(s)]);
   }
 }
 
