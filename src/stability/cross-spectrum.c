@@ -23,6 +23,19 @@
 #include <petscblaslapack.h>
 #include <string.h>
 
+/* CourantLayerCheckMemory - A budget that was asked for has to hold what one step of the analysis of a layer
+ * takes on a rank, beside what the problem keeps. */
+PetscErrorCode CourantLayerCheckMemory(CourantProblem problem, double bytes)
+{
+  PetscFunctionBeginUser;
+  if (problem->memory_text[0] && bytes > problem->memory / 2)
+    CourantInputError(problem->comm,
+                      "-memory %s is too little to analyse this model layer by layer: it takes at least "
+                      "%.3g MB on a rank",
+                      problem->memory_text, ceil(2 * bytes / 1e5) / 10);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 enum { ROWS = 2 * COURANT_LEAF }; /* real and imaginary parts of a leaf's samples */
 
 /* One axis: the output at j reads the input from j stride - pad on. */
@@ -219,6 +232,14 @@ static PetscErrorCode Stream(CourantProblem problem, const Transform *t, Courant
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What the transforms of a leaf, and so many densities, take. */
+static double Bytes(const Transform *t, int densities)
+{
+  const double channels = t->s->channels;
+  return 8 * (channels * COURANT_LEAF * (double)SpectrumSize(t) +
+              2 * (double)t->s->frequencies * channels * channels * densities);
+}
+
 /*
   CourantCrossSpectrumCreate - S(w), S_ab = mean_i conj(X_i,a(w)) X_i,b(w), X_i the discrete Fourier transform
   of what layer `layer` reads of sample i; a convolution or dense layer of a net whose samples know nothing
@@ -235,21 +256,23 @@ PetscErrorCode CourantCrossSpectrumCreate(CourantProblem problem, const double t
   const CourantInnerSettings settings = {.samples = COURANT_LEAF, .threads = threads};
   CourantInner inner;
   CourantTreeSum sum;
-  PetscMPIInt count;
   Transform t;
 
   PetscFunctionBeginUser;
   PetscCall(TransformCreate(&net->layers[layer], threads, s, &t));
   const size_t length = 2 * s->frequencies * (size_t)s->channels * (size_t)s->channels;
-  PetscCall(PetscMPIIntCast((PetscInt)length, &count));
+  PetscCheck(length <= PETSC_MPI_INT_MAX, problem->comm, PETSC_ERR_SUP,
+             "layer %s: a spectral density of %.3g numbers is too large", net->layers[layer].name,
+             (double)length);
   PetscCall(CourantInnerCreate(net, problem->data, problem->backend, &settings, &inner));
   CourantInnerSetWeights(inner, theta);
   PetscCall(CourantTreeSumCreate(length, problem->data->n / COURANT_LEAF + 2, &sum));
+  PetscCall(CourantLayerCheckMemory(problem, CourantInnerMemory(inner) + Bytes(&t, sum.capacity / 2 + 2)));
   PetscCall(Stream(problem, &t, inner, net->layers[layer].source, progress, &sum));
   PetscCall(CourantTreeSumGather(&sum, problem->comm));
   CourantTreeSumFold(&sum, s->density);
   for (size_t i = 0; i < length; i++) s->density[i] /= (double)problem->data->n;
-  PetscCallMPI(MPI_Bcast(s->density, count, MPI_DOUBLE, 0, problem->comm));
+  PetscCallMPI(MPI_Bcast(s->density, (PetscMPIInt)length, MPI_DOUBLE, 0, problem->comm));
   PetscCall(CourantTreeSumDestroy(&sum));
   PetscCall(CourantInnerDestroy(&inner));
   PetscCall(TransformDestroy(&t));

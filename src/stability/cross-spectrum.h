@@ -27,3 +27,4 @@ PetscErrorCode CourantCrossSpectrumCreate(CourantProblem, const double theta[], 
 PetscErrorCode CourantCrossSpectrumMaximise(CourantCrossSpectrum *, int threads);
 PetscErrorCode CourantCrossSpectrumDestroy(CourantCrossSpectrum *);
 PetscInt CourantCrossSpectrumUnits(CourantProblem);
+PetscErrorCode CourantLayerCheckMemory(CourantProblem, double bytes);

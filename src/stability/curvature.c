@@ -9,6 +9,7 @@
 #include "core/interrupt.h"
 #include "core/random.h"
 #include "net/inner.h"
+#include "stability/cross-spectrum.h"
 #include <math.h>
 
 enum {
@@ -217,20 +218,6 @@ static PetscErrorCode Collect(CourantProblem problem, PetscInt chunks, PetscInt 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A budget that was asked for has to hold a chunk and its Krylov space. */
-static PetscErrorCode CheckMemory(CourantProblem problem, CourantInner inner, double unknowns)
-{
-  const double least = CourantInnerMemory(inner) + 8. * unknowns * (KRYLOV + 8);
-
-  PetscFunctionBeginUser;
-  if (problem->memory_text[0] && least > problem->memory / 2)
-    CourantInputError(problem->comm,
-                      "-memory %s is too little to analyse this model layer by layer: it takes at least "
-                      "%.3g MB on a rank",
-                      problem->memory_text, ceil(2 * least / 1e5) / 10);
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /*
   CourantCurvatureCompute - max_i lambda_max(M_i), M_i the Hessian of the loss of sample i in the output of
   layer `layer`, before its activation; of a net whose samples know nothing of each other.
@@ -259,7 +246,8 @@ PetscErrorCode CourantCurvatureCompute(CourantProblem problem, const double thet
   chunk.alone = ranks == 1 ? PETSC_TRUE : PETSC_FALSE;
   PetscCall(PetscCalloc1(chunks, &each));
   PetscCall(CourantInnerCreate(problem->net, problem->data, problem->backend, &settings, &chunk.inner));
-  PetscCall(CheckMemory(problem, chunk.inner, (double)samples * (double)size));
+  PetscCall(CourantLayerCheckMemory(problem, CourantInnerMemory(chunk.inner) +
+                                                 8. * (double)samples * (double)size * (KRYLOV + 8)));
   CourantInnerSetWeights(chunk.inner, theta);
   for (PetscInt i = 0; i < rounds; i++) {
     PetscCall(CourantInterruptCheckTogether(problem->comm));
