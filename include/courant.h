@@ -47,6 +47,7 @@ PETSC_EXTERN PetscErrorCode CourantProblemComputeJet(CourantProblem, Vec theta, 
 PETSC_EXTERN PetscErrorCode CourantProblemSetState(CourantProblem, Vec theta, PetscReal *loss, Vec gradient);
 PETSC_EXTERN PetscErrorCode CourantProblemComputeGaussNewton(CourantProblem, Vec v, Vec Gv);
 PETSC_EXTERN PetscErrorCode CourantProblemCreateHessian(CourantProblem, Mat *);
+PETSC_EXTERN PetscErrorCode CourantProblemCreateLayerBlock(CourantProblem, const char layer[], Mat *);
 PETSC_EXTERN PetscErrorCode CourantHessianSetWeightDecay(Mat, PetscReal alpha);
 
 /* ---- amplification factors of time steppers ---- */

@@ -1,4 +1,5 @@
 /* courant symbol on a network: its state, how it is stepped, and the analyses that follow. */
+#include "cmd/symbol-layers.h"
 #include "cmd/symbol.h"
 #include <math.h>
 #include <string.h>
@@ -29,8 +30,8 @@ static PetscErrorCode ReadOptions(Session *s)
   s->zero = strcmp(state, "zero") ? PETSC_FALSE : PETSC_TRUE;
   if (!s->zero && strcmp(state, "init"))
     CourantInputError(s->problem->comm, "-linearise %s: expected zero or init", state);
-  PetscCall(ReadPositive(s, "-learning_rate", 1e-300, s->train.learning_rate, &s->learning_rate));
-  PetscCall(ReadPositive(s, "-weight_decay", 0, s->train.weight_decay, &s->weight_decay));
+  PetscCall(ReadPositive(s, "-learning_rate", 1e-300, s->train.learning_rate, &s->train.learning_rate));
+  PetscCall(ReadPositive(s, "-weight_decay", 0, s->train.weight_decay, &s->train.weight_decay));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -67,11 +68,12 @@ static PetscErrorCode SetUp(void *ctx, CourantDeck deck)
   PetscCall(SetUpStepper(s));
   PetscCall(CourantProblemSetUp(s->problem));
   PetscCall(ReadOptions(s));
-  if (!CourantSymbolApplies(s->problem))
-    CourantNodeError(s->problem->top.network,
-                     "courant symbol takes one-layer networks so far: conv of one channel without bias, "
-                     "activation, global_mean or global_sum, loss logistic");
-  PetscCall(CourantSymbolSetUpOneLayer(s));
+  PetscCall(CourantStabilityRegionSetFromOptions(&s->region));
+  s->region.quiet = s->output.quiet;
+  if (CourantSymbolApplies(s->problem))
+    PetscCall(CourantSymbolSetUpOneLayer(s));
+  else if (s->by_ts)
+    CourantInputError(PETSC_COMM_WORLD, "-ts_type: the limits of layers are those of the deck's rule");
   PetscCall(CourantProblemCreateHessian(s->problem, &s->H));
   PetscCall(CourantProblemCreateVec(s->problem, &s->theta));
   PetscCall(CourantSpectrumCreate(s->problem->comm, &s->spectrum));
@@ -106,25 +108,25 @@ static PetscErrorCode PrintHeader(const Session *s)
     PetscCall(CourantStepperGetType(s->stepper, &type, NULL));
     snprintf(rule, sizeof rule, "time stepper %s", type);
   }
-  printf("  %s of full batches, learning rate %g, weight decay %g\n", rule, s->learning_rate,
-         s->weight_decay);
+  printf("  %s of full batches, learning rate %g, weight decay %g\n", rule, s->train.learning_rate,
+         s->train.weight_decay);
   fflush(stdout);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode WriteSettings(Session *s)
 {
+  const char *const group = s->symbol ? "/symbol" : "/layers", *type;
   const CourantResult file = s->output.file;
-  const char *type;
 
   PetscFunctionBeginUser;
   PetscCall(CourantStepperGetType(s->stepper, &type, NULL));
-  PetscCall(CourantResultSetString(file, "/symbol", "linearise", s->zero ? "zero" : "init"));
-  PetscCall(CourantResultSetString(file, "/symbol", "rule", s->rule->name));
-  PetscCall(CourantResultSetString(file, "/symbol", "time_stepper", type));
-  PetscCall(CourantResultSetReal(file, "/symbol", "learning_rate", s->learning_rate));
-  PetscCall(CourantResultSetReal(file, "/symbol", "weight_decay", s->weight_decay));
-  PetscCall(CourantResultSetReal(file, "/symbol", "reach", s->reach));
+  PetscCall(CourantResultSetString(file, group, "linearise", s->zero ? "zero" : "init"));
+  PetscCall(CourantResultSetString(file, group, "rule", s->rule->name));
+  PetscCall(CourantResultSetString(file, group, "time_stepper", type));
+  PetscCall(CourantResultSetReal(file, group, "learning_rate", s->train.learning_rate));
+  PetscCall(CourantResultSetReal(file, group, "weight_decay", s->train.weight_decay));
+  PetscCall(CourantResultSetReal(file, group, "reach", s->reach));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -132,6 +134,8 @@ static PetscErrorCode Finish(Session *s)
 {
   PetscFunctionBeginUser;
   PetscCall(WriteSettings(s));
+  PetscCall(CourantStabilityRegionWrite(&s->region, s->by_ts ? s->stepper : NULL, s->rule, s->train.options,
+                                        s->output.file));
   PetscCall(CourantOutputFinish(&s->output));
   CourantOutputView(&s->output);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -150,12 +154,12 @@ static PetscErrorCode Work(void *ctx)
     PetscCall(VecSet(s->theta, 0));
   else
     PetscCall(CourantProblemGetInitialState(s->problem, s->theta));
-  if (s->symbol) PetscCall(CourantSymbolOneLayer(s));
-  /* analyses of any network, layer by layer, come here */
+  PetscCall(s->symbol ? CourantSymbolOneLayer(s)
+                      : CourantReportLayers(s->problem, s->theta, &s->train, &s->output));
   CourantCallOnRankZero(s->problem->comm, s->output.rank, Finish(s));
   PetscCheck(!s->output.unconverged, s->problem->comm, PETSC_ERR_NOT_CONVERGED,
-             "%d eigenvalue%s did not converge; the result file flags what did not", s->output.unconverged,
-             s->output.unconverged > 1 ? "s" : "");
+             "%d result%s did not converge or broke a bound; the result file flags them",
+             s->output.unconverged, s->output.unconverged > 1 ? "s" : "");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

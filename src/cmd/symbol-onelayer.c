@@ -235,11 +235,11 @@ static void FillNumbers(Analysis *a)
           extreme ? (Number){extreme->value, extreme->residual}
                   : (Number){bounds[k][e]->value + (e == TOP ? b->rank_one : 0), bounds[k][e]->error};
     }
-    const double m = s->weight_decay + n[LAMBDA_MAX].value;
+    const double m = s->train.weight_decay + n[LAMBDA_MAX].value;
     n[ALPHA_MIN] = n[LAMBDA_MIN].value < -n[LAMBDA_MIN].error
                        ? (Number){-n[LAMBDA_MIN].value, n[LAMBDA_MIN].error}
                        : (Number){0, n[LAMBDA_MIN].error};
-    n[ALPHA_MAX] = (Number){s->reach / s->learning_rate - n[LAMBDA_MAX].value, n[LAMBDA_MAX].error};
+    n[ALPHA_MAX] = (Number){s->reach / s->train.learning_rate - n[LAMBDA_MAX].value, n[LAMBDA_MAX].error};
     n[LIMIT] = (Number){s->reach / m, s->reach / m * n[LAMBDA_MAX].error / m};
     if (m <= 0 || !isfinite(s->reach)) n[LIMIT] = (Number){INFINITY, 0};
   }
@@ -306,9 +306,9 @@ static PetscErrorCode Amplify(Analysis *a)
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc1(n, &z));
   for (PetscInt i = 0; i < n; i++) {
-    const double m = symbol[i] + s->weight_decay;
-    z[i] = -s->learning_rate * m;
-    if (!s->by_ts) growth[i] = s->rule->Growth(s->train.options, s->learning_rate, m);
+    const double m = symbol[i] + s->train.weight_decay;
+    z[i] = -s->train.learning_rate * m;
+    if (!s->by_ts) growth[i] = s->rule->Growth(s->train.options, s->train.learning_rate, m);
   }
   if (s->by_ts) PetscCall(AmplifyByStepper(s->stepper, n, z, growth));
   PetscCall(PetscFree(z));
@@ -567,7 +567,7 @@ static void PrintNumbers(const Analysis *a)
 
   printf("\n%-20s %16s %8s %16s %8s  %s\n", "", "least decay", "+-", "largest rate", "+-", "decays that are");
   printf("%-20s %16s %8s %10s%6.4g %8s  stable at rate %g\n", "", "alpha_min", "", "at decay ",
-         s->weight_decay, "", s->learning_rate);
+         s->train.weight_decay, "", s->train.learning_rate);
   for (int k = 0; k < SOURCES; k++) {
     printf("%-20s", sources[k].title);
     PrintNumber(a->numbers[k][ALPHA_MIN]);
@@ -592,14 +592,14 @@ static void PrintVerdicts(const Analysis *a)
   if (WindowOf(a, BOUND) == WINDOW_EMPTY && WindowOf(a, EXACT) == WINDOW_OPEN)
     printf("at learning rate %g the bound leaves no weight decay, yet the operator is stable from %.6g to "
            "%.6g\n",
-           s->learning_rate, exact[ALPHA_MIN].value, exact[ALPHA_MAX].value);
+           s->train.learning_rate, exact[ALPHA_MIN].value, exact[ALPHA_MAX].value);
   if (!CourantNetIsSmooth(s->problem->net))
     printf("the activation has kinks: r'' is 0 where it exists, and the symbol knows nothing of them\n");
-  if (s->weight_decay < exact[ALPHA_MIN].value - exact[ALPHA_MIN].error)
+  if (s->train.weight_decay < exact[ALPHA_MIN].value - exact[ALPHA_MIN].error)
     printf("at weight decay %g the linearised flow itself grows: no learning rate is stable\n",
-           s->weight_decay);
-  else if (s->learning_rate > exact[LIMIT].value + exact[LIMIT].error)
-    printf("learning rate %g is past the operator's limit\n", s->learning_rate);
+           s->train.weight_decay);
+  else if (s->train.learning_rate > exact[LIMIT].value + exact[LIMIT].error)
+    printf("learning rate %g is past the operator's limit\n", s->train.learning_rate);
 }
 
 static PetscErrorCode Report(const Analysis *a)

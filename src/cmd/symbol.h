@@ -1,6 +1,7 @@
 #pragma once
 /* courant symbol on the two kinds of decks that it takes, and what the analyses of a network share. */
 #include "cmd/session.h"
+#include "stability/region.h"
 #include "stability/symbol.h"
 #include "train/settings.h"
 
@@ -12,6 +13,7 @@ typedef struct {
   CourantProblem problem;
   CourantTrainSettings train;
   CourantOutput output;
+  CourantStabilityRegion region;
   const CourantRuleOps *rule;
   CourantStepper stepper;
   CourantSymbol symbol; /* of a one-layer network; else NULL */
@@ -20,7 +22,6 @@ typedef struct {
   Vec theta;
   PetscBool zero;  /* theta is 0, else the deck's weights */
   PetscBool by_ts; /* a time stepper in place of the rule */
-  PetscReal learning_rate, weight_decay;
   PetscReal reach; /* infinite where every mode decays, NaN where the rule has no number */
 } CourantSymbolSession;
 

@@ -627,13 +627,16 @@ PetscErrorCode CourantProblemCreateHessian(CourantProblem problem, Mat *A)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantHessianSetWeightDecay - Makes a matrix of CourantProblemCreateHessian() apply H + alpha D. */
+/* CourantHessianSetWeightDecay - Makes a matrix of CourantProblemCreateHessian() apply H + alpha D, and one
+ * of CourantProblemCreateLayerBlock() its block. */
 PetscErrorCode CourantHessianSetWeightDecay(Mat A, PetscReal alpha)
 {
   Hessian *h;
+  Mat whole;
 
   PetscFunctionBeginUser;
-  PetscCall(MatShellGetContext(A, &h));
+  PetscCall(PetscObjectQuery((PetscObject)A, "hessian", (PetscObject *)&whole));
+  PetscCall(MatShellGetContext(whole ? whole : A, &h));
   h->alpha = alpha;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

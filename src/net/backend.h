@@ -34,7 +34,7 @@ typedef struct {
   int width;                                  /* numbers of a label */
   const double *slopes;                       /* [n,outputs]: a loss frozen to slopes . p, or NULL */
   double scale;                               /* 1 / number of samples of the whole batch */
-  const void *weights[COURANT_ORDER_MAX + 1]; /* packed, coefficients 0 and (order > 0) 1 */
+  const void *weights[COURANT_ORDER_MAX + 1]; /* packed, coefficients 0 and (order > 0) 1; NULL: they stay */
   void *tape[COURANT_ORDER_MAX + 1];
   double *shared[COURANT_ORDER_MAX + 1]; /* of the statistics group */
   void *scratch;

@@ -73,7 +73,7 @@ static CourantLayerCall Call(const CourantBlock *block, PetscInt l)
   call.x = Value(block, layer->source);
   call.y = Value(block, (int)l + 1);
   if (layer->other >= 0) call.other = Value(block, layer->other);
-  call.w.degree = block->order > 0 ? 1 : 0;
+  call.w.degree = block->order > 0 && block->weights[1] ? 1 : 0;
   for (int k = 0; k <= call.w.degree; k++) call.w.c[k] = (real *)block->weights[k] + layout->packed[l];
   call.primal = (real *)block->tape[0] + layout->primal[l];
   for (int k = 0; k <= block->order; k++) {

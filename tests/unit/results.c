@@ -1,6 +1,7 @@
 /* The result file: what goes in comes out, and a file is whole or not there. */
 #include "check.h"
 #include "core/result.h"
+#include <hdf5.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -144,10 +145,36 @@ static void NotAResult(void **state)
   CourantErrorClear();
 }
 
+/* Names along a scale, as HDF5 itself reads them: fixed-length UTF-8, padded with zeros. */
+static void Strings(void **state)
+{
+  static const char *const names[] = {"0", "5.größe"};
+  char read[2][9];
+  CourantResult result;
+
+  (void)state;
+  Make(&result);
+  OK(CourantResultAddStrings(result, "/g/name", "/g/x", 2, names, "names"));
+  OK(CourantResultSave(result, name));
+  OK(CourantResultDestroy(&result));
+  const hid_t file = H5Fopen(name, H5F_ACC_RDONLY, H5P_DEFAULT);
+  const hid_t dataset = H5Dopen2(file, "/g/name", H5P_DEFAULT), type = H5Dget_type(dataset);
+  assert_int_equal(H5Tget_class(type), H5T_STRING);
+  assert_int_equal(H5Tis_variable_str(type), 0);
+  assert_int_equal(H5Tget_cset(type), H5T_CSET_UTF8);
+  assert_int_equal(H5Tget_size(type), 9);
+  assert_int_equal(H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, read), 0);
+  assert_memory_equal(read[0], "0\0\0\0\0\0\0\0\0", 9);
+  assert_memory_equal(read[1], names[1], 9);
+  H5Tclose(type);
+  H5Dclose(dataset);
+  H5Fclose(file);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(RoundTrip),  cmocka_unit_test(EqualResultsAreEqualFiles),
     cmocka_unit_test(FullDisk),   cmocka_unit_test(NoFolder),
-    cmocka_unit_test(NotAResult),
+    cmocka_unit_test(NotAResult), cmocka_unit_test(Strings),
 };
 
 static int SetUp(void **state)
