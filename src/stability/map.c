@@ -632,7 +632,7 @@ static PetscErrorCode FillCells(CourantMap map, PetscInt w)
 }
 
 /* State, spectrum, limits and predictions of one weight decay, on this rank alone. */
-static PetscErrorCode SolveRow(CourantMap map, PetscInt w)
+static PetscErrorCode FillRow(CourantMap map, PetscInt w)
 {
   CourantMapRow *row = &map->rows[w];
   CourantExtreme largest, smallest;
@@ -660,14 +660,24 @@ static PetscErrorCode SolveRow(CourantMap map, PetscInt w)
     for (PetscInt l = 0; l < map->nl; l++) map->cells[w * map->nl + l].regime = COURANT_REGIME_UNDECIDED;
     PetscFunctionReturn(PETSC_SUCCESS);
   }
+  PetscCall(FillLimits(map, row));
+  PetscCall(FillFlip(map, row, &largest, &smallest));
+  PetscCall(FillCells(map, w));
   row->has_state = 1;
   PetscCall(VecGetArrayRead(map->theta, &theta));
   PetscCall(PetscArraycpy(map->states + (size_t)w * (size_t)map->p, theta, map->p));
   PetscCall(VecRestoreArrayRead(map->theta, &theta));
-  PetscCall(FillLimits(map, row));
-  PetscCall(FillFlip(map, row, &largest, &smallest));
-  PetscCall(FillCells(map, w));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A row that was not finished, such as one that was interrupted, stays as if it had not been begun. */
+static PetscErrorCode SolveRow(CourantMap map, PetscInt w)
+{
+  const CourantMapRow empty = map->rows[w];
+  const PetscErrorCode code = FillRow(map, w);
+
+  if (code) map->rows[w] = empty;
+  return code;
 }
 
 /* All rows that are not done yet, one after another: each state is continued from the one before. */
