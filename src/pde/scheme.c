@@ -286,7 +286,7 @@ void CourantSchemeSymbol(CourantScheme s, double dt, const double phase[2], doub
       re += weight[j] * cos(angle);
       im += weight[j] * sin(angle);
     }
-    for (PetscInt k = 0; k < entries; k++) symbol[k] += matrix[k] * CMPLX(re, im);
+    for (PetscInt k = 0; k < entries; k++) symbol[k] += matrix[k] * (re + I * im);
   }
 }
 
