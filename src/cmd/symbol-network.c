@@ -20,11 +20,10 @@ static PetscErrorCode ReadPositive(Session *s, const char option[], PetscReal lo
 /* -linearise, -learning_rate, -weight_decay. */
 static PetscErrorCode ReadOptions(Session *s)
 {
-  const PetscBool one_layer = CourantSymbolApplies(s->problem);
   char state[16];
 
   PetscFunctionBeginUser;
-  PetscCall(PetscStrncpy(state, one_layer ? "zero" : "init", sizeof state));
+  PetscCall(PetscStrncpy(state, CourantSymbolApplies(s->problem) ? "zero" : "init", sizeof state));
   PetscCall(PetscOptionsGetString(NULL, NULL, "-linearise", state, sizeof state, NULL));
   s->zero = strcmp(state, "zero") ? PETSC_FALSE : PETSC_TRUE;
   if (!s->zero && strcmp(state, "init"))
@@ -67,11 +66,12 @@ static PetscErrorCode SetUp(void *ctx, CourantDeck deck)
   PetscCall(SetUpStepper(s));
   PetscCall(CourantProblemSetUp(s->problem));
   PetscCall(ReadOptions(s));
-  if (!CourantSymbolApplies(s->problem))
+  if (CourantSymbolApplies(s->problem))
+    PetscCall(CourantSymbolSetUpOneLayer(s));
+  else /* until there is an analysis of any network */
     CourantNodeError(s->problem->top.network,
                      "courant symbol takes one-layer networks so far: conv of one channel without bias, "
                      "activation, global_mean or global_sum, loss logistic");
-  PetscCall(CourantSymbolSetUpOneLayer(s));
   PetscCall(CourantProblemCreateHessian(s->problem, &s->H));
   PetscCall(CourantProblemCreateVec(s->problem, &s->theta));
   PetscCall(CourantSpectrumCreate(s->problem->comm, &s->spectrum));
