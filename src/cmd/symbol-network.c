@@ -21,11 +21,10 @@ static PetscErrorCode ReadPositive(Session *s, const char option[], PetscReal lo
 /* -linearise, -learning_rate, -weight_decay. */
 static PetscErrorCode ReadOptions(Session *s)
 {
-  const PetscBool one_layer = CourantSymbolApplies(s->problem);
   char state[16];
 
   PetscFunctionBeginUser;
-  PetscCall(PetscStrncpy(state, one_layer ? "zero" : "init", sizeof state));
+  PetscCall(PetscStrncpy(state, CourantSymbolApplies(s->problem) ? "zero" : "init", sizeof state));
   PetscCall(PetscOptionsGetString(NULL, NULL, "-linearise", state, sizeof state, NULL));
   s->zero = strcmp(state, "zero") ? PETSC_FALSE : PETSC_TRUE;
   if (!s->zero && strcmp(state, "init"))
