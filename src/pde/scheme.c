@@ -268,7 +268,8 @@ PetscErrorCode CourantSchemeCheckConsistency(CourantScheme s, FILE *out)
   CourantSchemeSymbol - A(phase) = sum over the terms of matrix(dt) sum_j weight_j(dt) e^{i phase . offset_j}.
 
   phase is [y, x] in radians per grid point, symbol [fields,fields] row-major. Of a scheme with by_step
-  Euler's factor is 1 + dt A(phase); without it dt does not matter. Plain C, for any thread.
+  Euler's factor is 1 + dt A(phase); without it dt does not matter. With dt in a denominator there is nothing
+  at dt = 0. Plain C, for any thread.
 */
 void CourantSchemeSymbol(CourantScheme s, double dt, const double phase[2], double complex symbol[])
 {
@@ -285,7 +286,7 @@ void CourantSchemeSymbol(CourantScheme s, double dt, const double phase[2], doub
       re += weight[j] * cos(angle);
       im += weight[j] * sin(angle);
     }
-    for (PetscInt k = 0; k < entries; k++) symbol[k] += matrix[k] * CMPLX(re, im);
+    for (PetscInt k = 0; k < entries; k++) symbol[k] += matrix[k] * (re + I * im);
   }
 }
 
