@@ -191,6 +191,7 @@ PETSC_EXTERN PetscErrorCode CourantVonNeumannSetSymbol(CourantVonNeumann, PetscI
 PETSC_EXTERN PetscErrorCode CourantVonNeumannSetFlow(CourantVonNeumann, CourantSymbolFunction);
 PETSC_EXTERN PetscErrorCode CourantVonNeumannSetStepDependent(CourantVonNeumann, PetscReal reference);
 PETSC_EXTERN PetscErrorCode CourantVonNeumannSetStepper(CourantVonNeumann, CourantStepper);
+PETSC_EXTERN PetscErrorCode CourantVonNeumannSetQuiet(CourantVonNeumann, PetscBool);
 PETSC_EXTERN PetscErrorCode CourantVonNeumannComputeAmplification(CourantVonNeumann, PetscReal step,
                                                                   PetscInt n, const PetscReal phase[][2],
                                                                   CourantAmplification[]);

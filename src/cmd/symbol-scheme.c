@@ -55,6 +55,7 @@ static PetscErrorCode SetUpAnalysis(Session *s)
   if (s->equation) PetscCall(CourantVonNeumannSetFlow(s->analysis, Flow));
   if (scheme->by_step) PetscCall(CourantVonNeumannSetStepDependent(s->analysis, scheme->step));
   PetscCall(CourantVonNeumannSetStepper(s->analysis, s->stepper));
+  PetscCall(CourantVonNeumannSetQuiet(s->analysis, s->output.quiet));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -147,7 +147,7 @@ static PetscErrorCode FindLimit(CourantStepper stepper, PetscReal step, PetscBoo
 {
   PetscComplex *z;
   PetscReal largest = 0;
-  CourantSteppedModes modes = {.stepper = stepper};
+  CourantSteppedModes modes = {.stepper = stepper, .quiet = PETSC_TRUE};
 
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc2(m->n, &z, m->n, &modes.lambda));

@@ -1,7 +1,9 @@
 #include "stability/steplimit.h"
 #include "core/interrupt.h"
+#include "core/progress.h"
 #include <complex.h>
 #include <math.h>
+#include <stdlib.h>
 
 /* Steps are looked at from 2^FROM / max |lambda| to 2^TO / max |lambda|, PER_OCTAVE of them in each octave.
  */
@@ -61,25 +63,21 @@ static PetscErrorCode IsPowerOfStep(const CourantSteppedModes *modes, PetscReal 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/*
-  CourantStepLimitSolve - The first loss of stability on the way up from small steps.
-
-  Every step below limit->step looked at is stable: growth <= 1 + CourantStepTolerance(). 0: unstable however
-  small the step. Infinite: stable up to 1e10 / max |lambda|. NaN: there are no modes. A gap of stability
-  narrower than a twelfth of the step is seen only if a step hits it.
-*/
-PetscErrorCode CourantStepLimitSolve(const CourantSteppedModes *modes, CourantStepLimit *limit)
+/* From small steps upwards, then by bisection. */
+static PetscErrorCode Solve(const CourantSteppedModes *modes, CourantStepLimit *limit)
 {
   const PetscReal tolerance = CourantStepTolerance(modes->stepper);
   PetscReal largest = 0, low = 0, high = 0, excess;
   PetscInt which = 0;
   PetscBool everywhere = PETSC_FALSE;
+  CourantProgress progress;
 
   PetscFunctionBeginUser;
   *limit = (CourantStepLimit){.step = modes->n ? INFINITY : NAN, .tolerance = tolerance};
   if (modes->Update) PetscCall(modes->Update(modes->ctx, modes->reference));
   for (PetscInt i = 0; i < modes->n; i++) largest = fmax(largest, cabs(modes->lambda[i]));
   if (largest == 0) PetscFunctionReturn(PETSC_SUCCESS);
+  CourantProgressBegin(&progress, "limit of the step", 0, (TO - FROM) * PER_OCTAVE, modes->quiet);
   for (int k = FROM * PER_OCTAVE; k <= TO * PER_OCTAVE && high == 0; k++) {
     const PetscReal step = exp2((double)k / PER_OCTAVE) / largest;
     PetscCall(FindExcess(modes, step, &excess, &which));
@@ -87,7 +85,9 @@ PetscErrorCode CourantStepLimitSolve(const CourantSteppedModes *modes, CourantSt
       low = step;
     else
       high = step;
+    CourantProgressUpdate(&progress, k - FROM * PER_OCTAVE);
   }
+  CourantProgressEnd(&progress);
   if (high == 0) PetscFunctionReturn(PETSC_SUCCESS);
   while (low > 0 && high - low > 1e-14 * high) {
     const PetscReal middle = 0.5 * (low + high);
@@ -108,5 +108,56 @@ PetscErrorCode CourantStepLimitSolve(const CourantSteppedModes *modes, CourantSt
   limit->mode = which;
   if (modes->Update) PetscCall(modes->Update(modes->ctx, low));
   limit->lambda = modes->lambda[which];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+typedef struct {
+  PetscReal re, im; /* |imaginary part|: conjugates grow alike */
+  PetscInt mode;
+} Place;
+
+static int ComparePlaces(const void *a, const void *b)
+{
+  const Place *p = (const Place *)a, *q = (const Place *)b;
+
+  if (p->re != q->re) return p->re < q->re ? -1 : 1;
+  if (p->im != q->im) return p->im < q->im ? -1 : 1;
+  return p->mode < q->mode ? -1 : 1;
+}
+
+/* Modes that stay as they are: equal and conjugate ones are stepped once. */
+static PetscErrorCode SolveDistinct(const CourantSteppedModes *modes, CourantStepLimit *limit)
+{
+  CourantSteppedModes distinct = *modes;
+  Place *place;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc2(modes->n, &place, modes->n, &distinct.lambda));
+  for (PetscInt i = 0; i < modes->n; i++)
+    place[i] = (Place){creal(modes->lambda[i]), fabs(cimag(modes->lambda[i])), i};
+  qsort(place, (size_t)modes->n, sizeof *place, ComparePlaces);
+  distinct.n = 0;
+  for (PetscInt i = 0; i < modes->n; i++) {
+    if (i > 0 && place[i].re == place[i - 1].re && place[i].im == place[i - 1].im) continue;
+    place[distinct.n] = place[i];
+    distinct.lambda[distinct.n++] = modes->lambda[place[i].mode];
+  }
+  PetscCall(Solve(&distinct, limit));
+  if (modes->n) limit->mode = place[limit->mode].mode;
+  PetscCall(PetscFree2(place, distinct.lambda));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantStepLimitSolve - The first loss of stability on the way up from small steps.
+
+  Every step below limit->step looked at is stable: growth <= 1 + CourantStepTolerance(). 0: unstable however
+  small the step. Infinite: stable up to 1e10 / max |lambda|. NaN: there are no modes. A gap of stability
+  narrower than a twelfth of the step is seen only if a step hits it.
+*/
+PetscErrorCode CourantStepLimitSolve(const CourantSteppedModes *modes, CourantStepLimit *limit)
+{
+  PetscFunctionBeginUser;
+  PetscCall(modes->Update ? Solve(modes, limit) : SolveDistinct(modes, limit));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -11,6 +11,7 @@ typedef struct {
   PetscComplex *lambda;                                /* [n] */
   PetscErrorCode (*Update)(void *ctx, PetscReal step); /* sets lambda; NULL: they stay */
   void *ctx;
+  PetscBool quiet; /* no progress bar */
 } CourantSteppedModes;
 
 PetscReal CourantStepTolerance(CourantStepper);

@@ -26,6 +26,7 @@ struct _CourantVonNeumann {
   PetscInt n;             /* points of the grid of phases */
   PetscReal (*grid)[2];   /* [n] */
   PetscBool *grows;       /* [n], there by the PDE itself */
+  PetscBool quiet;        /* no progress bar */
   PetscReal fastest;      /* growth rate of the PDE itself, over the grid; 0 where it does not grow */
 };
 
@@ -98,6 +99,14 @@ PetscErrorCode CourantVonNeumannSetStepper(CourantVonNeumann v, CourantStepper s
 {
   PetscFunctionBeginUser;
   v->stepper = stepper;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantVonNeumannSetQuiet - No progress bar on a search for the limit that takes long. */
+PetscErrorCode CourantVonNeumannSetQuiet(CourantVonNeumann v, PetscBool quiet)
+{
+  PetscFunctionBeginUser;
+  v->quiet = quiet;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -225,8 +234,8 @@ static PetscErrorCode SetUp(CourantVonNeumann v)
   PetscCall(PetscMalloc1(v->n, &v->grid));
   PetscCall(PetscMalloc1(v->n, &v->grows));
   for (PetscInt i = 0; i < v->n; i++) {
-    v->grid[i][0] = rows == 1 ? 0 : M_PI - 2 * M_PI * (double)(i / m) / (double)rows;
-    v->grid[i][1] = M_PI - 2 * M_PI * (double)(i % m) / (double)m;
+    v->grid[i][0] = rows == 1 ? 0 : 2 * M_PI * (double)(rows / 2 - i / m) / (double)rows;
+    v->grid[i][1] = 2 * M_PI * (double)(m / 2 - i % m) / (double)m;
   }
   PetscCall(PetscMalloc1(v->n, &rate));
   PetscCall(ComputeRates(v, v->Flow ? v->Flow : v->Symbol, v->n, v->grid, rate));
@@ -405,7 +414,8 @@ static PetscErrorCode SolveFor(CourantVonNeumann v, PetscInt n, PetscReal (*phas
                                .n = kept * v->fields,
                                .lambda = family.lambda,
                                .reference = v->reference,
-                               .ctx = &family};
+                               .ctx = &family,
+                               .quiet = v->quiet};
   if (v->by_step)
     modes.Update = UpdateFamily;
   else

@@ -1,6 +1,8 @@
 /* Von Neumann analysis against textbook limits and closed forms of R(Z). */
 #include "check.h"
 #include "stability/dense.h"
+#include "stability/region.h"
+#include "stability/steplimit.h"
 #include "train/rule.h"
 #include <complex.h>
 
@@ -304,7 +306,8 @@ static void Multistep(void **state)
   NEAR(result.growth, sqrt(0.5 / 2.5), 0.02); /* (3/2 + 1) r^2 - 2 r + 1/2: complex roots */
   assert_true(isnan(result.power_bound));
   assert_int_equal(result.powers, COURANT_POWERS_BOUNDED);
-  OK(CourantVonNeumannComputeLimit(a.v, &limit));
+  PetscComplex lambda = -1 + 0.5 * I; /* one mode alone: each takes 200 steps */
+  OK(CourantStepLimitSolve(&(CourantSteppedModes){.stepper = a.stepper, .n = 1, .lambda = &lambda}, &limit));
   assert_true(isinf(limit.step));
   Close(&a);
 }
@@ -378,7 +381,10 @@ static void SpectralMapping(void **state)
 
 /* ---- dense matrices ---- */
 
-/* Upwind differences between walls: one defective eigenvalue, which a dense solver alone would scatter. */
+/*
+  Upwind differences between walls, points in any order: one defective eigenvalue, which the QR algorithm
+  alone scatters on a circle, and LAPACK's permutation finds.
+*/
 static void DefectiveMatrix(void **state)
 {
   enum { M = 40 };
@@ -387,8 +393,10 @@ static void DefectiveMatrix(void **state)
 
   (void)state;
   for (int i = 0; i < M; i++) {
-    A[i * M + i] = -0.5;
-    if (i) A[i * M + i - 1] = 1;
+    const int here = 7 * i % M, before = 7 * (i + M - 1) % M;
+    A[here * M + here] = -0.5;
+    if (i > 0) A[here * M + before] = 1;
+    if (i > 1) A[here * M + 7 * (i + M - 2) % M] = -0.25;
   }
   OK(CourantDenseSpectrum(M, A, values, residual, condition));
   for (int i = 0; i < M; i++) {
@@ -397,8 +405,8 @@ static void DefectiveMatrix(void **state)
     assert_true(condition[i] > 1e10);
   }
   OK(CourantDensePowerNorms(M, A, norms));
-  assert_true(norms[3] > 4); /* |.5|^4 by the eigenvalues, 1.5^4 = 5.06 as if there were no walls */
-  assert_true(norms[3] <= 1.5 * 1.5 * 1.5 * 1.5);
+  assert_true(norms[3] > 4); /* 0.5^4 by the eigenvalues, at most 1.75^4 as if there were no walls */
+  assert_true(norms[3] <= pow(1.75, 4));
   BELOW(norms[COURANT_POWERS - 1], 1e-100);
 }
 
@@ -465,12 +473,53 @@ static void Rules(void **state)
   }
 }
 
+/* ---- the region of absolute stability ---- */
+
+/* As it stands in a result file: |R(z)| of RK4 by its Taylor polynomial; of gradient descent |1 + z|. */
+static void Region(void **state)
+{
+  enum { NR = 7, NI = 5 };
+  const CourantRuleOps *rule = NULL;
+
+  (void)state;
+  for (int r = 0; r < CourantRuleCount; r++)
+    if (!strcmp(CourantRule(r)->name, "gd")) rule = CourantRule(r);
+  for (int by_rule = 0; by_rule < 2; by_rule++) {
+    Analysis a = Open(RK4 " -window -3,1,-2,3 -window_points 7x5", 1, 1, Real);
+    CourantStabilityRegion region = {.quiet = PETSC_TRUE};
+    CourantResult file;
+    double magnitude[NI * NR], re[NR], im[NI];
+    char *stepper;
+    OK(CourantStabilityRegionSetFromOptions(&region));
+    OK(CourantResultCreate(&file));
+    OK(CourantStabilityRegionWrite(&region, by_rule ? NULL : a.stepper, rule, NULL, file));
+    OK(CourantResultRead(file, "/stability_function/real", COURANT_RESULT_REAL, NR, re));
+    OK(CourantResultRead(file, "/stability_function/imaginary", COURANT_RESULT_REAL, NI, im));
+    OK(CourantResultRead(file, "/stability_function/magnitude", COURANT_RESULT_REAL, NR * NI, magnitude));
+    OK(CourantResultGetString(file, "/stability_function", "stepper", &stepper));
+    assert_string_equal(stepper, by_rule ? "gd" : "rk");
+    OK(PetscFree(stepper));
+    NEAR(re[0], -3, 0);
+    NEAR(re[NR - 1], 1, 1e-15);
+    NEAR(im[0], -2, 0);
+    NEAR(im[NI - 1], 3, 1e-15);
+    for (int i = 0; i < NI * NR; i++) {
+      const double complex z = re[i % NR] + I * im[i / NR];
+      const double complex R = by_rule ? 1 + z : 1 + z * (1 + z / 2 * (1 + z / 3 * (1 + z / 4)));
+      NEAR(magnitude[i], cabs(R), 1e-14 * (1 + cabs(R)));
+    }
+    OK(CourantResultDestroy(&file));
+    Close(&a);
+  }
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(Limits),          cmocka_unit_test(GrowingFlow),
     cmocka_unit_test(Waves),           cmocka_unit_test(DoubleEigenvalues),
     cmocka_unit_test(Multistep),       cmocka_unit_test(MatrixPropagators),
     cmocka_unit_test(SpectralMapping), cmocka_unit_test(DefectiveMatrix),
     cmocka_unit_test(DenseSpectrum),   cmocka_unit_test(Rules),
+    cmocka_unit_test(Region),
 };
 
 TEST_MAIN(tests)
