@@ -96,6 +96,32 @@ PETSC_EXTERN PetscErrorCode CourantSpectrumGetNorm(CourantSpectrum, PetscReal *)
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetAll(CourantSpectrum, PetscInt *n, const PetscReal **values);
 PETSC_EXTERN PetscErrorCode CourantSpectrumDestroy(CourantSpectrum *);
 
+/* ---- the whole spectrum, by random probes ---- */
+typedef struct _CourantDensity *CourantDensity;
+
+typedef struct {
+  PetscReal value, low, high; /* a number and its interval of 95 % confidence */
+} CourantEstimate;
+
+PETSC_EXTERN PetscErrorCode CourantDensityCreate(MPI_Comm, CourantDensity *);
+PETSC_EXTERN PetscErrorCode CourantDensitySetOperator(CourantDensity, Mat);
+PETSC_EXTERN PetscErrorCode CourantDensitySetSeed(CourantDensity, PetscInt seed);
+PETSC_EXTERN PetscErrorCode CourantDensitySetMemory(CourantDensity, PetscReal bytes);
+PETSC_EXTERN PetscErrorCode CourantDensitySetProgress(CourantDensity, void (*)(double products, void *),
+                                                      void *ctx);
+PETSC_EXTERN PetscErrorCode CourantDensitySetFromOptions(CourantDensity);
+PETSC_EXTERN PetscErrorCode CourantDensityGetSizes(CourantDensity, PetscInt *products, PetscReal *bytes);
+PETSC_EXTERN PetscErrorCode CourantDensitySolve(CourantDensity);
+PETSC_EXTERN PetscErrorCode CourantDensityGetRange(CourantDensity, PetscReal *low, PetscReal *high);
+PETSC_EXTERN PetscErrorCode CourantDensityGetWidth(CourantDensity, PetscReal *width);
+PETSC_EXTERN PetscErrorCode CourantDensityEvaluate(CourantDensity, PetscReal x, CourantEstimate *);
+PETSC_EXTERN PetscErrorCode CourantDensityCountAbove(CourantDensity, PetscReal x, CourantEstimate *);
+PETSC_EXTERN PetscErrorCode CourantDensityGetLogDeterminant(CourantDensity, PetscReal shift, PetscReal lowest,
+                                                            CourantEstimate *, CourantStatus *);
+PETSC_EXTERN PetscErrorCode CourantDensityGetTrace(CourantDensity, CourantEstimate *trace,
+                                                   CourantEstimate *norm);
+PETSC_EXTERN PetscErrorCode CourantDensityDestroy(CourantDensity *);
+
 /* ---- equilibria theta*(alpha) ---- */
 typedef struct _CourantEquilibrium *CourantEquilibrium;
 

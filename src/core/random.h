@@ -14,6 +14,8 @@ typedef enum {
   COURANT_RANDOM_AUGMENT = 7,
   COURANT_RANDOM_SHUFFLE = 8,
   COURANT_RANDOM_BOOTSTRAP = 9,
+  COURANT_RANDOM_PROBE = 10,
+  COURANT_RANDOM_BATCH = 11,
 } CourantRandomPurpose;
 
 typedef struct {
