@@ -112,6 +112,8 @@ PETSC_EXTERN PetscErrorCode CourantDensitySetProgress(CourantDensity, void (*)(d
 PETSC_EXTERN PetscErrorCode CourantDensitySetFromOptions(CourantDensity);
 PETSC_EXTERN PetscErrorCode CourantDensityGetSizes(CourantDensity, PetscInt *products, PetscReal *bytes);
 PETSC_EXTERN PetscErrorCode CourantDensitySolve(CourantDensity);
+PETSC_EXTERN PetscErrorCode CourantDensityGetRule(CourantDensity, PetscInt *n, PetscInt *probes,
+                                                  PetscInt *steps);
 PETSC_EXTERN PetscErrorCode CourantDensityGetRange(CourantDensity, PetscReal *low, PetscReal *high);
 PETSC_EXTERN PetscErrorCode CourantDensityGetWidth(CourantDensity, PetscReal *width);
 PETSC_EXTERN PetscErrorCode CourantDensityEvaluate(CourantDensity, PetscReal x, CourantEstimate *);

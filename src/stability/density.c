@@ -88,29 +88,6 @@ PetscErrorCode CourantDensitySetProgress(CourantDensity density, void (*Progress
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/*
-  CourantDensitySetFromOptions - Options: -density_probes n (8; at least 2), -density_steps m (80; of each),
-  -density_width w (of the Gaussian kernel; what m steps resolve).
-*/
-PetscErrorCode CourantDensitySetFromOptions(CourantDensity density)
-{
-  PetscBool set;
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscOptionsGetInt(NULL, NULL, "-density_probes", &density->probes, NULL));
-  PetscCall(PetscOptionsGetInt(NULL, NULL, "-density_steps", &density->steps, NULL));
-  PetscCall(PetscOptionsGetReal(NULL, NULL, "-density_width", &density->width, &set));
-  if (density->probes < 2 || density->probes > 100000)
-    CourantInputError(density->comm, "-density_probes %d: expected a number from 2 to 100000",
-                      (int)density->probes);
-  if (density->steps < 2 || density->steps > 10000)
-    CourantInputError(density->comm, "-density_steps %d: expected a number from 2 to 10000",
-                      (int)density->steps);
-  if (set && !(density->width > 0 && isfinite(density->width)))
-    CourantInputError(density->comm, "-density_width %g: expected a number above 0", density->width);
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscInt Steps(CourantDensity density)
 {
   return PetscMin(density->steps, density->n);
@@ -132,6 +109,49 @@ PetscErrorCode CourantDensityGetSizes(CourantDensity density, PetscInt *products
   PetscFunctionBeginUser;
   if (products) *products = density->probes * Steps(density) + 3 * CourantDensitySketch(density);
   if (bytes) *bytes = (PetscReal)(Steps(density) + 1) * VectorBytes(density);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Too little memory for the basis is the user's error; the message says what fits. */
+static PetscErrorCode CheckMemory(CourantDensity density)
+{
+  PetscReal bytes;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantDensityGetSizes(density, NULL, &bytes));
+  if (density->memory <= 0 || bytes <= density->memory) PetscFunctionReturn(PETSC_SUCCESS);
+  const PetscReal fits = floor(density->memory / VectorBytes(density)) - 1;
+  if (fits < 2)
+    CourantInputError(density->comm, "the density needs at least %.3g MB for its basis, and has %.3g MB",
+                      3e-6 * VectorBytes(density), 1e-6 * density->memory);
+  CourantInputError(
+      density->comm,
+      "-density_steps %d: the basis of so many vectors takes %.3g MB of %.3g MB; %.0f steps fit",
+      (int)Steps(density), 1e-6 * bytes, 1e-6 * density->memory, fits);
+}
+
+/*
+  CourantDensitySetFromOptions - Options: -density_probes n (8; at least 2), -density_steps m (80; of each),
+  -density_width w (of the Gaussian kernel; what m steps resolve).
+  A basis that is too large for the memory is an error here already.
+*/
+PetscErrorCode CourantDensitySetFromOptions(CourantDensity density)
+{
+  PetscBool set;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscOptionsGetInt(NULL, NULL, "-density_probes", &density->probes, NULL));
+  PetscCall(PetscOptionsGetInt(NULL, NULL, "-density_steps", &density->steps, NULL));
+  PetscCall(PetscOptionsGetReal(NULL, NULL, "-density_width", &density->width, &set));
+  if (density->probes < 2 || density->probes > 100000)
+    CourantInputError(density->comm, "-density_probes %d: expected a number from 2 to 100000",
+                      (int)density->probes);
+  if (density->steps < 2 || density->steps > 10000)
+    CourantInputError(density->comm, "-density_steps %d: expected a number from 2 to 10000",
+                      (int)density->steps);
+  if (set && !(density->width > 0 && isfinite(density->width)))
+    CourantInputError(density->comm, "-density_width %g: expected a number above 0", density->width);
+  if (density->A) PetscCall(CheckMemory(density));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -159,21 +179,10 @@ PetscErrorCode CourantDensityDraw(CourantDensity density, uint32_t index, uint32
 
 static PetscErrorCode CreateBasis(CourantDensity density)
 {
-  PetscReal bytes;
   Vec like;
 
   PetscFunctionBeginUser;
-  PetscCall(CourantDensityGetSizes(density, NULL, &bytes));
-  if (density->memory > 0 && bytes > density->memory) {
-    const PetscReal fits = floor(density->memory / VectorBytes(density)) - 1;
-    if (fits < 2)
-      CourantInputError(density->comm, "the density needs at least %.3g MB for its basis, and has %.3g MB",
-                        3e-6 * VectorBytes(density), 1e-6 * density->memory);
-    CourantInputError(
-        density->comm,
-        "-density_steps %d: the basis of so many vectors takes %.3g MB of %.3g MB; %.0f steps fit",
-        (int)Steps(density), 1e-6 * bytes, 1e-6 * density->memory, fits);
-  }
+  PetscCall(CheckMemory(density));
   PetscCall(MatCreateVecs(density->A, NULL, &like));
   PetscCall(BVCreate(density->comm, &density->basis));
   PetscCall(BVSetSizesFromVec(density->basis, like, Steps(density) + 1));
@@ -362,6 +371,16 @@ PetscErrorCode CourantDensitySolve(CourantDensity density)
   }
   PetscCall(CourantDensityMeasure(density));
   PetscCall(BVDestroy(&density->basis));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantDensityGetRule - Unknowns, probes, and Lanczos steps of each. */
+PetscErrorCode CourantDensityGetRule(CourantDensity density, PetscInt *n, PetscInt *probes, PetscInt *steps)
+{
+  PetscFunctionBeginUser;
+  *n = density->n;
+  *probes = density->probes;
+  *steps = Steps(density);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
