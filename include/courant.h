@@ -152,6 +152,29 @@ PETSC_EXTERN PetscErrorCode CourantFlipCompute(CourantFlip, PetscReal alpha, Vec
                                                CourantFlipResult *);
 PETSC_EXTERN PetscErrorCode CourantFlipDestroy(CourantFlip *);
 
+/* ---- mini-batch gradient descent ---- */
+typedef struct _CourantSgd *CourantSgd;
+
+typedef enum {
+  COURANT_SGD_MEAN_SQUARE, /* of independent batches */
+  COURANT_SGD_EPOCH,       /* of epochs of reshuffled batches */
+  COURANT_SGD_ALMOST_SURE, /* along almost every run of such epochs */
+} CourantSgdKind;
+
+PETSC_EXTERN PetscErrorCode CourantSgdCreate(MPI_Comm, PetscInt batch, CourantSgd *);
+PETSC_EXTERN PetscErrorCode CourantSgdSetFromOptions(CourantSgd);
+PETSC_EXTERN PetscErrorCode CourantSgdSetSeed(CourantSgd, PetscInt seed);
+PETSC_EXTERN PetscErrorCode CourantSgdSetHessians(CourantSgd, PetscInt n, PetscInt p, const PetscReal H[]);
+PETSC_EXTERN PetscErrorCode CourantSgdSetProblem(CourantSgd, CourantProblem, Vec theta, PetscReal alpha);
+PETSC_EXTERN PetscErrorCode CourantSgdGetDescentLimit(CourantSgd, PetscReal *limit, CourantStatus *);
+PETSC_EXTERN PetscErrorCode CourantSgdGetLimit(CourantSgd, CourantSgdKind, CourantEstimate *, CourantStatus *);
+PETSC_EXTERN PetscErrorCode CourantSgdGetGrowth(CourantSgd, CourantSgdKind, PetscReal learning_rate,
+                                                CourantEstimate *, CourantStatus *);
+PETSC_EXTERN PetscErrorCode CourantSgdGetModes(CourantSgd, PetscInt *modes, PetscInt *neutral,
+                                               PetscBool *projected);
+PETSC_EXTERN PetscErrorCode CourantSgdGetNoise(CourantSgd, PetscReal *gradient);
+PETSC_EXTERN PetscErrorCode CourantSgdDestroy(CourantSgd *);
+
 /* ---- von Neumann analysis ---- */
 PETSC_EXTERN PetscErrorCode CourantSymbolBound(CourantProblem, Vec theta, PetscReal *bound);
 
