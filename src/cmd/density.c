@@ -30,7 +30,6 @@ PetscErrorCode CourantDensityOpen(Mat A, PetscReal memory, CourantDensity *densi
 
 #define GROUP      "/spectrum/density"
 #define VALUE      GROUP "/value"
-#define BOUND      GROUP "/bound"
 #define CONFIDENCE ", of 95 % confidence at each point"
 
 static const CourantResultEntry curves[] = {
@@ -50,16 +49,16 @@ static const CourantResultEntry curves[] = {
 enum { TRACE, NORM, DETERMINANT, SUMS };
 
 static const CourantResultEntry sums[SUMS] = {
-    {GROUP "/trace", COURANT_RESULT_REAL, {BOUND}, "trace", "1", .formula = "sum_i lambda_i"},
+    {GROUP "/trace", COURANT_RESULT_REAL, {NULL}, "trace", "1", .formula = "sum_i lambda_i"},
     {GROUP "/frobenius_norm",
      COURANT_RESULT_REAL,
-     {BOUND},
+     {NULL},
      "Frobenius norm",
      "1",
      .formula = "sqrt(sum_i lambda_i^2)"},
     {GROUP "/log_determinant",
      COURANT_RESULT_REAL,
-     {BOUND},
+     {NULL},
      "logarithm of the determinant",
      "1",
      .formula = "sum_i log(lambda_i + shift)"},
@@ -89,19 +88,16 @@ static PetscErrorCode Add(CourantResult file, const CourantResultEntry *entry, c
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Write(const Report *report, const CourantDensityFacts *facts, CourantResult file)
+static PetscErrorCode Write(const Report *report, const CourantDensityFacts *facts, CourantOutput *output)
 {
-  const double bound[3] = {0, 1, 2};
+  const CourantResult file = output->file;
   const uint8_t status = (uint8_t)report->status;
 
   PetscFunctionBeginUser;
   PetscCall(CourantResultAddScale(file, VALUE, POINTS, report->value, "place on the spectrum's axis", "1"));
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(curves); i++)
     PetscCall(Add(file, &curves[i], report->curve[i]));
-  PetscCall(CourantResultAddScale(
-      file, BOUND, 3, bound, "0 the estimate, 1 and 2 the ends of its interval of 95 % confidence", "1"));
-  for (int i = 0; i < SUMS; i++)
-    PetscCall(Add(file, &sums[i], (double[]){report->sum[i].value, report->sum[i].low, report->sum[i].high}));
+  for (int i = 0; i < SUMS; i++) PetscCall(CourantOutputWriteEstimate(output, &sums[i], &report->sum[i]));
   PetscCall(Add(file, &status_entry, &status));
   PetscCall(CourantResultSetReal(file, GROUP, "kernel_width", report->width));
   PetscCall(CourantResultSetReal(file, GROUP, "shift", facts->shift));
@@ -192,7 +188,7 @@ PetscErrorCode CourantReportDensity(CourantDensity density, const CourantDensity
   PetscCall(CourantDensitySetProgress(density, NULL, NULL));
   PetscCall(PetscNew(&report));
   PetscCall(Evaluate(density, facts, report));
-  CourantCallOnRankZero(PETSC_COMM_WORLD, output->rank, Write(report, facts, output->file));
+  CourantCallOnRankZero(PETSC_COMM_WORLD, output->rank, Write(report, facts, output));
   if (output->rank == 0 && !output->quiet) Print(density, report, facts);
   PetscCall(PetscFree(report));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -9,7 +9,7 @@
 #include "core/error.h"
 #include <math.h>
 
-enum { KINDS = 3, DENSE = 300, PERMUTATIONS = 64, STEPS = 4096 };
+enum { KINDS = 3, DENSE = 150, PERMUTATIONS = 256, STEPS = 4096 };
 
 static const PetscReal neutral = 1e-6; /* relative: what takes a million steps to move is left out */
 
@@ -52,8 +52,8 @@ static PetscErrorCode GetNumber(CourantSgd sgd, const char name[], PetscInt leas
 }
 
 /*
-  CourantSgdSetFromOptions - Options: -sgd_permutations n (64; epochs that the mean square over an epoch is
-  averaged over), -sgd_steps t (4096; of the product whose growth is the almost-sure one), -sgd_dense p (300;
+  CourantSgdSetFromOptions - Options: -sgd_permutations n (256; epochs that the mean square over an epoch is
+  averaged over), -sgd_steps t (4096; of the product whose growth is the almost-sure one), -sgd_dense p (150;
   weights up to which the samples' Hessians are assembled). SLEPc's have the prefixes sgd_ and sgd_mean_.
 */
 PetscErrorCode CourantSgdSetFromOptions(CourantSgd sgd)

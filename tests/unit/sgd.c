@@ -457,6 +457,49 @@ static void Projected(void **state)
   CloseFitted(&t);
 }
 
+/* With weight decay nothing is neutral and the subspace holds a part of the modes alone. */
+static void ProjectedPart(void **state)
+{
+  static const char deck[] =
+      "data: {source: noise, size: 6, samples: 16, exponent: 1, mean: 0.3, classes: 2, seed: 5}\n"
+      "network:\n- conv: {channels: 3, kernel: 3}\n- tanh: {}\n- flatten: {}\n- dense: {features: 2}\n"
+      "loss: squared\nweights: {init: pytorch, seed: 5}\n";
+  const double alpha = 0.05;
+  CourantEquilibrium equilibrium;
+  PetscInt modes[2], neutral;
+  PetscBool converged, projected;
+  Fitted t = {0};
+
+  (void)state;
+  Open(&t.f, deck);
+  OK(CourantEquilibriumCreate(t.f.problem, &equilibrium));
+  OK(CourantEquilibriumDescend(equilibrium, alpha, t.f.theta, &converged));
+  OK(CourantEquilibriumDestroy(&equilibrium));
+  assert_true(converged);
+  CourantSgd sgd[2];
+  for (int i = 0; i < 2; i++) {
+    OK(PetscOptionsInsertString(NULL, i ? "-sgd_dense 0 -sgd_permutations 8" : "-sgd_permutations 8"));
+    OK(CourantSgdCreate(PETSC_COMM_SELF, 4, &sgd[i]));
+    OK(CourantSgdSetFromOptions(sgd[i]));
+    OK(CourantSgdSetProblem(sgd[i], t.f.problem, t.f.theta, alpha));
+    OK(PetscOptionsClear(NULL));
+    OK(CourantSgdGetModes(sgd[i], &modes[i], &neutral, &projected));
+    assert_int_equal(projected, i);
+  }
+  assert_int_equal(modes[0], t.f.p);
+  assert_true(modes[1] < modes[0]);
+  for (int kind = 0; kind < 3; kind++) {
+    const CourantEstimate a = Limit(sgd[0], kind), b = Limit(sgd[1], kind);
+    if (kind == COURANT_SGD_MEAN_SQUARE) {
+      assert_true(b.low <= a.value && a.value <= b.high);
+      BELOW(b.high - b.low, 0.01 * a.value);
+    } else /* both have the errors of their samples */
+      NEAR(b.value, a.value, 0.5 * (a.high - a.low + b.high - b.low));
+  }
+  for (int i = 0; i < 2; i++) OK(CourantSgdDestroy(&sgd[i]));
+  Close(&t.f);
+}
+
 /* ---- runs of the trainer ---- */
 
 typedef struct {
@@ -601,7 +644,8 @@ static void Ensemble(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(ScalarPair), cmocka_unit_test(NoLimit),       cmocka_unit_test(Dense),
     cmocka_unit_test(MonteCarlo), cmocka_unit_test(EpochInterval), cmocka_unit_test(AlmostSure),
-    cmocka_unit_test(Projected),  cmocka_unit_test(OneRun),        cmocka_unit_test(Ensemble),
+    cmocka_unit_test(Projected),  cmocka_unit_test(ProjectedPart), cmocka_unit_test(OneRun),
+    cmocka_unit_test(Ensemble),
 };
 
 TEST_MAIN(tests)
