@@ -13,6 +13,9 @@ enum { KINDS = 3, DENSE = 150, PERMUTATIONS = 256, STEPS = 4096 };
 
 static const PetscReal neutral = 1e-6; /* relative: what takes a million steps to move is left out */
 
+/* Relative residual of the mean-square eigenvector beyond which the subspace says nothing. */
+static const PetscReal cannot_tell = 0.1;
+
 struct _CourantSgd {
   MPI_Comm comm;
   PetscInt batch, dense;
@@ -220,7 +223,7 @@ static PetscErrorCode ComputeLimit(CourantSgd sgd, CourantSgdKind kind)
     Widen(limit, before.value);
   }
   if (kind == COURANT_SGD_MEAN_SQUARE) limit->low = PetscMin(limit->low, limit->value / (1 + sgd->error));
-  if (!isfinite(limit->low + limit->high)) *status = COURANT_NOT_CONVERGED;
+  if (!isfinite(limit->low + limit->high) || sgd->error > cannot_tell) *status = COURANT_NOT_CONVERGED;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
