@@ -99,6 +99,34 @@ PETSC_EXTERN PetscErrorCode CourantSpectrumGetNorm(CourantSpectrum, PetscReal *)
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetAll(CourantSpectrum, PetscInt *n, const PetscReal **values);
 PETSC_EXTERN PetscErrorCode CourantSpectrumDestroy(CourantSpectrum *);
 
+/* ---- the whole spectrum, by random probes ---- */
+typedef struct _CourantDensity *CourantDensity;
+
+typedef struct {
+  PetscReal value, low, high; /* a number and its interval of 95 % confidence */
+} CourantEstimate;
+
+PETSC_EXTERN PetscErrorCode CourantDensityCreate(MPI_Comm, CourantDensity *);
+PETSC_EXTERN PetscErrorCode CourantDensitySetOperator(CourantDensity, Mat);
+PETSC_EXTERN PetscErrorCode CourantDensitySetSeed(CourantDensity, PetscInt seed);
+PETSC_EXTERN PetscErrorCode CourantDensitySetMemory(CourantDensity, PetscReal bytes);
+PETSC_EXTERN PetscErrorCode CourantDensitySetProgress(CourantDensity, void (*)(double products, void *),
+                                                      void *ctx);
+PETSC_EXTERN PetscErrorCode CourantDensitySetFromOptions(CourantDensity);
+PETSC_EXTERN PetscErrorCode CourantDensityGetSizes(CourantDensity, PetscInt *products, PetscReal *bytes);
+PETSC_EXTERN PetscErrorCode CourantDensitySolve(CourantDensity);
+PETSC_EXTERN PetscErrorCode CourantDensityGetRule(CourantDensity, PetscInt *n, PetscInt *probes,
+                                                  PetscInt *steps);
+PETSC_EXTERN PetscErrorCode CourantDensityGetRange(CourantDensity, PetscReal *low, PetscReal *high);
+PETSC_EXTERN PetscErrorCode CourantDensityGetWidth(CourantDensity, PetscReal *width);
+PETSC_EXTERN PetscErrorCode CourantDensityEvaluate(CourantDensity, PetscReal x, CourantEstimate *);
+PETSC_EXTERN PetscErrorCode CourantDensityCountAbove(CourantDensity, PetscReal x, CourantEstimate *);
+PETSC_EXTERN PetscErrorCode CourantDensityGetLogDeterminant(CourantDensity, PetscReal shift, PetscReal lowest,
+                                                            CourantEstimate *, CourantStatus *);
+PETSC_EXTERN PetscErrorCode CourantDensityGetTrace(CourantDensity, CourantEstimate *trace,
+                                                   CourantEstimate *norm);
+PETSC_EXTERN PetscErrorCode CourantDensityDestroy(CourantDensity *);
+
 /* ---- equilibria theta*(alpha) ---- */
 typedef struct _CourantEquilibrium *CourantEquilibrium;
 
@@ -126,6 +154,29 @@ PETSC_EXTERN PetscErrorCode CourantFlipCompute(CourantFlip, PetscReal alpha, Vec
                                                const CourantExtreme *largest, const CourantExtreme *smallest,
                                                CourantFlipResult *);
 PETSC_EXTERN PetscErrorCode CourantFlipDestroy(CourantFlip *);
+
+/* ---- mini-batch gradient descent ---- */
+typedef struct _CourantSgd *CourantSgd;
+
+typedef enum {
+  COURANT_SGD_MEAN_SQUARE, /* of independent batches */
+  COURANT_SGD_EPOCH,       /* of epochs of reshuffled batches */
+  COURANT_SGD_ALMOST_SURE, /* along almost every run of such epochs */
+} CourantSgdKind;
+
+PETSC_EXTERN PetscErrorCode CourantSgdCreate(MPI_Comm, PetscInt batch, CourantSgd *);
+PETSC_EXTERN PetscErrorCode CourantSgdSetFromOptions(CourantSgd);
+PETSC_EXTERN PetscErrorCode CourantSgdSetSeed(CourantSgd, PetscInt seed);
+PETSC_EXTERN PetscErrorCode CourantSgdSetHessians(CourantSgd, PetscInt n, PetscInt p, const PetscReal H[]);
+PETSC_EXTERN PetscErrorCode CourantSgdSetProblem(CourantSgd, CourantProblem, Vec theta, PetscReal alpha);
+PETSC_EXTERN PetscErrorCode CourantSgdGetDescentLimit(CourantSgd, PetscReal *limit, CourantStatus *);
+PETSC_EXTERN PetscErrorCode CourantSgdGetLimit(CourantSgd, CourantSgdKind, CourantEstimate *, CourantStatus *);
+PETSC_EXTERN PetscErrorCode CourantSgdGetGrowth(CourantSgd, CourantSgdKind, PetscReal learning_rate,
+                                                CourantEstimate *, CourantStatus *);
+PETSC_EXTERN PetscErrorCode CourantSgdGetModes(CourantSgd, PetscInt *modes, PetscInt *neutral,
+                                               PetscBool *projected);
+PETSC_EXTERN PetscErrorCode CourantSgdGetNoise(CourantSgd, PetscReal *gradient);
+PETSC_EXTERN PetscErrorCode CourantSgdDestroy(CourantSgd *);
 
 /* ---- von Neumann analysis ---- */
 typedef struct _CourantSymbol *CourantSymbol;

@@ -160,6 +160,29 @@ PetscErrorCode CourantOutputCreate(CourantOutput *output, const CourantModel *mo
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* CourantOutputWriteEstimate - A number as the dataset of an entry, and beside it PATH_low and PATH_high. On
+ * rank 0. */
+PetscErrorCode CourantOutputWriteEstimate(CourantOutput *output, const CourantResultEntry *entry,
+                                          const CourantEstimate *estimate)
+{
+  static const char *const names[] = {"", "_low", "_high"};
+  static const char *const words[] = {"", "lower end of its interval: ", "upper end of its interval: "};
+  const double values[] = {estimate->value, estimate->low, estimate->high};
+
+  PetscFunctionBeginUser;
+  for (int k = 0; k < 3; k++) {
+    char path[128], long_name[256];
+    CourantResultEntry part = *entry;
+    snprintf(path, sizeof path, "%s%s", entry->path, names[k]);
+    snprintf(long_name, sizeof long_name, "%s%s", words[k], entry->long_name);
+    part.path = path;
+    part.long_name = long_name;
+    PetscCall(CourantResultAdd(output->file, &part));
+    PetscCall(CourantResultWrite(output->file, path, &values[k]));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode SetProgress(CourantOutput *output, int complete)
 {
   PetscFunctionBeginUser;

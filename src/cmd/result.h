@@ -1,6 +1,7 @@
 #pragma once
 /* The result file of a command: its name, the attributes all have, checkpoints and resume. */
 #include "core/result.h"
+#include "courant.h"
 #include "deck/model.h"
 
 typedef struct {
@@ -21,6 +22,8 @@ PetscErrorCode CourantOutputCreate(CourantOutput *, const CourantModel *, const 
 PetscBool CourantOutputDue(const CourantOutput *);
 PetscErrorCode CourantOutputCheckpoint(CourantOutput *);
 PetscErrorCode CourantOutputFinish(CourantOutput *);
+PetscErrorCode CourantOutputWriteEstimate(CourantOutput *, const CourantResultEntry *,
+                                          const CourantEstimate *);
 PetscErrorCode CourantOutputClose(CourantOutput *);
 void CourantOutputView(const CourantOutput *);
 void CourantOutputSayInterrupted(const CourantOutput *, const char held[]);

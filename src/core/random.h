@@ -15,6 +15,8 @@ typedef enum {
   COURANT_RANDOM_SHUFFLE = 8,
   COURANT_RANDOM_BOOTSTRAP = 9,
   COURANT_RANDOM_START = 10,
+  COURANT_RANDOM_PROBE = 11,
+  COURANT_RANDOM_BATCH = 12,
 } CourantRandomPurpose;
 
 typedef struct {

@@ -701,17 +701,26 @@ const char *CourantEvaluatorGradient(CourantEvaluator ev, const double theta[], 
 }
 
 /*
-  CourantEvaluatorLocalProduct - H direction [size] and grad L . direction
-  under the same conditions, at the theta kept before.
+  CourantEvaluatorLocalProducts - For each of n directions v H v [size] and grad L . v under the same
+  conditions, at the theta kept before.
+
+  The batch may be another than when theta was kept if the evaluator holds no primal, its memory being 0.
 */
+const char *CourantEvaluatorLocalProducts(CourantEvaluator ev, int n, const double *const directions[],
+                                          double results[])
+{
+  const Work work = ProductWork(n);
+
+  for (int d = 0; d < n; d++) SetWeights(ev, DIRECTION + d, directions[d]);
+  const char *problem = RunBatch(ev, &work);
+  CourantTreeSumFold(&ev->sum, results);
+  return problem;
+}
+
+/* CourantEvaluatorLocalProduct - The same for one direction. */
 const char *CourantEvaluatorLocalProduct(CourantEvaluator ev, const double direction[], double result[])
 {
-  const Work work = ProductWork(1);
-
-  SetWeights(ev, DIRECTION, direction);
-  const char *problem = RunBatch(ev, &work);
-  CourantTreeSumFold(&ev->sum, result);
-  return problem;
+  return CourantEvaluatorLocalProducts(ev, 1, &direction, result);
 }
 
 /* The statistics to predict by: running means and variances, as if they were those of a group. */

@@ -32,6 +32,8 @@ PetscErrorCode CourantEvaluatorProducts(CourantEvaluator, int n, const double *c
 PetscErrorCode CourantEvaluatorGaussNewton(CourantEvaluator, const double direction[], MPI_Comm,
                                            double result[]);
 const char *CourantEvaluatorGradient(CourantEvaluator, const double theta[], double gradient_and_loss[]);
+const char *CourantEvaluatorLocalProducts(CourantEvaluator, int n, const double *const directions[],
+                                          double results[]);
 const char *CourantEvaluatorLocalProduct(CourantEvaluator, const double direction[], double result[]);
 const char *CourantEvaluatorPredict(CourantEvaluator, const double theta[], const double running[],
                                     const CourantBatch *, double *loss, double *correct, double outputs[]);

@@ -1,0 +1,314 @@
+/* Modes of the mean Hessian, positive maps of matrices, and the mean-square limit. */
+#include "stability/sgd.h"
+#include "core/interrupt.h"
+#include <math.h>
+#include <petscblaslapack.h>
+
+/* ---- modes ---- */
+
+/* CourantDiagonalise - All eigenvalues, ascending, and vectors, in place, of a symmetric matrix [n,n]. */
+PetscErrorCode CourantDiagonalise(PetscInt n, PetscReal matrix[], PetscReal values[])
+{
+  PetscBLASInt size, lwork = -1, info;
+  PetscReal query, *work;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscBLASIntCast(n, &size));
+  PetscCallBLAS("LAPACKsyev", LAPACKsyev_("V", "U", &size, matrix, &size, values, &query, &lwork, &info));
+  lwork = (PetscBLASInt)query;
+  PetscCall(PetscMalloc1(lwork, &work));
+  PetscCallBLAS("LAPACKsyev", LAPACKsyev_("V", "U", &size, matrix, &size, values, work, &lwork, &info));
+  PetscCall(PetscFree(work));
+  PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK syev failed with info %d", (int)info);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantMultiply - C = A B + plus C, [a,b] of [a,k] and [k,b] with leading dimensions; either transposed. */
+void CourantMultiply(char ta, char tb, PetscInt a, PetscInt b, PetscInt k, const PetscReal A[], PetscInt lda,
+                     const PetscReal B[], PetscInt ldb, PetscReal plus, PetscReal C[], PetscInt ldc)
+{
+  const PetscBLASInt m = (PetscBLASInt)a, n = (PetscBLASInt)b, inner = (PetscBLASInt)k,
+                     la = (PetscBLASInt)lda, lb = (PetscBLASInt)ldb, lc = (PetscBLASInt)ldc;
+  const PetscReal one = 1;
+
+  BLASgemm_(&ta, &tb, &m, &n, &inner, &one, A, &la, B, &lb, &plus, C, &lc);
+}
+
+/*
+  Where a neutral mode has no restoring force the noise of batches must not act on it either. For positive
+  semidefinite M_i it cannot: |M_i v|^2 <= |M_i| v.M_i v <= |M_i| n v.m v.
+*/
+static PetscBool NoiseActs(PetscInt n, PetscInt p, PetscInt lda, const PetscReal matrices[], PetscInt first,
+                           PetscInt count, const PetscReal vectors[], PetscReal tolerance, PetscReal norm,
+                           PetscReal work[])
+{
+  PetscReal square = 0, largest = 0;
+
+  for (PetscInt i = 0; i < n; i++) {
+    const PetscReal *M = matrices + (size_t)i * (size_t)(lda * lda);
+    PetscReal frobenius = 0;
+    CourantMultiply('N', 'N', p, count, p, M, lda, vectors + (size_t)first * (size_t)p, p, 0, work, p);
+    for (PetscInt k = 0; k < p * count; k++) square += work[k] * work[k] / (PetscReal)n;
+    for (PetscInt j = 0; j < p; j++)
+      for (PetscInt k = 0; k < p; k++) frobenius += M[j * lda + k] * M[j * lda + k];
+    largest = PetscMax(largest, sqrt(frobenius));
+  }
+  return square > 10 * (PetscReal)(n * count) * tolerance * norm * largest ? PETSC_TRUE : PETSC_FALSE;
+}
+
+/*
+  CourantModesCreate - The leading [p,p] blocks of n symmetric matrices [lda,lda] in their mean's
+  eigenvectors.
+
+  Modes with |mu| <= tolerance |m| are neutral and left out. Status degenerate where some mu is below that, or
+  where the matrices act on neutral modes.
+*/
+PetscErrorCode CourantModesCreate(PetscInt n, PetscInt p, PetscInt lda, const PetscReal matrices[],
+                                  PetscInt batch, PetscReal tolerance, CourantModes *modes)
+{
+  const size_t square = (size_t)(p * p);
+  PetscReal *mean, *values, *work;
+  PetscInt below = 0;
+
+  PetscFunctionBeginUser;
+  *modes = (CourantModes){.n = n, .batch = batch, .status = COURANT_CONVERGED};
+  PetscCall(PetscCalloc3(square, &mean, p, &values, square, &work));
+  for (PetscInt i = 0; i < n; i++)
+    for (PetscInt k = 0; k < p; k++)
+      for (PetscInt j = 0; j < p; j++)
+        mean[k * p + j] +=
+            matrices[((size_t)i * (size_t)lda + (size_t)k) * (size_t)lda + (size_t)j] / (PetscReal)n;
+  PetscCall(CourantDiagonalise(p, mean, values));
+  const PetscReal norm = PetscMax(fabs(values[0]), fabs(values[p - 1]));
+  while (below < p && values[below] < -tolerance * norm) below++;
+  PetscInt first = below;
+  while (first < p && values[first] <= tolerance * norm) first++;
+  modes->neutral = first - below;
+  modes->q = p - first;
+  if (below ||
+      (modes->neutral && NoiseActs(n, p, lda, matrices, below, modes->neutral, mean, tolerance, norm, work)))
+    modes->status = COURANT_DEGENERATE;
+  const PetscInt q = modes->q;
+  const size_t all = (size_t)n * (size_t)(q * q);
+  PetscCall(PetscMalloc4(q, &modes->mu, all, &modes->M, all, &modes->work, p * q, &modes->vectors));
+  PetscCall(PetscArraycpy(modes->mu, values + first, q));
+  PetscCall(PetscArraycpy(modes->vectors, mean + (size_t)first * (size_t)p, p * q));
+  for (PetscInt i = 0; i < n && q; i++) {
+    const PetscReal *M = matrices + (size_t)i * (size_t)(lda * lda);
+    CourantMultiply('N', 'N', p, q, p, M, lda, modes->vectors, p, 0, work, p);
+    CourantMultiply('T', 'N', q, q, p, modes->vectors, p, work, p, 0, modes->M + (size_t)i * (size_t)(q * q),
+                    q);
+  }
+  PetscCall(PetscFree3(mean, values, work));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CourantModesDestroy(CourantModes *modes)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscFree4(modes->mu, modes->M, modes->work, modes->vectors));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- positive maps ---- */
+
+/* CourantCongruence - Y = sum_j P_j X P_j^T, or sum_j P_j^T X P_j when transposed; work: [n] of [q,q]. */
+void CourantCongruence(PetscInt q, PetscInt n, const PetscReal P[], PetscBool transposed, const PetscReal X[],
+                       PetscReal work[], PetscReal Y[])
+{
+  const size_t square = (size_t)(q * q);
+
+  for (PetscInt j = 0; j < n; j++)
+    CourantMultiply(transposed ? 'T' : 'N', 'N', q, q, q, P + (size_t)j * square, q, X, q, 0,
+                    work + (size_t)j * square, q);
+  if (!transposed) { /* [P_1 X, P_2 X, ..] [P_1, P_2, ..]^T */
+    CourantMultiply('N', 'T', q, q, n * q, work, q, P, q, 0, Y, q);
+    return;
+  }
+  for (PetscInt j = 0; j < n; j++)
+    CourantMultiply('N', 'N', q, q, q, work + (size_t)j * square, q, P + (size_t)j * square, q, j ? 1 : 0, Y,
+                    q);
+}
+
+static PetscErrorCode MatMult_PositiveMap(Mat A, Vec x, Vec y)
+{
+  const CourantPositiveMap *map;
+  const PetscScalar *X;
+  PetscScalar *Y;
+
+  PetscFunctionBeginUser;
+  CourantInterruptCheck();
+  PetscCall(MatShellGetContext(A, (void *)&map));
+  PetscCall(VecGetArrayRead(x, &X));
+  PetscCall(VecGetArrayWrite(y, &Y));
+  map->Apply(map->ctx, X, Y);
+  for (PetscInt j = 0; j < map->q; j++) /* rounding must not leave the symmetric matrices */
+    for (PetscInt k = 0; k < j; k++)
+      Y[j * map->q + k] = Y[k * map->q + j] = 0.5 * (Y[j * map->q + k] + Y[k * map->q + j]);
+  PetscCall(VecRestoreArrayWrite(y, &Y));
+  PetscCall(VecRestoreArrayRead(x, &X));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SetUpSolver(const CourantPositiveMap *map, Mat A, Vec start, EPS *eps)
+{
+  PetscFunctionBeginUser;
+  PetscCall(EPSCreate(PETSC_COMM_SELF, eps));
+  PetscCall(EPSSetOptionsPrefix(*eps, "sgd_"));
+  PetscCall(EPSSetOperators(*eps, A, NULL));
+  PetscCall(EPSSetProblemType(*eps, map->symmetric ? EPS_HEP : EPS_NHEP));
+  PetscCall(EPSSetWhichEigenpairs(*eps, EPS_LARGEST_REAL));
+  PetscCall(EPSSetTolerances(*eps, 1e-10, 1000));
+  PetscCall(EPSSetInitialSpace(*eps, 1, &start));
+  PetscCall(EPSSetFromOptions(*eps));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The residual of a unit vector, afresh. */
+static PetscErrorCode Residual(Mat A, Vec x, PetscReal value, PetscReal *residual)
+{
+  Vec r;
+
+  PetscFunctionBeginUser;
+  PetscCall(VecDuplicate(x, &r));
+  PetscCall(MatMult(A, x, r));
+  PetscCall(VecAXPY(r, -value, x));
+  PetscCall(VecNorm(r, NORM_2, residual));
+  PetscCall(VecDestroy(&r));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantPositiveMapSolve - The largest eigenvalue of a positive map, which is its spectral radius (Krein and
+  Rutman 1948), by SLEPc on vectors of q^2.
+
+  vector [q,q]: the start, positive definite so that it cannot miss the eigenvector, which is positive
+  semidefinite; then that, of unit norm.
+*/
+PetscErrorCode CourantPositiveMapSolve(const CourantPositiveMap *map, PetscReal vector[], PetscReal *value,
+                                       PetscReal *residual, PetscBool *converged)
+{
+  const PetscInt size = map->q * map->q;
+  PetscScalar re;
+  PetscInt found;
+  Mat A;
+  Vec x;
+  EPS eps;
+
+  PetscFunctionBeginUser;
+  PetscCall(MatCreateShell(PETSC_COMM_SELF, size, size, size, size, (void *)map, &A));
+  PetscCall(MatShellSetOperation(A, MATOP_MULT, (void (*)(void))MatMult_PositiveMap));
+  PetscCall(VecCreateSeqWithArray(PETSC_COMM_SELF, 1, size, vector, &x));
+  PetscCall(SetUpSolver(map, A, x, &eps));
+  PetscCall(EPSSolve(eps));
+  PetscCall(EPSGetConverged(eps, &found));
+  *converged = found > 0 ? PETSC_TRUE : PETSC_FALSE;
+  *value = *residual = NAN;
+  if (found) {
+    PetscCall(EPSGetEigenpair(eps, 0, &re, NULL, x, NULL));
+    PetscCall(VecNormalize(x, NULL));
+    *value = PetscRealPart(re);
+    PetscCall(Residual(A, x, *value, residual));
+  }
+  PetscCall(EPSDestroy(&eps));
+  PetscCall(VecDestroy(&x));
+  PetscCall(MatDestroy(&A));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- mean square ---- */
+
+/*
+  E[M_batch X M_batch] over batches of b of the n samples without replacement:
+
+      Q(X) = m X m + c [ mean_i M_i X M_i - m X m ],    c = (n - b) / (b (n - 1))
+*/
+static void SecondMoment(const CourantModes *modes, const PetscReal X[], PetscReal Y[])
+{
+  const PetscInt q = modes->q, n = modes->n, b = modes->batch;
+  const PetscReal c = n > 1 ? (PetscReal)(n - b) / ((PetscReal)b * (PetscReal)(n - 1)) : 0;
+
+  CourantCongruence(q, n, modes->M, PETSC_FALSE, X, modes->work, Y);
+  for (PetscInt j = 0; j < q; j++)
+    for (PetscInt k = 0; k < q; k++)
+      Y[j * q + k] = c * Y[j * q + k] / (PetscReal)n + (1 - c) * modes->mu[j] * modes->mu[k] * X[j * q + k];
+}
+
+/* With L(X) = m X + X m: L^(-1/2) Q L^(-1/2). */
+typedef struct {
+  const CourantModes *modes;
+  PetscReal eta;
+  PetscReal *X; /* [q,q] */
+} Square;
+
+static PetscReal Root(const CourantModes *modes, PetscInt k)
+{
+  return sqrt(modes->mu[k / modes->q] + modes->mu[k % modes->q]);
+}
+
+static void ApplyRatio(void *ctx, const PetscReal X[], PetscReal Y[])
+{
+  const Square *square = (const Square *)ctx;
+  const CourantModes *modes = square->modes;
+  const PetscInt size = modes->q * modes->q;
+
+  for (PetscInt k = 0; k < size; k++) square->X[k] = X[k] / Root(modes, k);
+  SecondMoment(modes, square->X, Y);
+  for (PetscInt k = 0; k < size; k++) Y[k] /= Root(modes, k);
+}
+
+static void ApplyStep(void *ctx, const PetscReal X[], PetscReal Y[])
+{
+  const Square *square = (const Square *)ctx;
+  const CourantModes *modes = square->modes;
+  const PetscInt size = modes->q * modes->q;
+  const PetscReal eta = square->eta;
+
+  SecondMoment(modes, X, Y);
+  for (PetscInt k = 0; k < size; k++)
+    Y[k] = X[k] * (1 - eta * (modes->mu[k / modes->q] + modes->mu[k % modes->q])) + eta * eta * Y[k];
+}
+
+/*
+  CourantMeanSquareLimit - The learning rate below which E |x|^2 decays.
+
+  E[A X A] = X - eta L(X) + eta^2 Q(X) is self-adjoint and positive, so its spectral radius is below 1 exactly
+  when eta Q < L: the limit is 1 / nu, nu the largest eigenvalue of Q X = nu L X, by one solve. Its residual
+  gives the interval. vector [q,q]: X at the limit, positive semidefinite; may be NULL.
+*/
+PetscErrorCode CourantMeanSquareLimit(const CourantModes *modes, CourantEstimate *limit, PetscReal vector[],
+                                      CourantStatus *status)
+{
+  const PetscInt q = modes->q;
+  PetscReal nu, residual, *X, *work;
+  PetscBool converged;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscCalloc2(q * q, &X, q * q, &work));
+  Square square = {.modes = modes, .X = work};
+  const CourantPositiveMap map = {.q = q, .symmetric = PETSC_TRUE, .Apply = ApplyRatio, .ctx = &square};
+  for (PetscInt k = 0; k < q; k++) X[k * q + k] = Root(modes, k * q + k);
+  PetscCall(CourantPositiveMapSolve(&map, X, &nu, &residual, &converged));
+  *status = converged ? COURANT_CONVERGED : COURANT_NOT_CONVERGED;
+  *limit = (CourantEstimate){1 / nu, 1 / (nu + residual), 1 / PetscMax(nu - residual, 0)};
+  for (PetscInt k = 0; vector && k < q * q; k++) vector[k] = X[k] / Root(modes, k);
+  PetscCall(PetscFree2(X, work));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantMeanSquareGrowth - Factor per step of the root of E |x|^2. */
+PetscErrorCode CourantMeanSquareGrowth(const CourantModes *modes, PetscReal eta, CourantEstimate *growth)
+{
+  Square square = {.modes = modes, .eta = eta};
+  const CourantPositiveMap map = {.q = modes->q, .symmetric = PETSC_TRUE, .Apply = ApplyStep, .ctx = &square};
+  PetscReal rho, residual, *X;
+  PetscBool converged;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscCalloc1(modes->q * modes->q, &X));
+  for (PetscInt k = 0; k < modes->q; k++) X[k * modes->q + k] = 1;
+  PetscCall(CourantPositiveMapSolve(&map, X, &rho, &residual, &converged));
+  *growth = (CourantEstimate){sqrt(rho), sqrt(PetscMax(0, rho - residual)), sqrt(rho + residual)};
+  PetscCall(PetscFree(X));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

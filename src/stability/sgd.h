@@ -1,0 +1,95 @@
+#pragma once
+/* The inside of a CourantSgd: gradient descent on mini-batches, linearised at a state. */
+#include "dynamics/problem.h"
+
+/*
+  The samples' M_i = H_i + alpha D in the eigenvectors of their mean m, without the neutral ones. A batch's
+  matrix is the mean of its samples', and a step is x' = (1 - eta M_batch) x.
+*/
+typedef struct {
+  PetscInt n, batch;    /* samples; of a step */
+  PetscInt q;           /* modes */
+  PetscReal *mu;        /* [q]: eigenvalues of m, ascending */
+  PetscReal *M;         /* [n] of [q,q] */
+  PetscReal *work;      /* [n] of [q,q] */
+  PetscReal *vectors;   /* [p,q] */
+  PetscInt neutral;     /* modes left out */
+  CourantStatus status; /* degenerate: some mode is not restored, so that no learning rate is stable */
+} CourantModes;
+
+PetscErrorCode CourantModesCreate(PetscInt n, PetscInt p, PetscInt lda, const PetscReal matrices[],
+                                  PetscInt batch, PetscReal tolerance, CourantModes *);
+PetscErrorCode CourantModesDestroy(CourantModes *);
+
+/* A positive map of symmetric matrices [q,q]: it takes positive semidefinite ones to such. */
+typedef struct {
+  PetscInt q;
+  PetscBool symmetric; /* self-adjoint in the Frobenius product */
+  void (*Apply)(void *ctx, const PetscReal X[], PetscReal Y[]);
+  void *ctx;
+} CourantPositiveMap;
+
+PetscErrorCode CourantPositiveMapSolve(const CourantPositiveMap *, PetscReal vector[], PetscReal *value,
+                                       PetscReal *residual, PetscBool *converged);
+PetscErrorCode CourantDiagonalise(PetscInt n, PetscReal matrix[], PetscReal values[]);
+void CourantMultiply(char ta, char tb, PetscInt a, PetscInt b, PetscInt k, const PetscReal A[], PetscInt lda,
+                     const PetscReal B[], PetscInt ldb, PetscReal plus, PetscReal C[], PetscInt ldc);
+void CourantCongruence(PetscInt q, PetscInt n, const PetscReal P[], PetscBool transposed, const PetscReal X[],
+                       PetscReal work[], PetscReal Y[]);
+
+/* The mean square over batches drawn independently. */
+PetscErrorCode CourantMeanSquareLimit(const CourantModes *, CourantEstimate *, PetscReal vector[],
+                                      CourantStatus *);
+PetscErrorCode CourantMeanSquareGrowth(const CourantModes *, PetscReal eta, CourantEstimate *);
+
+/* Products with the matrices M_i of single samples at a state. */
+typedef struct {
+  CourantProblem problem; /* borrowed */
+  PetscInt n, p;
+  PetscReal alpha;
+  int threads;
+  CourantEvaluator *evaluators; /* [threads] */
+  double *theta, *mask;         /* [p] */
+  double **results;             /* [threads]: of an evaluator */
+  PetscReal noise;              /* root of the mean |gradient_i + alpha D theta|^2 */
+} CourantSamples;
+
+enum { COURANT_SAMPLES_TOGETHER = 16 }; /* that CourantSamplesMultiply() takes at most */
+
+PetscErrorCode CourantSamplesCreate(CourantProblem, Vec theta, PetscReal alpha, CourantSamples *);
+PetscErrorCode CourantSamplesCopyAll(Vec, double values[]);
+PetscErrorCode CourantSamplesDestroy(CourantSamples *);
+PetscErrorCode CourantSamplesMultiply(CourantSamples *, PetscInt first, PetscInt n, PetscInt columns,
+                                      const PetscReal V[], PetscReal MV[]);
+
+/*
+  A subspace of R^p that the matrices of mini-batches are projected on, where they are too large to be held.
+*/
+typedef struct {
+  CourantSamples *samples;  /* borrowed */
+  PetscInt q, before, most; /* vectors; of them before the last enlargement; at most */
+  BV basis;                 /* [p,most] */
+  PetscReal *matrices;      /* [n] of [most,most]: W^T M_i W */
+  PetscReal error;          /* relative residual of the mean-square eigenvector */
+} CourantSubspace;
+
+PetscErrorCode CourantSubspaceCreate(CourantSamples *, Vec theta, PetscInt batch, PetscReal neutral,
+                                     CourantSubspace *);
+PetscErrorCode CourantSubspaceDestroy(CourantSubspace *);
+
+/* What the products of a run's batches are computed with. */
+typedef struct {
+  PetscInt permutations; /* drawn, unless there are no more than EXHAUSTIVE different ones */
+  PetscInt steps;        /* of a Lyapunov exponent */
+  PetscInt seed;
+  int threads;
+} CourantProducts;
+
+PetscErrorCode CourantEpochLimit(const CourantModes *, const CourantProducts *, PetscReal from,
+                                 CourantEstimate *, CourantStatus *);
+PetscErrorCode CourantEpochGrowth(const CourantModes *, const CourantProducts *, PetscReal eta,
+                                  CourantEstimate *);
+PetscErrorCode CourantAlmostSureLimit(const CourantModes *, const CourantProducts *, PetscReal from,
+                                      CourantEstimate *, CourantStatus *);
+PetscErrorCode CourantAlmostSureGrowth(const CourantModes *, const CourantProducts *, PetscReal eta,
+                                       CourantEstimate *);
