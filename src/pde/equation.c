@@ -6,7 +6,7 @@ struct _CourantEquation {
   PetscInt fields, n;
   double spacing[2];
   struct {
-    CourantOperator operator;
+    CourantOperator limit;
     double matrix[COURANT_FIELDS_MAX * COURANT_FIELDS_MAX];
   } term[];
 };
@@ -34,7 +34,7 @@ PetscErrorCode CourantEquationCreate(CourantScheme scheme, CourantEquation *equa
     double *matrix = (*equation)->term[i].matrix;
     if (!CourantTermIdentify(scheme, &scheme->terms[i], &found) || found.operator.n == 0)
       exists = PETSC_FALSE;
-    (*equation)->term[i].operator= found.operator;
+    (*equation)->term[i].limit = found.operator;
     CourantTermEvaluate(scheme, &scheme->terms[i], 0, matrix, weight);
     for (PetscInt k = 0; k < scheme->fields * scheme->fields; k++)
       if (!isfinite(matrix[k])) exists = PETSC_FALSE;
@@ -49,12 +49,12 @@ void CourantEquationSymbol(CourantEquation equation, const double phase[2], doub
 
   for (PetscInt k = 0; k < entries; k++) symbol[k] = 0;
   for (PetscInt i = 0; i < equation->n; i++) {
-    const CourantOperator *operator= & equation->term[i].operator;
+    const CourantOperator *limit = &equation->term[i].limit;
     double complex number = 0;
-    for (int p = 0; p < operator->n; p++) {
-      double complex factor = operator->part[p].factor;
-      for (int y = 0; y < operator->part[p].y; y++) factor *= CMPLX(0, phase[0] / equation->spacing[0]);
-      for (int x = 0; x < operator->part[p].x; x++) factor *= CMPLX(0, phase[1] / equation->spacing[1]);
+    for (int p = 0; p < limit->n; p++) {
+      double complex factor = limit->part[p].factor;
+      for (int y = 0; y < limit->part[p].y; y++) factor *= I * (phase[0] / equation->spacing[0]);
+      for (int x = 0; x < limit->part[p].x; x++) factor *= I * (phase[1] / equation->spacing[1]);
       number += factor;
     }
     for (PetscInt k = 0; k < entries; k++) symbol[k] += equation->term[i].matrix[k] * number;
@@ -68,12 +68,11 @@ PetscBool CourantEquationGetMatrix(CourantEquation equation, int axis, int order
 
   for (PetscInt k = 0; k < entries; k++) matrix[k] = 0;
   for (PetscInt i = 0; i < equation->n; i++) {
-    const CourantOperator *operator= & equation->term[i].operator;
-    for (int p = 0; p < operator->n; p++) {
-      const int y = operator->part[p].y, x = operator->part[p].x;
+    const CourantOperator *limit = &equation->term[i].limit;
+    for (int p = 0; p < limit->n; p++) {
+      const int y = limit->part[p].y, x = limit->part[p].x;
       if ((axis == 0 ? y : x) != order || (axis == 0 ? x : y) != 0) continue;
-      for (PetscInt k = 0; k < entries; k++)
-        matrix[k] += operator->part[p].factor * equation->term[i].matrix[k];
+      for (PetscInt k = 0; k < entries; k++) matrix[k] += limit->part[p].factor * equation->term[i].matrix[k];
     }
   }
   for (PetscInt k = 0; k < entries; k++)
