@@ -115,7 +115,7 @@ static PetscErrorCode PrintHeader(const Session *s)
 
 static PetscErrorCode WriteSettings(Session *s)
 {
-  const char *const group = s->symbol ? "/symbol" : "/layers", *type;
+  const char *const group = s->symbol ? "/symbol" : "/", *type;
   const CourantResult file = s->output.file;
 
   PetscFunctionBeginUser;
