@@ -1,6 +1,7 @@
 #pragma once
 /* An update rule of the trainer, and what linear theory knows of it. */
 #include "net/backend.h"
+#include <complex.h>
 
 /* Arrays of theta's length that a rule keeps between steps. */
 #define COURANT_RULE_STATES 2
@@ -38,11 +39,18 @@ typedef struct {
   int states;                            /* arrays it keeps between steps */
   void (*Step)(const CourantRuleCall *); /* called from threads; calls nothing of PETSc */
   /* Growth per step of a mode with eigenvalue m of H + alpha D, coupled decay; NULL: not linear. */
-  double (*Growth)(const void *options, double learning_rate, double m);
+  double (*Growth)(const void *options, double learning_rate, double complex m);
   /* Stable for 0 < learning_rate m < Limit(). */
   double (*Limit)(const void *options);
-  /* The largest eigenvalue of H that is stable with decoupled decay; NULL: as with coupled decay. */
-  double (*DecoupledLimit)(const void *options, double learning_rate, double weight_decay);
+  /*
+    Of a rule with a memory of one step: a mode with eigenvalue m of the Hessian of what the gradient is of,
+    and beside it decoupled decay, goes x'' = trace x' - determinant x.
+  */
+  void (*Recurrence)(const void *options, double learning_rate, double complex m, double decay,
+                     double complex *trace, double complex *determinant);
+  /* Where decoupled decay alpha comes to rest, coupled decay Rest() alpha does; NULL: decoupled decay is
+     coupled. */
+  double (*Rest)(const void *options);
 } CourantRuleOps;
 
 extern const int CourantRuleCount;
@@ -51,3 +59,18 @@ const CourantRuleOps *CourantRuleFor(const CourantBackend *, int index);
 const char *const *CourantRuleNames(void);
 double CourantRuleSharpnessLimit(const CourantRuleOps *, const void *options, double learning_rate,
                                  double weight_decay, PetscBool decoupled);
+double CourantRuleEdgeDecay(const CourantRuleOps *, const void *options, double weight_decay,
+                            PetscBool decoupled);
+double CourantRuleRest(const CourantRuleOps *, const void *options, double weight_decay, PetscBool decoupled);
+double CourantRuleGrowth(const CourantRuleOps *, const void *options, double learning_rate, double m,
+                         double decay);
+double CourantRuleTransientGrowth(const CourantRuleOps *, const void *options, double learning_rate, double m,
+                                  double decay);
+
+/* The larger modulus of the roots of z^2 - trace z + determinant. */
+static inline double CourantLargerRoot(double complex trace, double complex determinant)
+{
+  const double complex root = csqrt(trace * trace - 4 * determinant);
+  const double plus = cabs(trace + root), minus = cabs(trace - root);
+  return 0.5 * (plus > minus ? plus : minus);
+}

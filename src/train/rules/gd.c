@@ -12,10 +12,10 @@ static void Step(const CourantRuleCall *call)
   RuleFinish(call, &r);
 }
 
-static double Growth(const void *options, double learning_rate, double m)
+static double Growth(const void *options, double learning_rate, double complex m)
 {
   (void)options;
-  return fabs(1 - learning_rate * m);
+  return cabs(1 - learning_rate * m);
 }
 
 static double Limit(const void *options)
