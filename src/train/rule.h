@@ -48,6 +48,11 @@ typedef struct {
   */
   void (*Recurrence)(const void *options, double learning_rate, double complex m, double decay,
                      double complex *trace, double complex *determinant);
+  /*
+    Of a rule that divides its steps by a diagonal P: P [n] after `step` >= 1 steps, from its states. Limit()
+    is of the eigenvalues of P^-1 (H + alpha D) then.
+  */
+  void (*Preconditioner)(const void *options, int64_t step, size_t n, void *const state[], double P[]);
   /* Where decoupled decay alpha comes to rest, coupled decay Rest() alpha does; NULL: decoupled decay is
      coupled. */
   double (*Rest)(const void *options);

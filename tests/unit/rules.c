@@ -1,5 +1,6 @@
 /* What linear theory knows of the update rules, against their own steps, LAPACK and SLEPc's PEP. */
 #include "problem.h"
+#include "stability/preconditioned.h"
 #include "train/trainer.h"
 #include <petscblaslapack.h>
 #include <stdlib.h>
@@ -311,6 +312,132 @@ static void Rest(void **state)
   }
 }
 
+/* ---- Adam ---- */
+
+/*
+  Adam's own steps with a preconditioner that is as good as frozen (beta2 near 1, after many steps) on L = nu
+  theta^2 / 2: they decay just below the limit and grow just above it, with decoupled decay too.
+*/
+static void FrozenAdam(void **state)
+{
+  const double eta = 0.01, root = 1e-3, mask = 1;
+  const CourantBackend *backend;
+
+  (void)state;
+  OK(CourantBackendGet(PETSC_COMM_SELF, 64, NULL, &backend));
+  for (int decoupled = 0; decoupled < 2; decoupled++) {
+    CourantTrainSettings s = Rule("adam", 0);
+    double *options = (double *)s.options; /* beta1, beta2, epsilon */
+    const double alpha = decoupled ? 20 : 0, b1 = options[0];
+    const CourantRuleOps *rule = CourantRuleFor(backend, s.rule);
+    options[1] = 0.999999999;
+    const double limit = rule->Limit(options) / eta -
+                         CourantRuleEdgeDecay(rule, options, alpha, decoupled ? PETSC_TRUE : PETSC_FALSE);
+    NEAR(limit, (2 * (1 + b1) / eta - (1 + b1) * alpha) / (1 - b1), 1e-9 * limit);
+    for (int side = -1; side <= 1; side += 2) {
+      const double nu = limit * (1 + 0.01 * side);
+      double theta = 1e-6, m = 0, v = root * root, P, first = 0;
+      for (int step = 0; step < 4000; step++) {
+        const double gradient = nu * (root + options[2]) * theta;
+        const CourantRuleCall call = {.options = options,
+                                      .n = 1,
+                                      .step = 1000000000000000,
+                                      .theta = &theta,
+                                      .state = {&m, &v},
+                                      .gradient = &gradient,
+                                      .mask = &mask,
+                                      .learning_rate = eta,
+                                      .weight_decay = alpha,
+                                      .perturb = 1,
+                                      .decoupled = decoupled ? PETSC_TRUE : PETSC_FALSE};
+        rule->Step(&call);
+        if (step < 100) first = fmax(first, fabs(theta));
+        if (fabs(theta) > 1e3 * first) break;
+      }
+      rule->Preconditioner(options, 1000000000000000, 1, (void *const[]){&m, &v}, &P);
+      assert_int_equal(fabs(theta) > first, side > 0);
+      if (side < 0) NEAR(P, root + options[2], 4e-6 * root); /* v loses 1e-9 of itself a step */
+    }
+    OK(CourantTrainReset(&s));
+  }
+}
+
+/* v_hat of constant gradients is their square, whatever the step. */
+static void Preconditioner(void **state)
+{
+  const double gradient[3] = {0.5, -2, 1e-3}, mask[3] = {0};
+  const CourantBackend *backend;
+  double theta[3] = {0}, m[3], v[3], P[3];
+  CourantTrainSettings s = Rule("adam", 0);
+
+  (void)state;
+  OK(CourantBackendGet(PETSC_COMM_SELF, 64, NULL, &backend));
+  const CourantRuleOps *rule = CourantRuleFor(backend, s.rule);
+  for (int step = 1; step < 20; step++) {
+    rule->Step(&(CourantRuleCall){.options = s.options,
+                                  .n = 3,
+                                  .step = step,
+                                  .theta = theta,
+                                  .state = {m, v},
+                                  .gradient = gradient,
+                                  .mask = mask,
+                                  .learning_rate = 0.1,
+                                  .perturb = 1});
+    rule->Preconditioner(s.options, step, 3, (void *const[]){m, v}, P);
+    for (int i = 0; i < 3; i++) NEAR(P[i], fabs(gradient[i]) + 1e-8, 1e-13);
+  }
+  OK(CourantTrainReset(&s));
+}
+
+/* The largest nu of (H + alpha D) x = nu P x against LAPACK's generalised eigenproblem. */
+static void Generalised(void **state)
+{
+  const double alpha = 0.05;
+  CourantSpectrum spectrum;
+  CourantExtreme largest;
+  PetscScalar *array, work[4096];
+  PetscReal *nu;
+  double *B;
+  Mat H, dense, scaled;
+  PetscBLASInt n, one = 1, lwork = 4096, info;
+  Fixture f;
+  Vec P;
+
+  (void)state;
+  Open(&f, TWO_LAYERS);
+  OK(CourantProblemSetState(f.problem, f.theta, NULL, NULL));
+  OK(CourantProblemCreateHessian(f.problem, &H));
+  OK(CourantHessianSetWeightDecay(H, alpha));
+  OK(VecDuplicate(f.theta, &P));
+  for (PetscInt i = 0; i < f.p; i++) OK(VecSetValue(P, i, Draw((uint32_t)i, 1e-3, 1), INSERT_VALUES));
+  OK(VecAssemblyBegin(P));
+  OK(VecAssemblyEnd(P));
+  OK(CourantPreconditionedCreate(H, &scaled));
+  OK(CourantPreconditionedSetDiagonal(scaled, P));
+  OK(CourantSpectrumCreate(PETSC_COMM_SELF, &spectrum));
+  OK(CourantSpectrumSetOperator(spectrum, scaled));
+  OK(CourantSpectrumSolveLargest(spectrum));
+  OK(CourantSpectrumGetExtremes(spectrum, &largest, NULL));
+
+  OK(MatComputeOperator(H, MATDENSE, &dense));
+  OK(PetscCalloc2(f.p * f.p, &B, f.p, &nu));
+  for (PetscInt i = 0; i < f.p; i++) B[i * f.p + i] = Draw((uint32_t)i, 1e-3, 1);
+  OK(MatDenseGetArray(dense, &array));
+  n = (PetscBLASInt)f.p;
+  LAPACKsygv_(&one, "N", "U", &n, array, &n, B, &n, nu, work, &lwork, &info);
+  assert_int_equal(info, 0);
+  OK(MatDenseRestoreArray(dense, &array));
+  assert_int_equal(largest.status, COURANT_CONVERGED);
+  NEAR(largest.value, nu[f.p - 1], 1e-9 * nu[f.p - 1]);
+  OK(PetscFree2(B, nu));
+  OK(CourantSpectrumDestroy(&spectrum));
+  OK(VecDestroy(&P));
+  OK(MatDestroy(&scaled));
+  OK(MatDestroy(&dense));
+  OK(MatDestroy(&H));
+  Close(&f);
+}
+
 static void Names(void **state)
 {
   CourantTrainSettings s = Rule("momentum", 0.5);
@@ -336,6 +463,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(QuadraticEigenproblems),
     cmocka_unit_test(Rest),
     cmocka_unit_test(Names),
+    cmocka_unit_test(FrozenAdam),
+    cmocka_unit_test(Preconditioner),
+    cmocka_unit_test(Generalised),
 };
 
 TEST_MAIN(tests)

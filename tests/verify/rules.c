@@ -1,5 +1,7 @@
 /* Maps of every rule: cell by cell on one-layer networks, and their limits at an equilibrium of a lenet. */
 #include "maps.h"
+#include "stability/preconditioned.h"
+#include "train/run.h"
 
 /* ---- one layer ---- */
 
@@ -32,8 +34,7 @@ static void CheckHalfDistance(const Solved *s, double alpha, double excess)
   assert_null(CourantGlobalOutcome(&trainer, eta, alpha, start, &work, &outcome));
   assert_int_equal(outcome.kind, COURANT_OUTCOME_RESTRAINED);
   assert_int_equal(outcome.period, 2);
-  NEAR(outcome.amplitude, expected,
-       0.01 * expected); /* the normal form's next term is of order eta / eta_c - 1 */
+  NEAR(outcome.amplitude, expected, 2 * excess * expected);
   OK(CourantOutcomeWorkDestroy(&work));
   OK(CourantTrainerDestroy(&trainer));
 }
@@ -159,10 +160,82 @@ static void Lenet(void **state)
   OK(PetscFree(equilibrium));
 }
 
+/* ---- Adam ---- */
+
+/*
+  Full-batch Adam: eta nu starts far below (2 + 2 beta1) / (1 - beta1)
+  = 38, and hovers there from step 1000 on.
+*/
+static void AdamAtItsEdge(void **state)
+{
+  const double eta = 1e-3;
+  double sum = 0, low = INFINITY, high = 0;
+  int n = 0;
+  CourantTrainSettings settings = {0};
+  CourantProblem problem;
+  CourantSpectrum spectrum;
+  CourantRunState run_state;
+  CourantRunRecord record;
+  CourantDeck deck;
+  CourantRun run;
+  Mat H, PHP;
+  Vec theta, P;
+
+  (void)state;
+  OK(PetscOptionsClear(NULL));
+  OK(CourantDeckLoad(PETSC_COMM_SELF, SOURCE_ROOT "/models/adam-edge.yaml", NULL, &deck));
+  OK(CourantProblemCreate(PETSC_COMM_SELF, deck, &problem));
+  OK(CourantProblemSetUp(problem));
+  OK(CourantTrainRead(problem->top.train, &settings));
+  OK(CourantRunCreate(problem, &settings, PETSC_TRUE, &run));
+  OK(CourantRunStateCreate(&run, &run_state));
+  OK(CourantRunStart(&run, &problem->weights, settings.seed, 1, &run_state));
+  OK(CourantProblemCreateVec(problem, &theta));
+  OK(VecDuplicate(theta, &P));
+  OK(CourantProblemCreateHessian(problem, &H));
+  OK(CourantPreconditionedCreate(H, &PHP));
+  OK(CourantSpectrumCreate(PETSC_COMM_SELF, &spectrum));
+  OK(CourantSpectrumSetOperator(spectrum, PHP));
+  for (int step = 1; step <= 1500; step++) {
+    CourantExtreme largest;
+    OK(CourantRunStep(&run, &run_state, &record));
+    if (step != 100 && (step < 1000 || step % 25)) continue;
+    CourantRunGet(&run, run_state.theta, run.weights);
+    OK(CourantProblemPut(run.weights, theta));
+    OK(CourantProblemSetState(problem, theta, NULL, NULL));
+    run.rule->Preconditioner(settings.options, step, run.n, run_state.rule, run.weights);
+    OK(CourantProblemPut(run.weights, P));
+    OK(CourantPreconditionedSetDiagonal(PHP, P));
+    OK(CourantSpectrumSolveLargest(spectrum));
+    OK(CourantSpectrumGetExtremes(spectrum, &largest, NULL));
+    const double edge = eta * largest.value;
+    if (step == 100) BELOW(edge, 10);
+    if (step < 1000) continue;
+    sum += edge;
+    low = fmin(low, edge);
+    high = fmax(high, edge);
+    n++;
+  }
+  printf("# Adam: eta nu from step 1000 on %.4g on average, from %.4g to %.4g\n", sum / n, low, high);
+  NEAR(sum / n, 38, 0.05 * 38);
+  assert_true(low > 0.85 * 38 && high < 1.1 * 38);
+  OK(CourantSpectrumDestroy(&spectrum));
+  OK(MatDestroy(&PHP));
+  OK(MatDestroy(&H));
+  OK(VecDestroy(&P));
+  OK(VecDestroy(&theta));
+  OK(CourantRunStateDestroy(&run_state));
+  OK(CourantRunDestroy(&run));
+  OK(CourantTrainReset(&settings));
+  OK(CourantProblemDestroy(&problem));
+  OK(CourantDeckDestroy(&deck));
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(OneLayer),
     cmocka_unit_test(Noise),
     cmocka_unit_test(Lenet),
+    cmocka_unit_test(AdamAtItsEdge),
 };
 
 TEST_MAIN(tests)
