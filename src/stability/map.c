@@ -212,7 +212,7 @@ static PetscErrorCode ReadRule(CourantMap map)
                      "a map is of full batches; courant spectrum has the limits of mini-batches");
   if (train->precision) CourantNodeError(train->node, "a map is of double precision");
   if (train->layer_rates.id)
-    CourantNodeError(train->layer_rates, "a map is of one learning rate for all weights");
+    CourantNodeError(train->layer_rates, "a map is of one learning rate for all weights so far");
   if (!map->rule->Growth)
     CourantNodeError(train->node,
                      "there is no map of rule %s: at rest its gradients are 0 and its steps have no linear "

@@ -63,15 +63,19 @@ static double LastQuarter(const double sums[], PetscInt count, PetscBool turning
 }
 
 /*
-  A growth that has moved by less than 1e-4 over 50 steps is taken as it is; a turning one if all looks in
-  between say so. One too near to 1 to be told from it within `steps` steps goes on: a slow mode that lasts
-  may hide one that grows.
+  A growth that has moved by less than 1e-4 over 50 steps is taken as it is, unless it is too near to 1 to be
+  told from it within `steps` steps: a slow mode that lasts may hide one that grows.
+
+  A turning one has to be settled at all looks in between, and where it is below 1 the difference has to have
+  shrunk so far that one mode of n, had it lasted, would be ten times the rest.
 */
-static PetscBool Settled(const double sums[], PetscInt count, PetscInt steps, PetscBool turning)
+static PetscBool Settled(const double sums[], PetscInt count, const CourantOutcomeWork *work,
+                         PetscBool turning)
 {
   if (count < 100 || count % 10) return PETSC_FALSE;
   const double growth = LastQuarter(sums, count, turning);
-  if (fabs(log(growth)) < log(10) / (double)steps) return PETSC_FALSE;
+  if (fabs(log(growth)) < log(10) / (double)work->steps) return PETSC_FALSE;
+  if (turning && growth < 1 && sums[count] > -log(10 * sqrt((double)work->n))) return PETSC_FALSE;
   for (PetscInt back = 50; back > 0; back -= turning ? 10 : 50)
     if (!(fabs(growth - LastQuarter(sums, count - back, turning)) < 1e-4)) return PETSC_FALSE;
   return PETSC_TRUE;
@@ -136,7 +140,7 @@ const char *CourantLocalGrowth(const CourantRunner *runner, const double state[]
       memcpy(base, state, size * sizeof(double));
       before = start;
     }
-    if (Settled(sums, count, work->steps, turning)) break;
+    if (Settled(sums, count, work, turning)) break;
   }
   *growth = LastQuarter(sums, PetscMax(count, 1), turning);
   return NULL;
@@ -164,7 +168,7 @@ const char *CourantLocalGrowthByDifferences(CourantTrainer *trainer, double lear
   RandomDirection(&runner, n, delta);
   sums[0] = 0;
   *growth = 0;
-  while (count < work->steps && !CourantInterrupted() && !Settled(sums, count, work->steps, turning)) {
+  while (count < work->steps && !CourantInterrupted() && !Settled(sums, count, work, turning)) {
     for (int side = 1; side >= -1; side -= 2) {
       for (size_t i = 0; i < n; i++) at[i] = theta[i] + side * h * delta[i];
       const char *problem = CourantTrainerGradient(trainer, at);
