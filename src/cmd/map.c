@@ -16,6 +16,8 @@
 #define STATUSES "converged not_converged multiple no_equilibrium kink degenerate"
 
 #define WEIGHT_DECAY "/map/weight_decay"
+#define DECAY        "alpha = weight_decay; decoupled, weight_decay (1 - momentum), the decay at rest"
+#define EDGE         ", edge = weight_decay; decoupled, weight_decay reach / 2"
 
 typedef struct {
   CourantResultEntry entry;
@@ -28,8 +30,8 @@ static const Field row_fields[] = {
     {"/map/" #name, COURANT_RESULT_##type, {WEIGHT_DECAY}, long_name, units, __VA_ARGS__},                   \
         offsetof(CourantMapRow, name)                                                                        \
   }
-    ROW(m_max, REAL, "largest eigenvalue of H + alpha D", "1"),
-    ROW(m_min, REAL, "smallest eigenvalue of H + alpha D", "1"),
+    ROW(m_max, REAL, "largest eigenvalue of H + alpha D", "1", .formula = DECAY),
+    ROW(m_min, REAL, "smallest eigenvalue of H + alpha D", "1", .formula = DECAY),
     ROW(lambda_max, REAL, "sharpness: largest eigenvalue of the Hessian H", "1"),
     ROW(lambda_min, REAL, "smallest eigenvalue of the Hessian H", "1"),
     ROW(residual_max, REAL, "residual of the largest eigenvalue: one lies within this distance", "1",
@@ -46,16 +48,17 @@ static const Field row_fields[] = {
         "1"),
     ROW(status, ENUM, "status of state and spectrum", "1", .meanings = STATUSES),
     ROW(limit, REAL, "learning-rate limit of linear stability", "1",
-        .formula = "reach / m_max; interval reach / (m_max -+ residual_max)"),
+        .formula = "reach / (lambda_max + edge); interval reach / (lambda_max + edge -+ residual_max)" EDGE),
     ROW(limit_von_neumann, REAL, "sufficient learning-rate limit by the symbol of the data", "1",
-        .formula = "reach / (alpha + sup_w symbol_upper + rank_one), as courant symbol has them"),
+        .formula = "reach / (edge + sup_w symbol_upper + rank_one), as courant symbol has them" EDGE),
     ROW(limit_far_field, REAL, "learning-rate limit of boundedness, for bounded gradients", "1",
-        .formula = "reach / alpha"),
+        .formula = "reach / edge" EDGE),
     ROW(flip_coefficient, REAL, "coefficient c of the flip normal form at the limit", "1",
-        .formula = "(eta_c/2) D3 . (H + alpha D)^-1 D3 - (eta_c/6) D4"),
+        .formula = "e/2 D3 . (H + alpha D)^-1 D3 - e/6 D4, e = 2 limit / reach; half-distance of the 2-cycle "
+                   "sqrt(2 (eta / limit - 1) / c)"),
     ROW(flip_status, ENUM, "status of the flip coefficient", "1", .meanings = STATUSES),
     ROW(basin_radius, REAL, "distance of the unstable 2-cycle that bounds the basin at 0.99 of the limit",
-        "1", .formula = "sqrt((2 - eta m_max) / |c|) at eta = 0.99 limit, for c < 0"),
+        "1", .formula = "sqrt(2 (1 - eta / limit) / |c|) at eta = 0.99 limit, for c < 0"),
 #undef ROW
 };
 
@@ -74,6 +77,12 @@ static const Field prediction_fields[] = {
          "linearised amplification factor per step, over the modes that are not neutral", "1",
          .formula = "max |R|"),
     CELL("/map/", regime, regime, ENUM, "predicted regime", "1", .meanings = REGIMES),
+};
+
+static const Field transient_fields[] = {
+    CELL("/map/", transient_growth, transient_growth, REAL,
+         "largest factor that a small difference grows by before it decays, over the modes", "1",
+         .formula = "sup_n |C^n|_2, C the step of (x_t, x_{t-1}); infinite where unstable"),
 };
 
 static const Field local_fields[] = {
@@ -95,7 +104,7 @@ static const Field global_fields[] = {
 };
 
 typedef struct {
-  const char *group;
+  const char *group; /* whose scales it adds; NULL: they are there */
   const Field *fields;
   int n;
 } Group;
@@ -104,6 +113,7 @@ typedef struct {
 
 static const Group cell_groups[] = {
     {"/map/", prediction_fields, LENGTH(prediction_fields)},
+    {NULL, transient_fields, LENGTH(transient_fields)},
     {"/trainer/local/", local_fields, LENGTH(local_fields)},
     {"/trainer/global/", global_fields, LENGTH(global_fields)},
 };
@@ -118,6 +128,7 @@ enum { PARAMETERS_WRITTEN = 1000000 };
 /* Is this group part of the map that the deck asks for? */
 static PetscBool HasGroup(CourantMap map, const Group *group)
 {
+  if (group->fields == transient_fields) return map->rule->Recurrence ? PETSC_TRUE : PETSC_FALSE;
   if (group->fields == local_fields) return map->settings.local;
   if (group->fields == global_fields) return map->settings.global && !map->by_ts ? PETSC_TRUE : PETSC_FALSE;
   return PETSC_TRUE;
@@ -135,15 +146,33 @@ static PetscErrorCode AddScales(CourantMap map, CourantResult file, const char g
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The rule with its options, a line. */
+static void DescribeRule(CourantMap map, char text[COURANT_TEXT_SIZE])
+{
+  const char *options = (const char *)map->train.options;
+
+  snprintf(text, COURANT_TEXT_SIZE, "%s", map->rule->name);
+  for (const CourantKey *k = map->rule->keys; k->name; k++) {
+    const size_t length = strlen(text);
+    if (k->type == COURANT_KEY_REAL)
+      snprintf(text + length, COURANT_TEXT_SIZE - length, ", %s %.15g", k->name,
+               *(const double *)(options + k->offset));
+    else if (*(const PetscBool *)(options + k->offset))
+      snprintf(text + length, COURANT_TEXT_SIZE - length, ", %s", k->name);
+  }
+  if (map->train.decoupled) strncat(text, ", decoupled decay", COURANT_TEXT_SIZE - strlen(text) - 1);
+}
+
 static PetscErrorCode CreateDatasets(CourantMap map, CourantResult file)
 {
   static const char *const names[] = {"equilibrium", "init", "zero", "zero_frozen", "file"};
+  char rule[COURANT_TEXT_SIZE];
   double *index;
 
   PetscFunctionBeginUser;
   for (int g = 0; g < LENGTH(cell_groups); g++) {
     if (!HasGroup(map, &cell_groups[g])) continue;
-    PetscCall(AddScales(map, file, cell_groups[g].group));
+    if (cell_groups[g].group) PetscCall(AddScales(map, file, cell_groups[g].group));
     for (int i = 0; i < cell_groups[g].n; i++)
       PetscCall(CourantResultAdd(file, &cell_groups[g].fields[i].entry));
   }
@@ -156,7 +185,8 @@ static PetscErrorCode CreateDatasets(CourantMap map, CourantResult file)
     PetscCall(CourantResultAdd(file, &parameters));
   }
   PetscCall(CourantResultSetString(file, "/map", "linearise", names[map->settings.linearise]));
-  PetscCall(CourantResultSetString(file, "/map", "rule", map->rule->name));
+  DescribeRule(map, rule);
+  PetscCall(CourantResultSetString(file, "/map", "rule", rule));
   const char *type;
   PetscReal reach = map->rule->Limit(map->train.options);
   PetscCall(CourantStepperGetType(map->stepper, &type, NULL));
@@ -168,11 +198,11 @@ static PetscErrorCode CreateDatasets(CourantMap map, CourantResult file)
   PetscCall(CourantResultSetString(file, "/map/multiplicity", "certainty", exact));
   PetscCall(CourantResultSetString(file, "/map/neutral_modes", "certainty", exact));
   if (map->settings.local) {
-    PetscCall(CourantResultSetString(
-        file, "/trainer/local", "method",
-        map->at_rest
-            ? "two runs, one from theta*, their difference rescaled"
-            : "delta + eta J delta, J by differences of the trainer's gradients: theta* is no equilibrium"));
+    PetscCall(CourantResultSetString(file, "/trainer/local", "method",
+                                     map->at_rest ? "two runs, one from theta*, their difference rescaled"
+                                                  : "a difference stepped by the rule with H delta for a "
+                                                    "gradient, H by differences of the trainer's "
+                                                    "gradients: theta* is no equilibrium"));
     PetscCall(CourantResultSetInt(file, "/trainer/local", "steps", (int)map->settings.steps));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -227,7 +257,7 @@ static PetscErrorCode Exchange(CourantMap map, CourantResult file, PetscBool bac
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Takes what an interrupted run has done; the axes have to be the same. */
+/* Takes what an interrupted run has done; axes and rule have to be the same. */
 static PetscErrorCode Resume(CourantMap map, const CourantOutput *output)
 {
   const struct {
@@ -236,6 +266,7 @@ static PetscErrorCode Resume(CourantMap map, const CourantOutput *output)
     const PetscReal *values;
   } axes[] = {{"/map/learning_rate", map->nl, map->learning_rate},
               {WEIGHT_DECAY, map->nw, map->weight_decay}};
+  char rule[COURANT_TEXT_SIZE], *was_rule;
 
   PetscFunctionBeginUser;
   for (int i = 0; i < 2; i++) {
@@ -251,6 +282,12 @@ static PetscErrorCode Resume(CourantMap map, const CourantOutput *output)
                         output->partial, axes[i].path);
     PetscCall(PetscFree(was));
   }
+  DescribeRule(map, rule);
+  PetscCall(CourantResultGetString(output->file, "/map", "rule", &was_rule));
+  if (!was_rule || strcmp(was_rule, rule))
+    CourantInputError(PETSC_COMM_SELF, "%s cannot be resumed: its rule differs; -force starts again",
+                      output->partial);
+  PetscCall(PetscFree(was_rule));
   if (map->p > PARAMETERS_WRITTEN)
     PetscFunctionReturn(PETSC_SUCCESS); /* the states are not in the file: start again */
   PetscCall(Exchange(map, output->file, PETSC_TRUE));
@@ -328,11 +365,13 @@ static PetscErrorCode PrintHeader(CourantMap map, const Session *session)
   /* states of the rows, the Krylov bases, the assembled Hessian, and what each thread of the cross-check
    * holds */
   const double vectors = (double)map->nw + 100 + (map->p <= 2048 ? p : 0) + threads * (COURANT_RING + 8);
+  char rule[COURANT_TEXT_SIZE];
 
   PetscFunctionBeginUser;
   if (session->output.quiet || map->rank) PetscFunctionReturn(PETSC_SUCCESS);
-  printf("stability map of %s: %d learning rates x %d weight decays\n", problem->model.name, (int)map->nl,
-         (int)map->nw);
+  DescribeRule(map, rule);
+  printf("stability map of %s: %d learning rates x %d weight decays, %s\n", problem->model.name, (int)map->nl,
+         (int)map->nw, rule);
   PetscCall(CourantSessionPrintModel(problem, &session->output,
                                      CourantProblemMemory(problem) * (1 + threads / 2) + 8 * p * vectors));
   if (session->output.resumed) printf("  resumed from %s\n", session->output.partial);
@@ -463,6 +502,9 @@ static PetscErrorCode Run(const char *model)
 }
 
 static const CourantOption options[] = {
+    {"-rule", "NAME",
+     "gd, momentum or nesterov, instead of the deck's rule (momentum: the deck's, or 0.9); with -set "
+     "train.decoupled=true their decoupled decay"},
     {"-learning_rate", "A,B,..", "learning rates, instead of the deck's axis"},
     {"-weight_decay", "A,B,..", "weight decays, instead of the deck's axis"},
     {"-points", "NxM", "learning rates x weight decays, between the deck's ends"},
@@ -475,7 +517,7 @@ const CourantCommandOps CourantCommand_map = {
     .name = "map",
     .argument = "MODEL",
     .summary = "stability map over learning rate and weight decay",
-    .description = "Computes the linearised stability region of gradient descent over learning rate and "
+    .description = "Computes the linearised stability region of the deck's rule over learning rate and "
                    "weight decay: for each weight decay the\n"
                    "equilibrium, both ends of the Hessian's spectrum with their residuals, the learning-rate "
                    "limit, von Neumann's bound and the\n"

@@ -2,6 +2,7 @@
 #include "cmd/train.h"
 #include "core/interrupt.h"
 #include "core/progress.h"
+#include "stability/preconditioned.h"
 #include "train/run.h"
 #include <math.h>
 #include <string.h>
@@ -18,6 +19,8 @@ enum {
   SHARPNESS,
   RESIDUAL,
   LIMIT,
+  PRECONDITIONED,
+  PRECONDITIONED_RESIDUAL,
   COLUMNS
 };
 
@@ -59,11 +62,27 @@ static const CourantResultEntry columns[COLUMNS] = {
                   {STEP},
                   "residual of the eigenvalue: one lies within this distance",
                   "1"},
-    [LIMIT] = {"/trajectory/limit",
-               COURANT_RESULT_REAL,
-               {STEP},
-               "sharpness above which the rule is unstable; none where weights differ in decay or rate",
-               "1"},
+    [LIMIT] =
+        {"/trajectory/limit",
+         COURANT_RESULT_REAL,
+         {STEP},
+         "sharpness (of Adam the preconditioned one) above which the rule is unstable; none where weights "
+         "differ in decay or rate",
+         "1"},
+    [PRECONDITIONED] = {"/trajectory/preconditioned_sharpness",
+                        COURANT_RESULT_REAL,
+                        {STEP},
+                        "preconditioned sharpness: largest nu over all samples, before the step",
+                        "1",
+                        NULL,
+                        "(H + alpha D) x = nu P x, P = diag(sqrt(v_hat) + epsilon); decoupled: H x = nu P x"},
+    [PRECONDITIONED_RESIDUAL] = {"/trajectory/preconditioned_residual",
+                                 COURANT_RESULT_REAL,
+                                 {STEP},
+                                 "residual of nu: one lies within this distance",
+                                 "1",
+                                 NULL,
+                                 "|(P^-1/2 (H + alpha D) P^-1/2 - nu) y|"},
 };
 
 typedef struct {
@@ -75,10 +94,16 @@ typedef struct {
   CourantRunState state;
   double *record[COLUMNS]; /* [steps] */
   PetscInt evaluate_every; /* steps */
-  CourantSpectrum spectrum;
-  Mat H;
-  Vec theta;
+  CourantSpectrum spectrum, preconditioned;
+  Mat H, PHP; /* PHP: P^-1/2 (H + alpha D) P^-1/2 of a rule with a preconditioner P */
+  Vec theta, P;
 } Session;
+
+/* Is this one of the columns that the run's rule has? */
+static PetscBool HasColumn(const Session *s, int column)
+{
+  return column < PRECONDITIONED || s->run.rule->Preconditioner ? PETSC_TRUE : PETSC_FALSE;
+}
 
 /* ---- the monitor of the sharpness ---- */
 
@@ -91,6 +116,43 @@ static PetscErrorCode CreateSharpness(Session *s)
   PetscCall(CourantSpectrumCreate(s->problem->comm, &s->spectrum));
   PetscCall(CourantSpectrumSetOperator(s->spectrum, s->H));
   PetscCall(CourantSpectrumSetFromOptions(s->spectrum));
+  if (!s->run.rule->Preconditioner) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(VecDuplicate(s->theta, &s->P));
+  PetscCall(CourantPreconditionedCreate(s->H, &s->PHP));
+  PetscCall(CourantSpectrumCreate(s->problem->comm, &s->preconditioned));
+  PetscCall(CourantSpectrumSetOperator(s->preconditioned, s->PHP));
+  PetscCall(CourantSpectrumSetFromOptions(s->preconditioned));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  The largest nu of (H + alpha D) x = nu P x, P of the steps taken so far, beside its limit: Adam as heavy
+  ball with a frozen preconditioner, stable for 0 < eta nu < 2 (1 + beta1) / (1 - beta1) (Cohen et al.,
+  arXiv:2207.14484). Weights with rates of their own have them in P; decoupled decay acts past it.
+*/
+static PetscErrorCode MeasurePreconditioned(Session *s, PetscInt step)
+{
+  const CourantTrainSettings *t = &s->settings;
+  const PetscReal alpha = t->decoupled ? 0 : t->weight_decay;
+  const PetscBool beside = t->decoupled && t->weight_decay > 0 ? PETSC_TRUE : PETSC_FALSE;
+  CourantExtreme largest;
+
+  PetscFunctionBeginUser;
+  if (!s->run.rule->Preconditioner || s->state.step == 0) PetscFunctionReturn(PETSC_SUCCESS);
+  s->run.rule->Preconditioner(t->options, s->state.step, s->run.n, s->state.rule, s->run.weights);
+  for (size_t i = 0; s->run.rates && i < s->run.n; i++) s->run.weights[i] /= s->run.rates[i];
+  PetscCall(CourantProblemPut(s->run.weights, s->P));
+  PetscCall(CourantPreconditionedSetDiagonal(s->PHP, s->P));
+  PetscCall(CourantHessianSetWeightDecay(s->H, alpha));
+  PetscCall(CourantSpectrumSolveLargest(s->preconditioned));
+  PetscCall(CourantHessianSetWeightDecay(s->H, 0));
+  PetscCall(CourantSpectrumGetExtremes(s->preconditioned, &largest, NULL));
+  s->record[PRECONDITIONED][step] = largest.value;
+  s->record[PRECONDITIONED_RESIDUAL][step] = largest.residual;
+  if (!beside || (s->problem->decays_all && !s->run.rates))
+    s->record[LIMIT][step] =
+        s->run.rule->Limit(t->options) / CourantRunLearningRate(&s->run, step) -
+        (beside ? CourantRuleEdgeDecay(s->run.rule, t->options, t->weight_decay, PETSC_TRUE) : 0);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -117,6 +179,7 @@ static PetscErrorCode MeasureSharpness(Session *s, PetscInt step)
   if (of_H)
     s->record[LIMIT][step] = CourantRuleSharpnessLimit(
         s->run.rule, t->options, CourantRunLearningRate(&s->run, step), t->weight_decay, t->decoupled);
+  PetscCall(MeasurePreconditioned(s, step));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -192,7 +255,7 @@ static PetscErrorCode ExchangeState(Session *s, PetscBool back)
 static PetscErrorCode ExchangeRecords(Session *s, PetscBool back)
 {
   PetscFunctionBeginUser;
-  for (int c = 0; c < COLUMNS; c++)
+  for (int c = 0; c < COLUMNS && HasColumn(s, c); c++)
     if (back)
       PetscCall(CourantResultRead(s->output.file, columns[c].path, COURANT_RESULT_REAL, (size_t)s->run.steps,
                                   s->record[c]));
@@ -212,7 +275,7 @@ static PetscErrorCode StartRun(Session *s)
   PetscCall(CourantResultSetString(file, "/", "precision", s->settings.precision ? "single" : "double"));
   if (!s->output.resumed) {
     PetscCall(CourantResultAddCount(file, STEP, (int)s->run.steps, 0, "steps taken before"));
-    for (int c = 0; c < COLUMNS; c++) PetscCall(CourantResultAdd(file, &columns[c]));
+    for (int c = 0; c < COLUMNS && HasColumn(s, c); c++) PetscCall(CourantResultAdd(file, &columns[c]));
     PetscCall(CourantResultSetString(file, "/trajectory", "rule", s->run.rule->name));
     PetscCall(CourantResultSetString(file, "/trajectory", "evaluated",
                                      problem->test ? "test samples" : "training samples"));
@@ -338,6 +401,9 @@ static void PrintRun(const Session *s)
   if (sharp >= 0)
     printf("sharpness %.6g +- %.1e at step %d", s->record[SHARPNESS][sharp], s->record[RESIDUAL][sharp],
            (int)sharp);
+  if (sharp >= 0 && isfinite(s->record[PRECONDITIONED][sharp]))
+    printf("; preconditioned %.6g +- %.1e", s->record[PRECONDITIONED][sharp],
+           s->record[PRECONDITIONED_RESIDUAL][sharp]);
   if (sharp >= 0 && isfinite(s->record[LIMIT][sharp]))
     printf("; %s is stable below %.6g", s->run.rule->name, s->record[LIMIT][sharp]);
   if (sharp >= 0) printf("\n");
@@ -407,6 +473,7 @@ static PetscErrorCode ReadAgain(void *ctx)
 
   PetscFunctionBeginUser;
   if (s->spectrum) PetscCall(CourantSpectrumSetFromOptions(s->spectrum));
+  if (s->preconditioned) PetscCall(CourantSpectrumSetFromOptions(s->preconditioned));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -441,8 +508,11 @@ static PetscErrorCode TearDown(void *ctx)
 
   PetscFunctionBeginUser;
   PetscCall(CourantSpectrumDestroy(&s->spectrum));
+  PetscCall(CourantSpectrumDestroy(&s->preconditioned));
+  PetscCall(MatDestroy(&s->PHP));
   PetscCall(MatDestroy(&s->H));
   PetscCall(VecDestroy(&s->theta));
+  PetscCall(VecDestroy(&s->P));
   PetscCall(CourantOutputClose(&s->output));
   PetscCall(CourantRunDestroy(&s->run));
   PetscCall(CourantProblemDestroy(&s->problem));
@@ -475,7 +545,8 @@ const CourantCommandOps CourantCommand_train = {
     .description =
         "Trains the network of a deck by its train section: gradient descent, momentum, Nesterov or Adam on\n"
         "full batches or mini-batches, in double or single precision, and records loss, accuracy and, if\n"
-        "asked for, the sharpness beside the limit of the optimiser. With an ensemble it trains for every\n"
+        "asked for, the sharpness (of Adam the preconditioned one too) beside the limit of the optimiser. "
+        "With an ensemble it trains for every\n"
         "seed and every factor k of the perturbed step and tells how far runs that differ by rounding\n"
         "alone drift apart. The result file holds the weights; `weights: {init: file, file: ..}` reads them.",
     .options = options,

@@ -9,6 +9,7 @@
 typedef struct {
   CourantTrainer trainer;
   CourantOutcomeWork work;
+  double *rest; /* [trainer.size]: the trainer at rest in a row's state */
 } Worker;
 
 typedef struct {
@@ -16,11 +17,12 @@ typedef struct {
   double learning_rate, weight_decay;
 } DescentRun;
 
-static const char *StepDescent(void *ctx, int which, double theta[])
+/* No run's first step: a first velocity would be that of a start and not of a neighbour. */
+static const char *StepDescent(void *ctx, int which, double state[])
 {
   DescentRun *run = (DescentRun *)ctx;
   (void)which;
-  return CourantTrainerStep(run->trainer, run->learning_rate, run->weight_decay, theta);
+  return CourantTrainerStep(run->trainer, 2, run->learning_rate, run->weight_decay, state);
 }
 
 typedef struct {
@@ -69,8 +71,10 @@ static const char *CheckLocal(CourantMap map, Worker *worker, const CourantMapRo
   } else if (map->at_rest) {
     DescentRun run = {
         .trainer = &worker->trainer, .learning_rate = learning_rate, .weight_decay = row->alpha};
-    const CourantRunner runner = {.Step = StepDescent, .ctx = &run};
-    problem = CourantLocalGrowth(&runner, state, &worker->work, &cell->local_growth);
+    const CourantRunner runner = {
+        .Step = StepDescent, .ctx = &run, .states = worker->trainer.rule->states, .unit = learning_rate};
+    CourantTrainerRest(&worker->trainer, row->alpha, state, worker->rest);
+    problem = CourantLocalGrowth(&runner, worker->rest, &worker->work, &cell->local_growth);
   } else
     problem = CourantLocalGrowthByDifferences(&worker->trainer, learning_rate, row->alpha, state,
                                               &worker->work, &cell->local_growth);
@@ -103,7 +107,7 @@ static const char *CheckGlobal(CourantMap map, Worker *worker, const CourantMapR
 
 /*
   Which checks a cell takes. A stepper other than Euler is
-  checked locally alone: the trainer is gradient descent.
+  checked locally alone: the trainer has the rules alone.
 */
 static PetscBool TakesLocal(CourantMap map, PetscInt index)
 {
@@ -258,6 +262,7 @@ PetscErrorCode CourantMapCrossCheck(CourantMap map)
   for (int i = 0; i < nworkers; i++) {
     PetscCall(CourantTrainerCreate(map->problem, &map->train, map->mask, map->affine, &workers[i].trainer));
     PetscCall(CourantOutcomeWorkCreate((size_t)map->p, map->settings.steps, &workers[i].work));
+    PetscCall(PetscMalloc1(workers[i].trainer.size, &workers[i].rest));
   }
   PetscCall(PetscLogEventBegin(CourantLogging.train, 0, 0, 0, 0));
   while (left && !stop) {
@@ -270,6 +275,7 @@ PetscErrorCode CourantMapCrossCheck(CourantMap map)
   for (int i = 0; i < nworkers; i++) {
     PetscCall(CourantTrainerDestroy(&workers[i].trainer));
     PetscCall(CourantOutcomeWorkDestroy(&workers[i].work));
+    PetscCall(PetscFree(workers[i].rest));
   }
   PetscCall(PetscFree(workers));
   PetscCall(PetscFree(queue.index));

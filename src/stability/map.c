@@ -195,22 +195,42 @@ PetscErrorCode CourantMapSetMonitor(CourantMap map, CourantMapMonitor monitor, C
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The rule whose map it is, and what no map is made of. */
+static PetscErrorCode ReadRule(CourantMap map)
+{
+  CourantTrainSettings *train = &map->train;
+  char name[32];
+  PetscBool set;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-rule", name, sizeof name, &set));
+  if (set) PetscCall(CourantTrainSetRule(train, name));
+  map->rule = CourantRule(train->rule);
+  if (!map->rule->Rest) train->decoupled = PETSC_FALSE; /* it is the same */
+  if (train->batch > 0)
+    CourantNodeError(train->node,
+                     "a map is of full batches; courant spectrum has the limits of mini-batches");
+  if (train->precision) CourantNodeError(train->node, "a map is of double precision");
+  if (train->layer_rates.id)
+    CourantNodeError(train->layer_rates, "a map is of one learning rate for all weights so far");
+  if (!map->rule->Growth)
+    CourantNodeError(train->node,
+                     "there is no map of rule %s: at rest its gradients are 0 and its steps have no linear "
+                     "part; courant train with sharpness_every follows it along a run",
+                     map->rule->name);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
-  CourantMapSetFromOptions - Reads the deck's map and train sections, and options: -learning_rate a,b,.. and
-  -weight_decay a,b,.. (values of an axis), -points NxM, and those of CourantProblemSetFromOptions(). Solvers
-  read theirs in CourantMapSetUp().
+  CourantMapSetFromOptions - Reads the deck's map and train sections, and options: -rule gd | momentum |
+  nesterov (instead of the deck's), -learning_rate a,b,.. and -weight_decay a,b,.. (values of an axis),
+  -points NxM, and those of CourantProblemSetFromOptions(). Solvers read theirs in CourantMapSetUp().
 */
 PetscErrorCode CourantMapSetFromOptions(CourantMap map)
 {
   PetscFunctionBeginUser;
   PetscCall(ReadSettings(map));
-  map->rule = CourantRule(map->train.rule);
-  if (map->train.batch > 0 || map->train.precision)
-    CourantNodeError(map->train.node, "a map is of full batches in double precision so far");
-  if (map->train.layer_rates.id)
-    CourantNodeError(map->train.layer_rates, "a map is of one learning rate for all weights so far");
-  if (strcmp(map->rule->name, "gd"))
-    CourantNodeError(map->train.node, "a map is of rule gd so far, not of %s", map->rule->name);
+  PetscCall(ReadRule(map));
   PetscCall(CourantProblemSetFromOptions(map->problem));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -273,6 +293,9 @@ static PetscErrorCode CheckSteppers(CourantMap map)
     CourantInputError(map->comm, "-probe_ts_type %s and -flow_ts_type %s differ; -ts_type sets both", type,
                       flow_type);
   map->by_ts = strcmp(type, TSEULER) ? PETSC_TRUE : PETSC_FALSE;
+  if (map->by_ts && map->rule->states)
+    CourantInputError(map->comm, "-ts_type %s steps the gradient flow: it goes with -rule gd, not with %s",
+                      type, map->rule->name);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -302,9 +325,10 @@ PetscErrorCode CourantMapCreateSolvers(CourantMap map)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static CourantMapRow EmptyRow(double alpha)
+static CourantMapRow EmptyRow(CourantMap map, double alpha)
 {
   return (CourantMapRow){.alpha = alpha,
+                         .rest = CourantRuleRest(map->rule, map->train.options, alpha, map->train.decoupled),
                          .m_max = NAN,
                          .m_min = NAN,
                          .lambda_max = NAN,
@@ -340,14 +364,21 @@ PetscErrorCode CourantMapSetUp(CourantMap map)
   PetscFunctionBeginUser;
   if (map->rows) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CourantProblemSetUp(map->problem));
+  if (map->train.decoupled && !map->problem->decays_all)
+    CourantNodeError(
+        map->train.node,
+        "decoupled decay of some weights and not of others mixes the modes of %s: there is a map with "
+        "weights: {decay: all} or decoupled: false",
+        map->rule->name);
   PetscCall(CourantProblemGetSize(map->problem, &map->p));
   PetscCall(CourantProblemCreateVec(map->problem, &map->theta));
   PetscCall(PetscMalloc5(map->nw, &map->rows, map->nw * map->nl, &map->cells,
                          (size_t)map->nw * (size_t)map->p, &map->states, map->p, &map->start, map->p,
                          &map->mask));
-  for (PetscInt w = 0; w < map->nw; w++) map->rows[w] = EmptyRow(map->weight_decay[w]);
+  for (PetscInt w = 0; w < map->nw; w++) map->rows[w] = EmptyRow(map, map->weight_decay[w]);
   for (PetscInt i = 0; i < map->nw * map->nl; i++)
     map->cells[i] = (CourantMapCell){.growth = NAN,
+                                     .transient_growth = NAN,
                                      .local_growth = NAN,
                                      .amplitude = NAN,
                                      .final_loss = NAN,
@@ -438,9 +469,9 @@ static PetscErrorCode FindState(CourantMap map, PetscInt w, PetscInt previous, P
   PetscCall(VecRestoreArrayWrite(map->theta, &theta));
   PetscCall(PetscLogStagePush(CourantLogging.equilibrium));
   if (previous < 0)
-    PetscCall(CourantEquilibriumDescend(map->equilibrium, row->alpha, map->theta, found));
+    PetscCall(CourantEquilibriumDescend(map->equilibrium, row->rest, map->theta, found));
   else
-    PetscCall(CourantEquilibriumContinue(map->equilibrium, map->rows[previous].alpha, row->alpha, map->theta,
+    PetscCall(CourantEquilibriumContinue(map->equilibrium, map->rows[previous].rest, row->rest, map->theta,
                                          &jumps, found));
   PetscCall(PetscLogStagePop());
   row->branch = (uint8_t)((previous < 0 ? 0 : map->rows[previous].branch) + jumps);
@@ -452,12 +483,12 @@ static PetscErrorCode FillSpectrum(CourantMap map, CourantMapRow *row, CourantEx
                                    CourantExtreme *smallest)
 {
   const PetscBool shift = map->problem->decays_all; /* then H + alpha D has the eigenvalues lambda + alpha */
-  const PetscReal alpha = shift ? row->alpha : 0, *all;
+  const PetscReal alpha = shift ? row->rest : 0, *all;
   PetscInt n;
 
   PetscFunctionBeginUser;
   if (!map->spectrum_known || !shift) {
-    PetscCall(CourantHessianSetWeightDecay(map->H, shift ? 0 : row->alpha));
+    PetscCall(CourantHessianSetWeightDecay(map->H, shift ? 0 : row->rest));
     PetscCall(PetscLogStagePush(CourantLogging.spectrum));
     PetscCall(CourantSpectrumSolve(map->spectrum));
     PetscCall(PetscLogStagePop());
@@ -499,7 +530,7 @@ static PetscErrorCode FillSpectrum(CourantMap map, CourantMapRow *row, CourantEx
 */
 static PetscBool IsEquilibrium(CourantMap map, const CourantMapRow *row)
 {
-  const double scale = (row->norm + row->alpha) * row->parameter_norm;
+  const double scale = (row->norm + row->rest) * row->parameter_norm;
   double start = 0; /* weights are measured against those they started from where theta* is 0 */
   const PetscBool minimum = row->m_min >= -1e-8 * row->norm ? PETSC_TRUE : PETSC_FALSE;
   for (PetscInt i = 0; i < map->p; i++) start += map->start[i] * map->start[i];
@@ -518,18 +549,23 @@ static PetscErrorCode FillLimits(CourantMap map, CourantMapRow *row)
   PetscFunctionBeginUser;
   if (map->by_ts) PetscCall(CourantStepperGetRealLimit(map->stepper, &reach));
   if (!isfinite(reach)) PetscFunctionReturn(PETSC_SUCCESS);
-  if (row->low > 0 && row->high > 0) row->limit = reach / row->high;
+  const double edge = CourantRuleEdgeDecay(map->rule, map->train.options, row->alpha, map->train.decoupled);
+  if (row->low > 0 && row->high > 0) row->limit = reach / (row->high + (edge - row->rest));
   if (map->at_rest || !map->bound_known) PetscCall(CourantSymbolBound(map->problem, map->theta, &map->bound));
   map->bound_known = PETSC_TRUE;
-  if (isfinite(map->bound) && map->problem->decays_all && row->alpha + map->bound > 0)
-    row->limit_von_neumann = reach / (row->alpha + map->bound);
-  if (map->bounded && row->alpha > 0) row->limit_far_field = reach / row->alpha;
+  if (isfinite(map->bound) && map->problem->decays_all && edge + map->bound > 0)
+    row->limit_von_neumann = reach / (edge + map->bound);
+  if (map->bounded && row->alpha > 0) row->limit_far_field = reach / edge;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /*
-  Flip coefficient, and the radius of the basin just before the
-  edge. Of gradient descent alone: the normal form is Euler's.
+  Flip coefficient, and the radius of the basin just before the edge. Not of time steppers: the normal form is
+  Euler's.
+
+  Momentum has the 2-cycles of gradient descent at 2 / reach of the learning rate: in a + b both rules have
+  their decay at rest, in a - b that at the edge, which decoupled decay makes another one. So half-distances
+  are sqrt((2 eta / reach (lambda + edge) - 2) / c), and c has lambda + edge in place of m_max.
 */
 static PetscErrorCode FillFlip(CourantMap map, CourantMapRow *row, const CourantExtreme *largest,
                                const CourantExtreme *smallest)
@@ -541,11 +577,13 @@ static PetscErrorCode FillFlip(CourantMap map, CourantMapRow *row, const Courant
   if (map->by_ts || !map->at_rest) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CourantSpectrumGetTopVector(map->spectrum, &v));
   PetscCall(PetscLogStagePush(CourantLogging.flip));
-  PetscCall(CourantFlipCompute(map->flip, row->alpha, map->theta, v, largest, smallest, &flip));
+  PetscCall(CourantFlipCompute(map->flip, row->rest, map->theta, v, largest, smallest, &flip));
   PetscCall(PetscLogStagePop());
   row->flip_coefficient = flip.coefficient;
+  if (map->train.decoupled)
+    row->flip_coefficient *= row->m_max * row->limit / map->rule->Limit(map->train.options);
   row->flip_status = (uint8_t)flip.status;
-  if (flip.coefficient < 0) row->basin_radius = sqrt(0.02 / -flip.coefficient);
+  if (row->flip_coefficient < 0) row->basin_radius = sqrt(0.02 / -row->flip_coefficient);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -558,7 +596,7 @@ enum {
 static PetscErrorCode ProbePoints(CourantMap map, const CourantMapRow *row, PetscInt *n,
                                   PetscReal m[INNER + 2])
 {
-  const PetscReal alpha = map->problem->decays_all ? row->alpha : 0, *all;
+  const PetscReal alpha = map->problem->decays_all ? row->rest : 0, *all;
   PetscInt total;
 
   PetscFunctionBeginUser;
@@ -604,30 +642,76 @@ static PetscErrorCode GrowthByStepper(CourantMap map, const CourantMapRow *row, 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* For gradient descent the whole row follows from its two extreme eigenvalues. */
+/* Growth of a mode with eigenvalue m of H + alpha D, alpha the decay at rest. */
+static double ModeGrowth(CourantMap map, const CourantMapRow *row, double learning_rate, double m)
+{
+  const PetscBool decoupled = map->train.decoupled;
+  return CourantRuleGrowth(map->rule, map->train.options, learning_rate, decoupled ? m - row->rest : m,
+                           decoupled ? row->alpha : 0);
+}
+
+/*
+  A whole row follows from its two extreme eigenvalues: growth falls and then rises with m for every rule.
+  slack: what the residuals leave open in it.
+*/
+static void GrowthByRule(CourantMap map, const CourantMapRow *row, double growth[], double slack[],
+                         double far_field[])
+{
+  const double residual = fmax(row->residual_max, row->residual_min), ends[] = {row->high, row->low};
+
+  for (PetscInt l = 0; l < map->nl; l++) {
+    const double eta = map->learning_rate[l];
+    growth[l] = slack[l] = 0;
+    for (int e = 0; e < 2; e++) {
+      const double at = ModeGrowth(map, row, eta, ends[e]);
+      growth[l] = e ? fmax(growth[l], at) : at;
+      for (int side = -1; side <= 1; side += 2)
+        slack[l] = fmax(slack[l], fabs(ModeGrowth(map, row, eta, ends[e] + side * residual) - at));
+    }
+    far_field[l] = ModeGrowth(map, row, eta, row->rest);
+  }
+}
+
+/* The largest factor by which a small difference grows for a while, over the modes that are not neutral. */
+static PetscErrorCode FillTransients(CourantMap map, PetscInt w)
+{
+  const CourantMapRow *row = &map->rows[w];
+  const PetscBool decoupled = map->train.decoupled;
+  PetscReal m[INNER + 2];
+  PetscInt n;
+
+  PetscFunctionBeginUser;
+  if (!map->rule->Recurrence) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(ProbePoints(map, row, &n, m));
+#pragma omp parallel for schedule(dynamic) num_threads((int)map->problem->threads)
+  for (PetscInt l = 0; l < map->nl; l++)
+    for (PetscInt i = 0; i < n; i++)
+      map->cells[w * map->nl + l].transient_growth =
+          fmax(map->cells[w * map->nl + l].transient_growth,
+               CourantRuleTransientGrowth(map->rule, map->train.options, map->learning_rate[l],
+                                          decoupled ? m[i] - row->rest : m[i], decoupled ? row->alpha : 0));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode FillCells(CourantMap map, PetscInt w)
 {
   const CourantMapRow *row = &map->rows[w];
   const PetscBool linear = map->affine ? PETSC_TRUE : PETSC_FALSE;
-  double *growth, *far_field;
+  double *growth, *slack, *far_field;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc2(map->nl, &growth, map->nl, &far_field));
-  for (PetscInt l = 0; l < map->nl; l++) {
-    growth[l] = fmax(map->rule->Growth(map->train.options, map->learning_rate[l], row->high),
-                     map->rule->Growth(map->train.options, map->learning_rate[l], row->low));
-    far_field[l] = map->rule->Growth(map->train.options, map->learning_rate[l], row->alpha);
-  }
+  PetscCall(PetscMalloc3(map->nl, &growth, map->nl, &slack, map->nl, &far_field));
+  GrowthByRule(map, row, growth, slack, far_field);
   if (map->by_ts) PetscCall(GrowthByStepper(map, row, growth, far_field));
   for (PetscInt l = 0; l < map->nl; l++) {
     CourantMapCell *cell = &map->cells[w * map->nl + l];
     const double rounding = 1e-13 * (1 + map->learning_rate[l] * fabs(row->high));
-    const double slack = map->learning_rate[l] * fmax(row->residual_max, row->residual_min) + rounding;
     cell->growth = growth[l];
-    cell->regime = (uint8_t)CourantRegimePredict(row, growth[l], slack, map->learning_rate[l], map->bounded,
-                                                 linear, far_field[l]);
+    cell->regime = (uint8_t)CourantRegimePredict(row, growth[l], slack[l] + rounding, map->learning_rate[l],
+                                                 map->bounded, linear, far_field[l]);
   }
-  PetscCall(PetscFree2(growth, far_field));
+  PetscCall(PetscFree3(growth, slack, far_field));
+  PetscCall(FillTransients(map, w));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -648,14 +732,14 @@ static PetscErrorCode FillRow(CourantMap map, PetscInt w)
     PetscCall(CourantProblemSetState(map->problem, map->theta, NULL, NULL));
     PetscCall(FillSpectrum(map, row, &largest, &smallest));
     PetscCall(VecDuplicate(map->theta, &F));
-    PetscCall(CourantProblemComputeFlow(map->problem, row->alpha, map->theta, F));
+    PetscCall(CourantProblemComputeFlow(map->problem, row->rest, map->theta, F));
     PetscCall(VecNorm(F, NORM_2, &row->gradient_norm));
     PetscCall(VecNorm(map->theta, NORM_2, &row->parameter_norm));
     PetscCall(VecDestroy(&F));
     if (map->at_rest && row->status == COURANT_CONVERGED && !IsEquilibrium(map, row)) found = PETSC_FALSE;
   }
   if (!found) {
-    *row = EmptyRow(row->alpha);
+    *row = EmptyRow(map, row->alpha);
     row->status = COURANT_NO_EQUILIBRIUM;
     for (PetscInt l = 0; l < map->nl; l++) map->cells[w * map->nl + l].regime = COURANT_REGIME_UNDECIDED;
     PetscFunctionReturn(PETSC_SUCCESS);

@@ -23,7 +23,8 @@ typedef enum {
 
 /* What one weight decay gives. NaN, -1 and COURANT_UNSET: not computed. */
 typedef struct {
-  double alpha;
+  double alpha; /* weight decay */
+  double rest;  /* that of the objective which training comes to rest at a minimum of: m = lambda + rest */
   double m_max, m_min, lambda_max, lambda_min, residual_max, residual_min;
   double gradient_norm, parameter_norm; /* |F(theta*)|, |theta*| */
   double limit, limit_von_neumann, limit_far_field;
@@ -37,7 +38,7 @@ typedef struct {
 
 /* What one cell gives. */
 typedef struct {
-  double growth;
+  double growth, transient_growth;
   double local_growth, amplitude, final_loss, distance;
   int period;
   uint8_t regime, local_verdict, global_regime;

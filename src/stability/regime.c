@@ -4,9 +4,10 @@
 /*
   CourantRegimePredict - What linear theory and the normal form expect of a cell.
 
-  growth: max |R| over the modes that are not neutral, known to +- slack; far_field: |R| of a mode of
-  eigenvalue alpha, which rules where |theta| is large. bounded: |grad L| is bounded, so that every orbit
-  stays bounded when far_field < 1, and those that start far out diverge when it is > 1. linear: the iteration
+  growth: max |R| over the modes that are not neutral, known to +- slack; far_field: |R| of a mode where L is
+  flat, which rules where |theta| is large. bounded: |grad L| is bounded: then every rule is a linear
+  recurrence, that of a flat L, driven by a bounded force, so that every orbit stays bounded when far_field <
+  1, and those that start far out along its unstable direction diverge when it is > 1. linear: the iteration
   is linear and past its limit it diverges.
 */
 CourantRegime CourantRegimePredict(const CourantMapRow *row, double growth, double slack,

@@ -12,22 +12,30 @@ static double Norm(size_t n, const double a[])
   return sqrt(sum);
 }
 
-static double Distance(size_t n, const double a[], const double b[])
+/* |a - b|; of states, what is behind the first n numbers counts in units of its own. */
+static double StateDistance(const CourantRunner *runner, size_t n, const double a[], const double b[])
 {
+  const size_t size = (size_t)(1 + runner->states) * n;
   double sum = 0;
   for (size_t i = 0; i < n; i++) sum += (a[i] - b[i]) * (a[i] - b[i]);
+  for (size_t i = n; i < size; i++) sum += runner->unit * (a[i] - b[i]) * (runner->unit * (a[i] - b[i]));
   return sqrt(sum);
+}
+
+static double Distance(size_t n, const double a[], const double b[])
+{
+  return StateDistance(&(CourantRunner){0}, n, a, b);
 }
 
 /* CourantOutcomeWorkCreate - Arrays for runs of at most `steps` steps with n weights. */
 PetscErrorCode CourantOutcomeWorkCreate(size_t n, PetscInt steps, CourantOutcomeWork *work)
 {
-  const size_t length = (size_t)steps + 1;
+  const size_t length = (size_t)steps + 1, state = (1 + COURANT_RULE_STATES) * n;
 
   PetscFunctionBeginUser;
   *work = (CourantOutcomeWork){.n = n, .steps = steps};
-  PetscCall(PetscMalloc6(n, &work->base, n, &work->other, length, &work->sums, COURANT_RING * n, &work->ring,
-                         length, &work->moves, length, &work->objective));
+  PetscCall(PetscMalloc6(state, &work->base, state, &work->other, length, &work->sums, COURANT_RING * n,
+                         &work->ring, length, &work->moves, length, &work->objective));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -39,38 +47,60 @@ PetscErrorCode CourantOutcomeWorkDestroy(CourantOutcomeWork *work)
 }
 
 /*
-  Geometric mean of the growth over the last quarter of `count`
-  steps; sums[t] is the logarithm of the growth over the first t.
+  Geometric mean of the growth over the last quarter of `count` steps; sums[t] is the logarithm of the growth
+  over the first t. turning: the difference may turn as it grows, and its size goes up and down with it: then
+  from the mean size over the quarter before to that over the last.
 */
-static double LastQuarter(const double sums[], PetscInt count)
+static double LastQuarter(const double sums[], PetscInt count, PetscBool turning)
 {
   const PetscInt quarter = PetscMax(count / 4, 1);
-  return exp((sums[count] - sums[count - quarter]) / (double)quarter);
+  double mean = 0;
+
+  if (!turning) return exp((sums[count] - sums[count - quarter]) / (double)quarter);
+  for (PetscInt t = count - quarter + 1; t <= count; t++)
+    mean += (sums[t] - sums[t - quarter]) / (double)quarter;
+  return exp(mean / (double)quarter);
 }
 
-/* A growth that has moved by less than 1e-4 over 50 steps is taken as it is. */
-static PetscBool Settled(const double sums[], PetscInt count)
+/*
+  A growth that has moved by less than 1e-4 over 50 steps is taken as it is, unless it is too near to 1 to be
+  told from it within `steps` steps: a slow mode that lasts may hide one that grows.
+
+  A turning one has to be settled at all looks in between, and where it is below 1 the difference has to have
+  shrunk so far that one mode of n, had it lasted, would be ten times the rest.
+*/
+static PetscBool Settled(const double sums[], PetscInt count, const CourantOutcomeWork *work,
+                         PetscBool turning)
 {
-  return count >= 100 && count % 10 == 0 &&
-                 fabs(LastQuarter(sums, count) - LastQuarter(sums, count - 50)) < 1e-4
-             ? PETSC_TRUE
-             : PETSC_FALSE;
+  if (count < 100 || count % 10) return PETSC_FALSE;
+  const double growth = LastQuarter(sums, count, turning);
+  if (fabs(log(growth)) < log(10) / (double)work->steps) return PETSC_FALSE;
+  if (turning && growth < 1 && sums[count] > -log(10 * sqrt((double)work->n))) return PETSC_FALSE;
+  for (PetscInt back = 50; back > 0; back -= turning ? 10 : 50)
+    if (!(fabs(growth - LastQuarter(sums, count - back, turning)) < 1e-4)) return PETSC_FALSE;
+  return PETSC_TRUE;
 }
 
-/* A direction that is the same in every cell of a map. */
-static void RandomDirection(size_t n, double direction[])
+/*
+  A direction that is the same in every cell of a map: of length 1 in theta, and in each array behind it in
+  its own units.
+*/
+static void RandomDirection(const CourantRunner *runner, size_t n, double direction[])
 {
-  CourantRandomNormal((CourantRandom){.seed = 1, .purpose = COURANT_RANDOM_PERTURBATION}, (int64_t)n,
-                      direction);
-  const double norm = Norm(n, direction);
-  for (size_t i = 0; i < n; i++) direction[i] /= norm;
+  for (int part = 0; part <= runner->states; part++) {
+    const CourantRandom stream = {.seed = 1, .purpose = COURANT_RANDOM_PERTURBATION, .index = (uint32_t)part};
+    double *values = direction + (size_t)part * n;
+    CourantRandomNormal(stream, (int64_t)n, values);
+    const double norm = part ? runner->unit * Norm(n, values) : Norm(n, values);
+    for (size_t i = 0; i < n; i++) values[i] /= norm;
+  }
 }
 
 /*
   CourantLocalGrowth - Growth per step of a small difference between two runs, one from the equilibrium
-  `state`, one 1e-6 |state| beside it.
+  `state`, one 1e-6 |theta| beside it.
 
-  Whenever the difference leaves [1e-9, 1e-4] |state|, the base goes back to the equilibrium, which its
+  Whenever the difference leaves [1e-9, 1e-4] |theta|, the base goes back to the equilibrium, which its
   rounding errors would leave in time where it is unstable, and the other run to 1e-6 from it in the direction
   reached. growth: geometric mean over the last quarter of the run, which ends when that has settled. Runs
   with a memory cannot be moved: they end when the difference is out of the range that is linear and resolved.
@@ -78,21 +108,23 @@ static void RandomDirection(size_t n, double direction[])
 const char *CourantLocalGrowth(const CourantRunner *runner, const double state[], CourantOutcomeWork *work,
                                double *growth)
 {
-  const size_t n = work->n;
+  const size_t n = work->n, size = (size_t)(1 + runner->states) * n;
   const double norm = Norm(n, state), unit = norm > 0 ? norm : 1, start = 1e-6 * unit;
-  double *base = work->base, *other = work->other, *sums = work->sums, before = start;
+  const PetscBool turning = runner->states ? PETSC_TRUE : PETSC_FALSE;
+  double *base = work->base, *other = work->other, *sums = work->sums;
+  double before = start * sqrt(1 + runner->states);
   PetscInt count = 0;
 
-  memcpy(base, state, n * sizeof(double));
-  RandomDirection(n, other);
-  for (size_t i = 0; i < n; i++) other[i] = state[i] + start * other[i];
+  memcpy(base, state, size * sizeof(double));
+  RandomDirection(runner, n, other);
+  for (size_t i = 0; i < size; i++) other[i] = state[i] + start * other[i];
   sums[0] = 0;
   *growth = 0;
   while (count < work->steps && !CourantInterrupted()) {
     const char *problem = runner->Step(runner->ctx, 0, base);
     if (!problem) problem = runner->Step(runner->ctx, 1, other);
     if (problem) return problem;
-    const double distance = Distance(n, base, other);
+    const double distance = StateDistance(runner, n, base, other);
     if (distance == 0) return NULL;
     if (!isfinite(distance)) {
       *growth = INFINITY;
@@ -104,51 +136,54 @@ const char *CourantLocalGrowth(const CourantRunner *runner, const double state[]
     const PetscBool outside = distance < 1e-9 * unit || distance > 1e-4 * unit ? PETSC_TRUE : PETSC_FALSE;
     if (runner->remembers && (distance < 1e-12 * unit || distance > 1e-3 * unit)) break;
     if (!runner->remembers && outside) {
-      for (size_t i = 0; i < n; i++) other[i] = state[i] + (other[i] - base[i]) * (start / distance);
-      memcpy(base, state, n * sizeof(double));
+      for (size_t i = 0; i < size; i++) other[i] = state[i] + (other[i] - base[i]) * (start / distance);
+      memcpy(base, state, size * sizeof(double));
       before = start;
     }
-    if (Settled(sums, count)) break;
+    if (Settled(sums, count, work, turning)) break;
   }
-  *growth = LastQuarter(sums, PetscMax(count, 1));
+  *growth = LastQuarter(sums, PetscMax(count, 1), turning);
   return NULL;
 }
 
 /*
-  CourantLocalGrowthByDifferences - The same where `state` is no equilibrium, so that no run stays there:
-  steps delta' = delta + eta J delta.
+  CourantLocalGrowthByDifferences - The same where theta is no equilibrium, so that no run stays there: the
+  rule steps a difference delta with H delta for a gradient.
 
-  J delta is the central difference of the trainer's own gradients, 1e-5 of the state to either side.
+  H delta is the central difference of the trainer's own gradients, 1e-5 of theta to either side.
 */
 const char *CourantLocalGrowthByDifferences(CourantTrainer *trainer, double learning_rate,
-                                            double weight_decay, const double state[],
+                                            double weight_decay, const double theta[],
                                             CourantOutcomeWork *work, double *growth)
 {
+  const CourantRunner runner = {.states = trainer->rule->states, .unit = learning_rate};
+  const PetscBool turning = runner.states ? PETSC_TRUE : PETSC_FALSE;
   const size_t n = work->n;
-  const double norm = Norm(n, state), h = 1e-5 * (norm > 0 ? norm : 1);
-  double *delta = work->base, *at = work->other, *sums = work->sums, *forward = work->ring;
+  const double norm = Norm(n, theta), h = 1e-5 * (norm > 0 ? norm : 1);
+  double *delta = work->base, *zero = work->other, *sums = work->sums, *at = work->ring,
+         *forward = work->ring + n;
   PetscInt count = 0;
 
-  RandomDirection(n, delta);
+  memset(zero, 0, trainer->size * sizeof(double));
+  RandomDirection(&runner, n, delta);
   sums[0] = 0;
   *growth = 0;
-  while (count < work->steps && !CourantInterrupted() && !Settled(sums, count)) {
+  while (count < work->steps && !CourantInterrupted() && !Settled(sums, count, work, turning)) {
     for (int side = 1; side >= -1; side -= 2) {
-      for (size_t i = 0; i < n; i++) at[i] = state[i] + side * h * delta[i];
+      for (size_t i = 0; i < n; i++) at[i] = theta[i] + side * h * delta[i];
       const char *problem = CourantTrainerGradient(trainer, at);
       if (problem) return problem;
       if (side > 0) memcpy(forward, trainer->gradient, n * sizeof(double));
     }
-    for (size_t i = 0; i < n; i++)
-      delta[i] -= learning_rate * ((forward[i] - trainer->gradient[i]) / (2 * h) +
-                                   weight_decay * trainer->mask[i] * delta[i]);
-    const double length = Norm(n, delta);
+    for (size_t i = 0; i < n; i++) trainer->gradient[i] = (forward[i] - trainer->gradient[i]) / (2 * h);
+    CourantTrainerUpdate(trainer, 2, learning_rate, weight_decay, delta);
+    const double length = StateDistance(&runner, n, delta, zero);
     if (length == 0) return NULL;
-    for (size_t i = 0; i < n; i++) delta[i] /= length;
+    for (size_t i = 0; i < trainer->size; i++) delta[i] /= length;
     sums[count + 1] = sums[count] + log(length);
     count++;
   }
-  *growth = LastQuarter(sums, PetscMax(count, 1));
+  *growth = LastQuarter(sums, PetscMax(count, 1), turning);
   return NULL;
 }
 
@@ -259,25 +294,26 @@ const char *CourantGlobalOutcome(CourantTrainer *trainer, double learning_rate, 
 {
   const size_t n = work->n;
   const double first = Norm(n, start);
-  double *theta = work->base, before = first, unit = first;
+  double *theta = work->base, /* and behind it what the rule remembers */
+      before = first, unit = first;
   PetscInt t = 0;
 
   *outcome =
       (CourantOutcome){.kind = COURANT_OUTCOME_UNDECIDED, .amplitude = NAN, .loss = NAN, .state = theta};
+  const double rest = CourantRuleRest(trainer->rule, trainer->options, weight_decay, trainer->decoupled);
   memcpy(theta, start, n * sizeof(double));
   memcpy(work->ring, start, n * sizeof(double));
   work->moves[0] = 0;
   work->objective[0] = INFINITY;
   while (t < work->steps && outcome->kind == COURANT_OUTCOME_UNDECIDED && !CourantInterrupted()) {
-    const char *problem = CourantTrainerStep(trainer, learning_rate, weight_decay, theta);
+    const char *problem = CourantTrainerStep(trainer, t + 1, learning_rate, weight_decay, theta);
     if (problem) return problem;
     double decay = 0;
     const double *previous = State(work, t, 0);
     for (size_t i = 0; i < n; i++) decay += trainer->mask[i] * previous[i] * previous[i];
     t++;
     const double norm = Norm(n, theta);
-    work->objective[t] =
-        CourantTrainerLoss(trainer) + 0.5 * weight_decay * decay; /* of the state before the step */
+    work->objective[t] = CourantTrainerLoss(trainer) + 0.5 * rest * decay; /* of the state before the step */
     work->moves[t] = Distance(n, theta, previous);
     memcpy(work->ring + (size_t)(t % COURANT_RING) * n, theta, n * sizeof(double));
     if (unit == 0) unit = norm; /* from zero weights: the first step sets the scale */

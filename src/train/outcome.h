@@ -11,14 +11,18 @@ typedef enum {
   COURANT_OUTCOME_UNDECIDED
 } CourantOutcomeKind;
 
-/* Steps a state in place; which is 0 for the base run, 1 for its neighbour. Returns NULL or what went wrong.
- */
-typedef const char *(*CourantStepFunction)(void *ctx, int which, double theta[]);
+/*
+  Steps a state in place, theta and what is remembered of the steps before; which is 0 for the base run, 1 for
+  its neighbour. Returns NULL or what went wrong.
+*/
+typedef const char *(*CourantStepFunction)(void *ctx, int which, double state[]);
 
 typedef struct {
   CourantStepFunction Step;
   void *ctx;
-  PetscBool remembers; /* a multistep method: its runs may not be moved */
+  PetscBool remembers; /* more than is in the state, as a multistep method does: its runs may not be moved */
+  int states;          /* arrays of theta's length in a state behind theta, at most COURANT_RULE_STATES */
+  double unit;         /* what a difference in them is multiplied by to be one of theta's size */
 } CourantRunner;
 
 typedef struct {
@@ -34,11 +38,12 @@ typedef struct {
 
 /* Arrays of one thread for these checks. */
 typedef struct {
-  size_t n;                    /* weights */
-  PetscInt steps;              /* of the longest run */
-  double *base, *other, *sums; /* [n], [n], [steps+1] */
-  double *ring;                /* [COURANT_RING,n] */
-  double *moves, *objective;   /* [steps+1] */
+  size_t n;                  /* weights */
+  PetscInt steps;            /* of the longest run */
+  double *base, *other;      /* [(1 + COURANT_RULE_STATES) n]: a state */
+  double *sums;              /* [steps+1] */
+  double *ring;              /* [COURANT_RING,n] */
+  double *moves, *objective; /* [steps+1] */
 } CourantOutcomeWork;
 
 PetscErrorCode CourantOutcomeWorkCreate(size_t n, PetscInt steps, CourantOutcomeWork *);
@@ -46,7 +51,7 @@ PetscErrorCode CourantOutcomeWorkDestroy(CourantOutcomeWork *);
 const char *CourantLocalGrowth(const CourantRunner *, const double state[], CourantOutcomeWork *,
                                double *growth);
 const char *CourantLocalGrowthByDifferences(CourantTrainer *, double learning_rate, double weight_decay,
-                                            const double state[], CourantOutcomeWork *, double *growth);
+                                            const double theta[], CourantOutcomeWork *, double *growth);
 CourantVerdict CourantLocalVerdict(double measured, double predicted, PetscInt steps);
 const char *CourantGlobalOutcome(CourantTrainer *, double learning_rate, double weight_decay,
                                  const double start[], CourantOutcomeWork *, CourantOutcome *);

@@ -43,8 +43,20 @@ typedef struct {
   double (*Growth)(const void *options, double learning_rate, double complex m);
   /* Stable for 0 < learning_rate m < Limit(). */
   double (*Limit)(const void *options);
-  /* The largest eigenvalue of H that is stable with decoupled decay; NULL: as with coupled decay. */
-  double (*DecoupledLimit)(const void *options, double learning_rate, double weight_decay);
+  /*
+    Of a rule with a memory of one step: a mode with eigenvalue m of the Hessian of what the gradient is of,
+    and beside it decoupled decay, goes x'' = trace x' - determinant x.
+  */
+  void (*Recurrence)(const void *options, double learning_rate, double complex m, double decay,
+                     double complex *trace, double complex *determinant);
+  /*
+    Of a rule that divides its steps by a diagonal P: P [n] after `step` >= 1 steps, from its states. Limit()
+    is of the eigenvalues of P^-1 (H + alpha D) then.
+  */
+  void (*Preconditioner)(const void *options, int64_t step, size_t n, void *const state[], double P[]);
+  /* Where decoupled decay alpha comes to rest, coupled decay Rest() alpha does; NULL: decoupled decay is
+     coupled. */
+  double (*Rest)(const void *options);
 } CourantRuleOps;
 
 extern const int CourantRuleCount;
@@ -53,3 +65,18 @@ const CourantRuleOps *CourantRuleFor(const CourantBackend *, int index);
 const char *const *CourantRuleNames(void);
 double CourantRuleSharpnessLimit(const CourantRuleOps *, const void *options, double learning_rate,
                                  double weight_decay, PetscBool decoupled);
+double CourantRuleEdgeDecay(const CourantRuleOps *, const void *options, double weight_decay,
+                            PetscBool decoupled);
+double CourantRuleRest(const CourantRuleOps *, const void *options, double weight_decay, PetscBool decoupled);
+double CourantRuleGrowth(const CourantRuleOps *, const void *options, double learning_rate, double m,
+                         double decay);
+double CourantRuleTransientGrowth(const CourantRuleOps *, const void *options, double learning_rate, double m,
+                                  double decay);
+
+/* The larger modulus of the roots of z^2 - trace z + determinant. */
+static inline double CourantLargerRoot(double complex trace, double complex determinant)
+{
+  const double complex root = csqrt(trace * trace - 4 * determinant);
+  const double plus = cabs(trace + root), minus = cabs(trace - root);
+  return 0.5 * (plus > minus ? plus : minus);
+}

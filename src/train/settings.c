@@ -150,6 +150,44 @@ PetscErrorCode CourantTrainRead(CourantNode train, CourantTrainSettings *setting
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscBool *FindNesterov(const CourantRuleOps *rule, void *options)
+{
+  for (const CourantKey *k = rule->keys; k->name; k++)
+    if (!strcmp(k->name, "nesterov")) return (PetscBool *)((char *)options + k->offset);
+  return NULL;
+}
+
+/*
+  CourantTrainSetRule - Another rule than the deck's: gd, momentum (heavy ball), nesterov or adam.
+
+  Options of the rule that the deck has for it stay, others take their defaults.
+*/
+PetscErrorCode CourantTrainSetRule(CourantTrainSettings *settings, const char name[])
+{
+  static const char *const choices[] = {"gd", "momentum", "nesterov", "adam"};
+  enum { NESTEROV = 2 };
+  PetscInt choice, n = PETSC_STATIC_ARRAY_LENGTH(choices);
+  PetscBool found;
+  int rule = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscEListFind(n, choices, name, &choice, &found));
+  if (!found)
+    CourantInputError(PETSC_COMM_WORLD, "-rule %s: expected one of gd, momentum, nesterov, adam", name);
+  const char *wanted = choices[choice == NESTEROV ? 1 : choice];
+  while (strcmp(CourantRule(rule)->name, wanted)) rule++;
+  const CourantRuleOps *ops = CourantRule(rule);
+  if (rule != settings->rule) {
+    PetscCall(PetscFree(settings->options));
+    PetscCall(PetscCalloc(PetscMax(ops->options_size, 1), &settings->options));
+    PetscCall(CourantNodeRead((CourantNode){0}, 1, (CourantTable[]){{ops->keys, settings->options}}));
+    settings->rule = rule;
+  }
+  PetscBool *nesterov = FindNesterov(ops, settings->options);
+  if (nesterov) *nesterov = choice == NESTEROV ? PETSC_TRUE : PETSC_FALSE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CourantTrainReset(CourantTrainSettings *settings)
 {
   PetscFunctionBeginUser;

@@ -32,6 +32,7 @@ extern const CourantKey CourantTrainKeys[], CourantEnsembleKeys[], CourantStepSc
     CourantWarmupKeys[];
 
 PetscErrorCode CourantTrainRead(CourantNode train, CourantTrainSettings *);
+PetscErrorCode CourantTrainSetRule(CourantTrainSettings *, const char name[]);
 PetscErrorCode CourantTrainReset(CourantTrainSettings *);
 PetscErrorCode CourantTrainLayerRates(const CourantTrainSettings *, CourantNet, double rates[],
                                       PetscBool *any);

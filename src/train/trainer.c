@@ -18,8 +18,10 @@ PetscErrorCode CourantTrainerCreate(CourantProblem problem, const CourantTrainSe
   *trainer = (CourantTrainer){.rule = CourantRuleFor(problem->backend, settings->rule),
                               .options = settings->options,
                               .mask = mask,
+                              .decoupled = settings->decoupled,
                               .n = (size_t)problem->net->size,
                               .affine = affine};
+  trainer->size = (size_t)(1 + trainer->rule->states) * trainer->n;
   PetscCall(CourantProblemCreateEvaluator(problem, affine ? 1 : 0, 1, &trainer->evaluator));
   PetscCall(CourantAllocate(sizeof(double) * (trainer->n + 1), &trainer->gradient));
   if (affine) {
@@ -64,20 +66,46 @@ double CourantTrainerLoss(const CourantTrainer *trainer)
   return trainer->gradient[trainer->n];
 }
 
-/* CourantTrainerStep - One step of the rule in place. Returns NULL or what went wrong. */
-const char *CourantTrainerStep(CourantTrainer *trainer, double learning_rate, double weight_decay,
-                               double theta[])
+/*
+  CourantTrainerUpdate - One step of the rule with trainer->gradient in place of a gradient at the state's
+  theta.
+
+  step: from 1; the first initialises what the rule remembers. state: [trainer->size], theta first.
+*/
+void CourantTrainerUpdate(const CourantTrainer *trainer, int64_t step, double learning_rate,
+                          double weight_decay, double state[])
 {
-  const char *problem = CourantTrainerGradient(trainer, theta);
-  const CourantRuleCall call = {.options = trainer->options,
-                                .n = trainer->n,
-                                .step = 1,
-                                .theta = theta,
-                                .gradient = trainer->gradient,
-                                .mask = trainer->mask,
-                                .learning_rate = learning_rate,
-                                .weight_decay = weight_decay,
-                                .perturb = 1};
-  if (!problem) trainer->rule->Step(&call);
+  CourantRuleCall call = {.options = trainer->options,
+                          .n = trainer->n,
+                          .step = step,
+                          .theta = state,
+                          .gradient = trainer->gradient,
+                          .mask = trainer->mask,
+                          .learning_rate = learning_rate,
+                          .weight_decay = weight_decay,
+                          .perturb = 1,
+                          .decoupled = trainer->decoupled};
+  for (int i = 0; i < trainer->rule->states; i++) call.state[i] = state + (size_t)(i + 1) * trainer->n;
+  trainer->rule->Step(&call);
+}
+
+/* CourantTrainerStep - One step of training in place. Returns NULL or what went wrong. */
+const char *CourantTrainerStep(CourantTrainer *trainer, int64_t step, double learning_rate,
+                               double weight_decay, double state[])
+{
+  const char *problem = CourantTrainerGradient(trainer, state);
+  if (!problem) CourantTrainerUpdate(trainer, step, learning_rate, weight_decay, state);
   return problem;
+}
+
+/*
+  CourantTrainerRest - The state of training at rest in the equilibrium theta: a velocity is 0, or what
+  balances decoupled decay, -alpha D theta.
+*/
+void CourantTrainerRest(const CourantTrainer *trainer, double weight_decay, const double theta[],
+                        double state[])
+{
+  memcpy(state, theta, trainer->n * sizeof(double));
+  for (size_t i = trainer->n; i < trainer->size; i++)
+    state[i] = trainer->decoupled ? -weight_decay * trainer->mask[i % trainer->n] * theta[i % trainer->n] : 0;
 }

@@ -9,11 +9,13 @@
 /* One training run's means; each thread has its own. Nothing in a step calls PETSc. */
 typedef struct {
   CourantEvaluator evaluator;
-  const CourantRuleOps *rule; /* without states */
-  const void *options;        /* of the rule; borrowed */
-  const double *mask;         /* D [n]; borrowed */
-  size_t n;                   /* weights */
-  double *gradient;           /* [n+1]: of L, and L */
+  const CourantRuleOps *rule;
+  const void *options; /* of the rule; borrowed */
+  const double *mask;  /* D [n]; borrowed */
+  PetscBool decoupled;
+  size_t n;         /* weights */
+  size_t size;      /* numbers of a state: theta and what the rule remembers, (1 + rule->states) n */
+  double *gradient; /* [n+1]: of L, and L */
   const double
       *affine; /* grad L(0) [n] and L(0): train the gradient linearised at 0; NULL: train L. Borrowed */
 } CourantTrainer;
@@ -23,4 +25,8 @@ PetscErrorCode CourantTrainerCreate(CourantProblem, const CourantTrainSettings *
 PetscErrorCode CourantTrainerDestroy(CourantTrainer *);
 const char *CourantTrainerGradient(CourantTrainer *, const double theta[]);
 double CourantTrainerLoss(const CourantTrainer *);
-const char *CourantTrainerStep(CourantTrainer *, double learning_rate, double weight_decay, double theta[]);
+void CourantTrainerUpdate(const CourantTrainer *, int64_t step, double learning_rate, double weight_decay,
+                          double state[]);
+const char *CourantTrainerStep(CourantTrainer *, int64_t step, double learning_rate, double weight_decay,
+                               double state[]);
+void CourantTrainerRest(const CourantTrainer *, double weight_decay, const double theta[], double state[]);

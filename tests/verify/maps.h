@@ -8,18 +8,28 @@ typedef struct {
   CourantMap map;
 } Solved;
 
-/* Solves the map of a deck, with options as on the command line. */
-static inline void Solve(const char *deck, const char *options, Solved *s)
+/* The map of a deck, with options and -set (or NULL) as on the command line. */
+static inline void Prepare(const char *deck, const char *options, const char *overrides, Solved *s)
 {
   char path[512];
 
   OK(PetscOptionsClear(NULL));
   OK(PetscOptionsInsertString(NULL, options));
   snprintf(path, sizeof path, SOURCE_ROOT "/%s", deck);
-  OK(CourantDeckLoad(PETSC_COMM_SELF, path, NULL, &s->deck));
+  OK(CourantDeckLoad(PETSC_COMM_SELF, path, overrides, &s->deck));
   OK(CourantMapCreate(PETSC_COMM_SELF, s->deck, &s->map));
   OK(CourantMapSetFromOptions(s->map));
+}
+
+static inline void SolveWith(const char *deck, const char *options, const char *overrides, Solved *s)
+{
+  Prepare(deck, options, overrides, s);
   OK(CourantMapSolve(s->map));
+}
+
+static inline void Solve(const char *deck, const char *options, Solved *s)
+{
+  SolveWith(deck, options, NULL, s);
 }
 
 static inline void Free(Solved *s)

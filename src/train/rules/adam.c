@@ -37,6 +37,15 @@ static void Step(const CourantRuleCall *call)
   RuleFinish(call, &r);
 }
 
+static void Preconditioner(const void *options, int64_t step, size_t n, void *const state[], double P[])
+{
+  const Adam *o = (const Adam *)options;
+  const real *v = (const real *)state[1];
+  const double root_scale = sqrt(1 - pow(o->beta2, (double)step));
+
+  for (size_t i = 0; i < n; i++) P[i] = sqrt((double)v[i]) / root_scale + o->epsilon;
+}
+
 /* With the preconditioner frozen, of its product with H: heavy ball with the gradient weighed by 1 - b1. */
 static double Limit(const void *options)
 {
@@ -52,4 +61,5 @@ COURANT_RULE(adam) = {
     .states = 2,
     .Step = Step,
     .Limit = Limit,
+    .Preconditioner = Preconditioner,
 };

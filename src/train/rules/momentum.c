@@ -12,7 +12,7 @@ typedef struct {
 } Momentum;
 
 static const CourantKey keys[] = {
-    {"momentum", COURANT_KEY_REAL, offsetof(Momentum, momentum), NULL, 0, 1,
+    {"momentum", COURANT_KEY_REAL, offsetof(Momentum, momentum), "0.9", 0, 1,
      .help = "what is kept of the last velocity"},
     {"nesterov", COURANT_KEY_BOOL, offsetof(Momentum, nesterov), "false",
      .help = "look ahead along the velocity"},
@@ -33,20 +33,26 @@ static void Step(const CourantRuleCall *call)
   RuleFinish(call, &r);
 }
 
-/* Larger root of z^2 - trace z + determinant. */
-static double LargerRoot(double complex trace, double complex determinant)
-{
-  const double complex root = csqrt(trace * trace - 4 * determinant);
-  return 0.5 * fmax(cabs(trace + root), cabs(trace - root));
-}
-
-/* z^2 - (1 + mu - eta m) z + mu; Nesterov: z^2 - (1 + mu)(1 - eta m) z + mu (1 - eta m). */
-static double Growth(const void *options, double learning_rate, double complex m)
+/*
+  z^2 - (1 + mu - eta (m + alpha)) z + mu (1 - eta alpha), alpha the decoupled decay. Nesterov: z^2 - (1 + mu
+  - eta ((1 + mu) m + alpha)) z + mu (1 - eta (m + alpha)).
+*/
+static void Recurrence(const void *options, double learning_rate, double complex m, double decay,
+                       double complex *trace, double complex *determinant)
 {
   const Momentum *o = (const Momentum *)options;
   const double mu = o->momentum;
-  const double complex q = 1 - learning_rate * m;
-  return o->nesterov ? LargerRoot((1 + mu) * q, mu * q) : LargerRoot(mu + q, mu);
+
+  *trace = 1 + mu - learning_rate * ((o->nesterov ? 1 + mu : 1) * m + decay);
+  *determinant = mu * (1 - learning_rate * ((o->nesterov ? m : 0) + decay));
+}
+
+static double Growth(const void *options, double learning_rate, double complex m)
+{
+  double complex trace, determinant;
+
+  Recurrence(options, learning_rate, m, 0, &trace, &determinant);
+  return CourantLargerRoot(trace, determinant);
 }
 
 static double Limit(const void *options)
@@ -55,11 +61,10 @@ static double Limit(const void *options)
   return 2 * (1 + o->momentum) / (o->nesterov ? 1 + 2 * o->momentum : 1);
 }
 
-/* Heavy ball: eta (lambda + (1 + mu) alpha) < 2 (1 + mu). Nesterov's has no closed form here. */
-static double DecoupledLimit(const void *options, double learning_rate, double weight_decay)
+/* The velocity at rest is grad L / (1 - mu) and balances decoupled decay. */
+static double Rest(const void *options)
 {
-  const Momentum *o = (const Momentum *)options;
-  return o->nesterov ? NAN : (1 + o->momentum) * (2 / learning_rate - weight_decay);
+  return 1 - ((const Momentum *)options)->momentum;
 }
 
 COURANT_RULE(momentum) = {
@@ -71,5 +76,6 @@ COURANT_RULE(momentum) = {
     .Step = Step,
     .Growth = Growth,
     .Limit = Limit,
-    .DecoupledLimit = DecoupledLimit,
+    .Recurrence = Recurrence,
+    .Rest = Rest,
 };
