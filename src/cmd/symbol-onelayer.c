@@ -623,7 +623,7 @@ PetscErrorCode CourantSymbolSetUpOneLayer(CourantSymbolSession *s)
   if (!s->rule->Growth)
     CourantNodeError(s->train.node, "a one-layer symbol needs a rule with an amplification factor, not %s",
                      s->rule->name);
-  if (s->train.decoupled && s->rule->DecoupledLimit)
+  if (s->train.decoupled && s->rule->Rest)
     CourantNodeError(s->train.node, "a one-layer symbol is of coupled weight decay so far");
   if (s->train.layer_rates.id)
     CourantNodeError(s->train.layer_rates, "a one-layer symbol is of one learning rate so far");
