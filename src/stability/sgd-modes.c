@@ -57,21 +57,21 @@ static PetscBool NoiseActs(PetscInt n, PetscInt p, PetscInt lda, const PetscReal
 }
 
 /*
-  CourantModesCreate - The leading [p,p] blocks of n symmetric matrices [lda,lda] in their mean's
+  CourantSgdModesCreate - The leading [p,p] blocks of n symmetric matrices [lda,lda] in their mean's
   eigenvectors.
 
   Modes with |mu| <= tolerance |m| are neutral and left out. Status degenerate where some mu is below that, or
   where the matrices act on neutral modes.
 */
-PetscErrorCode CourantModesCreate(PetscInt n, PetscInt p, PetscInt lda, const PetscReal matrices[],
-                                  PetscInt batch, PetscReal tolerance, CourantModes *modes)
+PetscErrorCode CourantSgdModesCreate(PetscInt n, PetscInt p, PetscInt lda, const PetscReal matrices[],
+                                     PetscInt batch, PetscReal tolerance, CourantSgdModes *modes)
 {
   const size_t square = (size_t)(p * p);
   PetscReal *mean, *values, *work;
   PetscInt below = 0;
 
   PetscFunctionBeginUser;
-  *modes = (CourantModes){.n = n, .batch = batch, .status = COURANT_CONVERGED};
+  *modes = (CourantSgdModes){.n = n, .batch = batch, .status = COURANT_CONVERGED};
   PetscCall(PetscCalloc3(square, &mean, p, &values, square, &work));
   for (PetscInt i = 0; i < n; i++)
     for (PetscInt k = 0; k < p; k++)
@@ -103,7 +103,7 @@ PetscErrorCode CourantModesCreate(PetscInt n, PetscInt p, PetscInt lda, const Pe
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CourantModesDestroy(CourantModes *modes)
+PetscErrorCode CourantSgdModesDestroy(CourantSgdModes *modes)
 {
   PetscFunctionBeginUser;
   PetscCall(PetscFree4(modes->mu, modes->M, modes->work, modes->vectors));
@@ -223,7 +223,7 @@ PetscErrorCode CourantPositiveMapSolve(const CourantPositiveMap *map, PetscReal 
 
       Q(X) = m X m + c [ mean_i M_i X M_i - m X m ],    c = (n - b) / (b (n - 1))
 */
-static void SecondMoment(const CourantModes *modes, const PetscReal X[], PetscReal Y[])
+static void SecondMoment(const CourantSgdModes *modes, const PetscReal X[], PetscReal Y[])
 {
   const PetscInt q = modes->q, n = modes->n, b = modes->batch;
   const PetscReal c = n > 1 ? (PetscReal)(n - b) / ((PetscReal)b * (PetscReal)(n - 1)) : 0;
@@ -236,12 +236,12 @@ static void SecondMoment(const CourantModes *modes, const PetscReal X[], PetscRe
 
 /* With L(X) = m X + X m: L^(-1/2) Q L^(-1/2). */
 typedef struct {
-  const CourantModes *modes;
+  const CourantSgdModes *modes;
   PetscReal eta;
   PetscReal *X; /* [q,q] */
 } Square;
 
-static PetscReal Root(const CourantModes *modes, PetscInt k)
+static PetscReal Root(const CourantSgdModes *modes, PetscInt k)
 {
   return sqrt(modes->mu[k / modes->q] + modes->mu[k % modes->q]);
 }
@@ -249,7 +249,7 @@ static PetscReal Root(const CourantModes *modes, PetscInt k)
 static void ApplyRatio(void *ctx, const PetscReal X[], PetscReal Y[])
 {
   const Square *square = (const Square *)ctx;
-  const CourantModes *modes = square->modes;
+  const CourantSgdModes *modes = square->modes;
   const PetscInt size = modes->q * modes->q;
 
   for (PetscInt k = 0; k < size; k++) square->X[k] = X[k] / Root(modes, k);
@@ -260,7 +260,7 @@ static void ApplyRatio(void *ctx, const PetscReal X[], PetscReal Y[])
 static void ApplyStep(void *ctx, const PetscReal X[], PetscReal Y[])
 {
   const Square *square = (const Square *)ctx;
-  const CourantModes *modes = square->modes;
+  const CourantSgdModes *modes = square->modes;
   const PetscInt size = modes->q * modes->q;
   const PetscReal eta = square->eta;
 
@@ -276,8 +276,8 @@ static void ApplyStep(void *ctx, const PetscReal X[], PetscReal Y[])
   when eta Q < L: the limit is 1 / nu, nu the largest eigenvalue of Q X = nu L X, by one solve. Its residual
   gives the interval. vector [q,q]: X at the limit, positive semidefinite; may be NULL.
 */
-PetscErrorCode CourantMeanSquareLimit(const CourantModes *modes, CourantEstimate *limit, PetscReal vector[],
-                                      CourantStatus *status)
+PetscErrorCode CourantMeanSquareLimit(const CourantSgdModes *modes, CourantEstimate *limit,
+                                      PetscReal vector[], CourantStatus *status)
 {
   const PetscInt q = modes->q;
   PetscReal nu, residual, *X, *work;
@@ -297,7 +297,7 @@ PetscErrorCode CourantMeanSquareLimit(const CourantModes *modes, CourantEstimate
 }
 
 /* CourantMeanSquareGrowth - Factor per step of the root of E |x|^2. */
-PetscErrorCode CourantMeanSquareGrowth(const CourantModes *modes, PetscReal eta, CourantEstimate *growth)
+PetscErrorCode CourantMeanSquareGrowth(const CourantSgdModes *modes, PetscReal eta, CourantEstimate *growth)
 {
   Square square = {.modes = modes, .eta = eta};
   const CourantPositiveMap map = {.q = modes->q, .symmetric = PETSC_TRUE, .Apply = ApplyStep, .ctx = &square};

@@ -39,19 +39,19 @@ static void Shuffle(PetscInt seed, PetscInt index, uint32_t use, PetscInt n, Pet
   }
 }
 
-static PetscInt Batches(const CourantModes *modes)
+static PetscInt Batches(const CourantSgdModes *modes)
 {
   return (modes->n + modes->batch - 1) / modes->batch;
 }
 
 /* Samples of the k-th batch. */
-static PetscInt BatchSize(const CourantModes *modes, PetscInt k)
+static PetscInt BatchSize(const CourantSgdModes *modes, PetscInt k)
 {
   return PetscMin(modes->batch, modes->n - k * modes->batch);
 }
 
 /* Ways to divide the samples into an epoch's batches: n! / (b!^(n/b) (n mod b)!). */
-static PetscReal Ways(const CourantModes *modes)
+static PetscReal Ways(const CourantSgdModes *modes)
 {
   const PetscInt n = modes->n, b = modes->batch;
   return exp(lgamma((PetscReal)n + 1) - (PetscReal)(n / b) * lgamma((PetscReal)b + 1) -
@@ -79,7 +79,7 @@ static PetscBool NextArrangement(PetscInt n, PetscInt x[])
 }
 
 /* All ways; batch[i] is the batch that sample i is in. Returns how many there are; samples NULL: counts. */
-static PetscInt ListAll(const CourantModes *modes, PetscInt batch[], PetscInt samples[])
+static PetscInt ListAll(const CourantSgdModes *modes, PetscInt batch[], PetscInt samples[])
 {
   const PetscInt n = modes->n;
   PetscInt count = 0;
@@ -98,7 +98,7 @@ static PetscInt ListAll(const CourantModes *modes, PetscInt batch[], PetscInt sa
 /* ---- the mean square over an epoch ---- */
 
 typedef struct {
-  const CourantModes *modes;
+  const CourantSgdModes *modes;
   const CourantProducts *products;
   PetscInt count;          /* orders */
   PetscBool exhaustive;    /* they are all there are */
@@ -109,7 +109,7 @@ typedef struct {
   PetscBool transposed;
 } Epoch;
 
-static PetscErrorCode EpochCreate(const CourantModes *modes, const CourantProducts *products, Epoch *epoch)
+static PetscErrorCode EpochCreate(const CourantSgdModes *modes, const CourantProducts *products, Epoch *epoch)
 {
   const PetscInt n = modes->n, q = modes->q;
   PetscInt *batch;
@@ -140,7 +140,7 @@ static PetscErrorCode EpochDestroy(Epoch *epoch)
 }
 
 /* A = 1 - eta times the mean of the M_i of a batch. */
-static void BatchStep(const CourantModes *modes, PetscInt size, const PetscInt samples[], PetscReal eta,
+static void BatchStep(const CourantSgdModes *modes, PetscInt size, const PetscInt samples[], PetscReal eta,
                       PetscReal A[])
 {
   const PetscInt q = modes->q;
@@ -155,7 +155,7 @@ static void BatchStep(const CourantModes *modes, PetscInt size, const PetscInt s
 /* Phi of one order; work: [2] of [q,q]. */
 static void FormProduct(const Epoch *epoch, PetscInt j, PetscReal eta, PetscReal work[])
 {
-  const CourantModes *modes = epoch->modes;
+  const CourantSgdModes *modes = epoch->modes;
   const PetscInt q = modes->q, square = q * q, *samples = epoch->samples + j * modes->n;
   const PetscReal factor = 1 / sqrt((PetscReal)epoch->count);
   PetscReal *Phi = epoch->Phi + (size_t)j * (size_t)square, *A = work, *AP = work + square;
@@ -298,8 +298,8 @@ static PetscErrorCode FindRoot(Epoch *epoch, PetscReal eta[2], PetscReal value[2
   CourantEpochLimit - The learning rate below which E |x|^2 decays from epoch to epoch of reshuffled batches:
   the smallest root above `from`, or below where that is not stable.
 */
-PetscErrorCode CourantEpochLimit(const CourantModes *modes, const CourantProducts *products, PetscReal from,
-                                 CourantEstimate *limit, CourantStatus *status)
+PetscErrorCode CourantEpochLimit(const CourantSgdModes *modes, const CourantProducts *products,
+                                 PetscReal from, CourantEstimate *limit, CourantStatus *status)
 {
   PetscReal eta[2], value[2], above, half = 0;
   PetscBool found;
@@ -324,8 +324,8 @@ PetscErrorCode CourantEpochLimit(const CourantModes *modes, const CourantProduct
 }
 
 /* CourantEpochGrowth - Factor per step of the root of E |x|^2, averaged over an epoch. */
-PetscErrorCode CourantEpochGrowth(const CourantModes *modes, const CourantProducts *products, PetscReal eta,
-                                  CourantEstimate *growth)
+PetscErrorCode CourantEpochGrowth(const CourantSgdModes *modes, const CourantProducts *products,
+                                  PetscReal eta, CourantEstimate *growth)
 {
   const PetscReal power = 0.5 / (PetscReal)Batches(modes);
   PetscReal value, half;
@@ -356,7 +356,7 @@ typedef struct {
 } Runner;
 
 /* x' = x - eta M_batch x for some columns; adds log |x'| / |x| and rescales. */
-static void StepColumns(const CourantModes *modes, const Runner *r, PetscInt batch, PetscInt columns,
+static void StepColumns(const CourantSgdModes *modes, const Runner *r, PetscInt batch, PetscInt columns,
                         const PetscReal eta[], PetscReal sums[])
 {
   const PetscInt q = modes->q, size = BatchSize(modes, batch);
@@ -378,7 +378,7 @@ static void StepColumns(const CourantModes *modes, const Runner *r, PetscInt bat
 }
 
 /* Some columns through all blocks; means: [columns,BLOCKS] of log growth per step. */
-static void RunColumns(const CourantModes *modes, const CourantProducts *products, const Runner *r,
+static void RunColumns(const CourantSgdModes *modes, const CourantProducts *products, const Runner *r,
                        PetscInt columns, const PetscReal eta[], PetscReal means[])
 {
   const PetscInt batches = Batches(modes),
@@ -399,7 +399,7 @@ static void RunColumns(const CourantModes *modes, const CourantProducts *product
 }
 
 /* Lyapunov exponents per step at some learning rates, all along the same batches. */
-static PetscErrorCode Exponents(const CourantModes *modes, const CourantProducts *products, PetscInt n,
+static PetscErrorCode Exponents(const CourantSgdModes *modes, const CourantProducts *products, PetscInt n,
                                 const PetscReal eta[], CourantEstimate exponents[])
 {
   const int groups = (int)((n + TOGETHER - 1) / TOGETHER), threads = PetscMin(products->threads, groups);
@@ -423,7 +423,7 @@ static PetscErrorCode Exponents(const CourantModes *modes, const CourantProducts
 
 /* Where the exponent first turns positive between eta[0] and eta[1]: one look at COLUMNS learning rates.
  * Where it does not, both stay, and value[0] is that of the first. */
-static PetscErrorCode Narrow(const CourantModes *modes, const CourantProducts *products, PetscReal eta[2],
+static PetscErrorCode Narrow(const CourantSgdModes *modes, const CourantProducts *products, PetscReal eta[2],
                              CourantEstimate value[2], PetscBool *found)
 {
   const PetscReal ratio = pow(eta[1] / eta[0], 1. / (COLUMNS - 1));
@@ -451,7 +451,7 @@ static PetscErrorCode Narrow(const CourantModes *modes, const CourantProducts *p
 
   The interval is Student's over blocks of a run, by the slope of the exponent.
 */
-PetscErrorCode CourantAlmostSureLimit(const CourantModes *modes, const CourantProducts *products,
+PetscErrorCode CourantAlmostSureLimit(const CourantSgdModes *modes, const CourantProducts *products,
                                       PetscReal from, CourantEstimate *limit, CourantStatus *status)
 {
   PetscReal eta[2] = {from, 16 * from}, half = 0, slope = 1;
@@ -487,7 +487,7 @@ PetscErrorCode CourantAlmostSureLimit(const CourantModes *modes, const CourantPr
 }
 
 /* CourantAlmostSureGrowth - Factor per step of |x| along almost every run. */
-PetscErrorCode CourantAlmostSureGrowth(const CourantModes *modes, const CourantProducts *products,
+PetscErrorCode CourantAlmostSureGrowth(const CourantSgdModes *modes, const CourantProducts *products,
                                        PetscReal eta, CourantEstimate *growth)
 {
   PetscFunctionBeginUser;

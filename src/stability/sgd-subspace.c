@@ -118,7 +118,7 @@ static PetscErrorCode Begin(CourantSubspace *s, Vec theta)
 /* ---- the residual ---- */
 
 /* U [p,rank] with X = U U^T, out of X in the modes' coordinates [q,q]; X is lost. */
-static PetscErrorCode Factor(CourantSubspace *s, const CourantModes *modes, PetscReal X[], PetscReal U[],
+static PetscErrorCode Factor(CourantSubspace *s, const CourantSgdModes *modes, PetscReal X[], PetscReal U[],
                              PetscInt *rank)
 {
   const PetscInt p = s->samples->p, q = modes->q;
@@ -191,7 +191,7 @@ static void AddOuter(PetscInt p, PetscInt rank, PetscReal factor, const PetscRea
 }
 
 /* R G in work->QG, and how long it is against nu L(X) G, but for what is inside W, where R is 0. */
-static PetscErrorCode Residual(CourantSubspace *s, const CourantModes *modes, PetscInt rank, PetscReal nu,
+static PetscErrorCode Residual(CourantSubspace *s, const CourantSgdModes *modes, PetscInt rank, PetscReal nu,
                                PetscInt round, const Work *work)
 {
   const PetscInt p = s->samples->p, n = modes->n, b = modes->batch;
@@ -227,7 +227,7 @@ static PetscErrorCode Residual(CourantSubspace *s, const CourantModes *modes, Pe
 static PetscErrorCode Round(CourantSubspace *s, PetscInt batch, PetscReal neutral, PetscInt round,
                             const Work *work, PetscBool *done)
 {
-  CourantModes modes;
+  CourantSgdModes modes;
   CourantEstimate limit;
   CourantStatus status;
   PetscReal *X;
@@ -235,7 +235,7 @@ static PetscErrorCode Round(CourantSubspace *s, PetscInt batch, PetscReal neutra
 
   PetscFunctionBeginUser;
   *done = PETSC_TRUE;
-  PetscCall(CourantModesCreate(s->samples->n, s->q, s->most, s->matrices, batch, neutral, &modes));
+  PetscCall(CourantSgdModesCreate(s->samples->n, s->q, s->most, s->matrices, batch, neutral, &modes));
   if (modes.q) {
     PetscCall(PetscMalloc1(modes.q * modes.q, &X));
     PetscCall(CourantMeanSquareLimit(&modes, &limit, X, &status));
@@ -247,7 +247,7 @@ static PetscErrorCode Round(CourantSubspace *s, PetscInt batch, PetscReal neutra
     if (!*done) PetscCall(Enlarge(s, MORE, work->QG));
     if (s->before == s->q) *done = PETSC_TRUE; /* there is nothing beside W */
   }
-  PetscCall(CourantModesDestroy(&modes));
+  PetscCall(CourantSgdModesDestroy(&modes));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -20,9 +20,9 @@ struct _CourantSgd {
   MPI_Comm comm;
   PetscInt batch, dense;
   CourantProducts products;
-  CourantModes modes[2]; /* all, and those of the subspace before it was last enlarged */
-  int stages;            /* how many of the two there are */
-  PetscReal error;       /* of the mean-square limit, relative: that of the subspace */
+  CourantSgdModes modes[2]; /* all, and those of the subspace before it was last enlarged */
+  int stages;               /* how many of the two there are */
+  PetscReal error;          /* of the mean-square limit, relative: that of the subspace */
   PetscReal noise;
   PetscBool done[KINDS];
   CourantEstimate limit[KINDS];
@@ -79,7 +79,7 @@ PetscErrorCode CourantSgdSetSeed(CourantSgd sgd, PetscInt seed)
 static PetscErrorCode Clear(CourantSgd sgd)
 {
   PetscFunctionBeginUser;
-  for (int i = 0; i < sgd->stages; i++) PetscCall(CourantModesDestroy(&sgd->modes[i]));
+  for (int i = 0; i < sgd->stages; i++) PetscCall(CourantSgdModesDestroy(&sgd->modes[i]));
   sgd->stages = 0;
   sgd->error = 0;
   sgd->noise = NAN;
@@ -92,7 +92,7 @@ static PetscErrorCode AddStage(CourantSgd sgd, PetscInt n, PetscInt p, PetscInt 
   PetscFunctionBeginUser;
   if (sgd->batch < 1 || sgd->batch > n)
     CourantInputError(sgd->comm, "a batch of %d of %d samples", (int)sgd->batch, (int)n);
-  PetscCall(CourantModesCreate(n, p, lda, H, sgd->batch, neutral, &sgd->modes[sgd->stages]));
+  PetscCall(CourantSgdModesCreate(n, p, lda, H, sgd->batch, neutral, &sgd->modes[sgd->stages]));
   sgd->stages++;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -173,7 +173,7 @@ PetscErrorCode CourantSgdSetProblem(CourantSgd sgd, CourantProblem problem, Vec 
  * eigenvalues, or noise where it has none, and no learning rate is stable for mini-batches. */
 PetscErrorCode CourantSgdGetDescentLimit(CourantSgd sgd, PetscReal *limit, CourantStatus *status)
 {
-  const CourantModes *modes = &sgd->modes[0];
+  const CourantSgdModes *modes = &sgd->modes[0];
 
   PetscFunctionBeginUser;
   PetscCheck(sgd->stages, sgd->comm, PETSC_ERR_ORDER, "there are no Hessians yet");
@@ -185,7 +185,7 @@ PetscErrorCode CourantSgdGetDescentLimit(CourantSgd sgd, PetscReal *limit, Coura
 static PetscErrorCode StageLimit(CourantSgd sgd, int stage, CourantSgdKind kind, CourantEstimate *limit,
                                  CourantStatus *status)
 {
-  const CourantModes *modes = &sgd->modes[stage];
+  const CourantSgdModes *modes = &sgd->modes[stage];
   CourantEstimate square;
 
   PetscFunctionBeginUser;
@@ -253,7 +253,7 @@ PetscErrorCode CourantSgdGetLimit(CourantSgd sgd, CourantSgdKind kind, CourantEs
 static PetscErrorCode StageGrowth(CourantSgd sgd, int stage, CourantSgdKind kind, PetscReal learning_rate,
                                   CourantEstimate *growth)
 {
-  const CourantModes *modes = &sgd->modes[stage];
+  const CourantSgdModes *modes = &sgd->modes[stage];
 
   PetscFunctionBeginUser;
   if (kind == COURANT_SGD_MEAN_SQUARE) PetscCall(CourantMeanSquareGrowth(modes, learning_rate, growth));

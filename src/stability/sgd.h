@@ -15,11 +15,11 @@ typedef struct {
   PetscReal *vectors;   /* [p,q] */
   PetscInt neutral;     /* modes left out */
   CourantStatus status; /* degenerate: some mode is not restored, so that no learning rate is stable */
-} CourantModes;
+} CourantSgdModes;
 
-PetscErrorCode CourantModesCreate(PetscInt n, PetscInt p, PetscInt lda, const PetscReal matrices[],
-                                  PetscInt batch, PetscReal tolerance, CourantModes *);
-PetscErrorCode CourantModesDestroy(CourantModes *);
+PetscErrorCode CourantSgdModesCreate(PetscInt n, PetscInt p, PetscInt lda, const PetscReal matrices[],
+                                     PetscInt batch, PetscReal tolerance, CourantSgdModes *);
+PetscErrorCode CourantSgdModesDestroy(CourantSgdModes *);
 
 /* A positive map of symmetric matrices [q,q]: it takes positive semidefinite ones to such. */
 typedef struct {
@@ -38,9 +38,9 @@ void CourantCongruence(PetscInt q, PetscInt n, const PetscReal P[], PetscBool tr
                        PetscReal work[], PetscReal Y[]);
 
 /* The mean square over batches drawn independently. */
-PetscErrorCode CourantMeanSquareLimit(const CourantModes *, CourantEstimate *, PetscReal vector[],
+PetscErrorCode CourantMeanSquareLimit(const CourantSgdModes *, CourantEstimate *, PetscReal vector[],
                                       CourantStatus *);
-PetscErrorCode CourantMeanSquareGrowth(const CourantModes *, PetscReal eta, CourantEstimate *);
+PetscErrorCode CourantMeanSquareGrowth(const CourantSgdModes *, PetscReal eta, CourantEstimate *);
 
 /* Products with the matrices M_i of single samples at a state. */
 typedef struct {
@@ -85,11 +85,11 @@ typedef struct {
   int threads;
 } CourantProducts;
 
-PetscErrorCode CourantEpochLimit(const CourantModes *, const CourantProducts *, PetscReal from,
+PetscErrorCode CourantEpochLimit(const CourantSgdModes *, const CourantProducts *, PetscReal from,
                                  CourantEstimate *, CourantStatus *);
-PetscErrorCode CourantEpochGrowth(const CourantModes *, const CourantProducts *, PetscReal eta,
+PetscErrorCode CourantEpochGrowth(const CourantSgdModes *, const CourantProducts *, PetscReal eta,
                                   CourantEstimate *);
-PetscErrorCode CourantAlmostSureLimit(const CourantModes *, const CourantProducts *, PetscReal from,
+PetscErrorCode CourantAlmostSureLimit(const CourantSgdModes *, const CourantProducts *, PetscReal from,
                                       CourantEstimate *, CourantStatus *);
-PetscErrorCode CourantAlmostSureGrowth(const CourantModes *, const CourantProducts *, PetscReal eta,
+PetscErrorCode CourantAlmostSureGrowth(const CourantSgdModes *, const CourantProducts *, PetscReal eta,
                                        CourantEstimate *);
