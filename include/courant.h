@@ -63,7 +63,7 @@ PETSC_EXTERN PetscErrorCode CourantStepperComputeFactor(CourantStepper, PetscInt
 PETSC_EXTERN PetscErrorCode CourantStepperComputeGrowth(CourantStepper, PetscInt n, const PetscReal z_re[],
                                                         const PetscReal z_im[], PetscReal growth[]);
 
-/* ---- both ends of a symmetric operator's spectrum ---- */
+/* ---- the ends of a symmetric operator's spectrum ---- */
 typedef struct _CourantSpectrum *CourantSpectrum;
 
 typedef enum {
@@ -75,21 +75,36 @@ typedef enum {
   COURANT_DEGENERATE, /* a quantity that has to be away from 0 is not */
 } CourantStatus;
 
+typedef enum { COURANT_LARGEST, COURANT_SMALLEST } CourantSide;
+
 typedef struct {
-  PetscReal value;    /* the eigenvalue, by its Rayleigh quotient */
-  PetscReal residual; /* |A x - value x|: an eigenvalue lies within this distance */
-  PetscInt
-      multiplicity;  /* how many eigenvalues agree with it; a lower bound unless all eigenvalues are known */
-  PetscInt products; /* operator applications used */
-  PetscReal missed;  /* probability that one larger by 1 % of the norm was missed */
-  CourantStatus status; /* converged or not_converged */
-} CourantExtreme;
+  PetscReal value;       /* the eigenvalue, by its Rayleigh quotient */
+  PetscReal residual;    /* |A x - value x|: an eigenvalue lies within this distance */
+  PetscInt multiplicity; /* how many agree with it; a lower bound unless all eigenvalues are known */
+  PetscInt products;     /* operator applications that this end took */
+  PetscInt certificate;  /* and those of its certificate, that nothing was missed */
+  PetscReal missed;      /* probability that one farther out by 1 % of the spectrum's length was missed */
+  CourantStatus status;  /* converged or not_converged */
+} CourantEigenvalue;
+
+typedef CourantEigenvalue CourantExtreme; /* the outermost of an end */
 
 PETSC_EXTERN PetscErrorCode CourantSpectrumCreate(MPI_Comm, CourantSpectrum *);
 PETSC_EXTERN PetscErrorCode CourantSpectrumSetOperator(CourantSpectrum, Mat);
+PETSC_EXTERN PetscErrorCode CourantSpectrumSetFastOperator(CourantSpectrum, Mat);
+PETSC_EXTERN PetscErrorCode CourantSpectrumSetPreconditioner(CourantSpectrum, Vec P);
+PETSC_EXTERN PetscErrorCode CourantSpectrumSetCounts(CourantSpectrum, PetscInt largest, PetscInt smallest);
+PETSC_EXTERN PetscErrorCode CourantSpectrumSetThreshold(CourantSpectrum, PetscReal above);
+PETSC_EXTERN PetscErrorCode CourantSpectrumSetMemory(CourantSpectrum, PetscReal bytes);
+PETSC_EXTERN PetscErrorCode CourantSpectrumSetInitialSpace(CourantSpectrum, CourantSide, PetscInt n, Vec x[]);
+PETSC_EXTERN PetscErrorCode CourantSpectrumSetOptionsPrefix(CourantSpectrum, const char prefix[]);
 PETSC_EXTERN PetscErrorCode CourantSpectrumSetFromOptions(CourantSpectrum);
 PETSC_EXTERN PetscErrorCode CourantSpectrumSolve(CourantSpectrum);
 PETSC_EXTERN PetscErrorCode CourantSpectrumSolveLargest(CourantSpectrum);
+PETSC_EXTERN PetscErrorCode CourantSpectrumGetEigenvalues(CourantSpectrum, CourantSide, PetscInt *n,
+                                                          const CourantEigenvalue **);
+PETSC_EXTERN PetscErrorCode CourantSpectrumGetVector(CourantSpectrum, CourantSide, PetscInt i, Vec x);
+PETSC_EXTERN PetscErrorCode CourantSpectrumGetMissed(CourantSpectrum, CourantSide, PetscReal *missed);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetExtremes(CourantSpectrum, CourantExtreme *largest,
                                                        CourantExtreme *smallest);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetTopVector(CourantSpectrum, Vec *);
