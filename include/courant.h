@@ -46,6 +46,11 @@ PETSC_EXTERN PetscErrorCode CourantProblemComputeJet(CourantProblem, Vec theta, 
 PETSC_EXTERN PetscErrorCode CourantProblemSetState(CourantProblem, Vec theta, PetscReal *loss, Vec gradient);
 PETSC_EXTERN PetscErrorCode CourantProblemComputeGaussNewton(CourantProblem, Vec v, Vec Gv);
 PETSC_EXTERN PetscErrorCode CourantProblemCreateHessian(CourantProblem, Mat *);
+PETSC_EXTERN PetscErrorCode CourantProblemCreateGaussNewton(CourantProblem, Mat *);
+PETSC_EXTERN PetscErrorCode CourantProblemCreateJacobian(CourantProblem, Mat *);
+PETSC_EXTERN PetscErrorCode CourantJacobianSetWeighted(Mat, PetscBool);
+PETSC_EXTERN PetscErrorCode CourantJacobianCreateKernel(Mat J, Mat *);
+PETSC_EXTERN PetscErrorCode CourantHessianSetSingle(Mat, PetscBool);
 PETSC_EXTERN PetscErrorCode CourantProblemCreateLayerBlock(CourantProblem, const char layer[], Mat *);
 PETSC_EXTERN PetscErrorCode CourantHessianSetWeightDecay(Mat, PetscReal alpha);
 
@@ -97,8 +102,12 @@ PETSC_EXTERN PetscErrorCode CourantSpectrumSetCounts(CourantSpectrum, PetscInt l
 PETSC_EXTERN PetscErrorCode CourantSpectrumSetThreshold(CourantSpectrum, PetscReal above);
 PETSC_EXTERN PetscErrorCode CourantSpectrumSetMemory(CourantSpectrum, PetscReal bytes);
 PETSC_EXTERN PetscErrorCode CourantSpectrumSetInitialSpace(CourantSpectrum, CourantSide, PetscInt n, Vec x[]);
+PETSC_EXTERN PetscErrorCode CourantSpectrumSetProgress(CourantSpectrum,
+                                                       PetscErrorCode (*)(PetscReal fraction, void *),
+                                                       void *ctx);
 PETSC_EXTERN PetscErrorCode CourantSpectrumSetOptionsPrefix(CourantSpectrum, const char prefix[]);
 PETSC_EXTERN PetscErrorCode CourantSpectrumSetFromOptions(CourantSpectrum);
+PETSC_EXTERN PetscErrorCode CourantSpectrumSetUp(CourantSpectrum);
 PETSC_EXTERN PetscErrorCode CourantSpectrumSolve(CourantSpectrum);
 PETSC_EXTERN PetscErrorCode CourantSpectrumSolveLargest(CourantSpectrum);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetEigenvalues(CourantSpectrum, CourantSide, PetscInt *n,

@@ -274,6 +274,20 @@ PetscErrorCode CourantResultAddScale(CourantResult result, const char path[], in
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* CourantResultAddCount - A dimension whose values count from `first`. */
+PetscErrorCode CourantResultAddCount(CourantResult result, const char path[], int n, int first,
+                                     const char long_name[])
+{
+  double *values;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(n, &values));
+  for (int i = 0; i < n; i++) values[i] = first + (double)i;
+  PetscCall(CourantResultAddScale(result, path, n, values, long_name, "1"));
+  PetscCall(PetscFree(values));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* CourantResultAddArray - A dataset of numbers without dimension scales, such as a tensor of weights; rank at
  * most 4. */
 PetscErrorCode CourantResultAddArray(CourantResult result, const char path[], int rank, const size_t dims[],
@@ -288,6 +302,43 @@ PetscErrorCode CourantResultAddArray(CourantResult result, const char path[], in
   PetscCall(CreateDataset(result, path, COURANT_RESULT_REAL, rank, extent, &dataset));
   CheckH5(H5Dwrite(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values));
   CheckH5(H5Dclose(dataset));
+  PetscCall(CourantResultSetString(result, path, "long_name", long_name));
+  PetscCall(CourantResultSetString(result, path, "units", "1"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantResultAddStrings - n names along a scale that is there already, as fixed-length UTF-8. */
+PetscErrorCode CourantResultAddStrings(CourantResult result, const char path[], const char scale[], int n,
+                                       const char *const values[], const char long_name[])
+{
+  const hsize_t dim = (hsize_t)n;
+  size_t length = 1;
+  char *text;
+
+  PetscFunctionBeginUser;
+  for (int i = 0; i < n; i++) length = PetscMax(length, strlen(values[i]));
+  PetscCall(PetscCalloc((size_t)n * length + 1, &text));
+  for (int i = 0; i < n; i++) memcpy(text + (size_t)i * length, values[i], strlen(values[i]));
+  const hid_t type = H5Tcopy(H5T_C_S1), space = H5Screate_simple(1, &dim, NULL);
+  const hid_t links = H5Pcreate(H5P_LINK_CREATE), create = H5Pcreate(H5P_DATASET_CREATE);
+  CheckH5(H5Tset_size(type, length));
+  CheckH5(H5Tset_strpad(type, H5T_STR_NULLPAD));
+  CheckH5(H5Tset_cset(type, H5T_CSET_UTF8));
+  CheckH5(H5Pset_create_intermediate_group(links, 1));
+  CheckH5(H5Pset_obj_track_times(create, 0));
+  const hid_t dataset = H5Dcreate(result->file, path, type, space, links, create, H5P_DEFAULT);
+  PetscCheck(dataset >= 0, PETSC_COMM_SELF, PETSC_ERR_LIB, "HDF5 cannot create %s", path);
+  const hid_t names = H5Dopen(result->file, scale, H5P_DEFAULT);
+  PetscCheck(names >= 0, PETSC_COMM_SELF, PETSC_ERR_LIB, "no scale %s", scale);
+  CheckH5(H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text));
+  CheckH5(H5DSattach_scale(dataset, names, 0));
+  CheckH5(H5Dclose(names));
+  CheckH5(H5Dclose(dataset));
+  CheckH5(H5Pclose(create));
+  CheckH5(H5Pclose(links));
+  CheckH5(H5Sclose(space));
+  CheckH5(H5Tclose(type));
+  PetscCall(PetscFree(text));
   PetscCall(CourantResultSetString(result, path, "long_name", long_name));
   PetscCall(CourantResultSetString(result, path, "units", "1"));
   PetscFunctionReturn(PETSC_SUCCESS);

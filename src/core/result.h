@@ -37,8 +37,12 @@ PetscErrorCode CourantResultGetReal(CourantResult, const char object[], const ch
 
 PetscErrorCode CourantResultAddScale(CourantResult, const char path[], int n, const double values[],
                                      const char long_name[], const char units[]);
+PetscErrorCode CourantResultAddCount(CourantResult, const char path[], int n, int first,
+                                     const char long_name[]);
 PetscErrorCode CourantResultAddArray(CourantResult, const char path[], int rank, const size_t dims[],
                                      const double values[], const char long_name[]);
+PetscErrorCode CourantResultAddStrings(CourantResult, const char path[], const char scale[], int n,
+                                       const char *const values[], const char long_name[]);
 PetscErrorCode CourantResultDelete(CourantResult, const char path[]);
 PetscErrorCode CourantResultAdd(CourantResult, const CourantResultEntry *);
 PetscErrorCode CourantResultWrite(CourantResult, const char path[], const void *values);

@@ -25,6 +25,8 @@ struct _CourantProblem {
   PetscInt threads;
   double memory;                 /* bytes of this rank */
   CourantEvaluator first, third; /* for jets of order 1 and 3, made when first needed */
+  CourantEvaluator single;       /* for products in single precision; NULL: none are wanted */
+  PetscInt64 state;              /* how often CourantProblemSetState() was called */
   double *slopes;                /* frozen loss, [n,outputs]; NULL: the net's own */
   Vec mask;                      /* D */
   PetscBool decays_all;          /* D = I */
@@ -37,6 +39,7 @@ struct _CourantProblem {
 };
 
 double CourantProblemMemory(CourantProblem);
+PetscErrorCode CourantProblemGetAll(CourantProblem, Vec, double values[]);
 PetscErrorCode CourantProblemPut(const double values[], Vec);
 PetscErrorCode CourantProblemLoadTest(CourantProblem);
 PetscErrorCode CourantProblemVerifyReference(CourantProblem);

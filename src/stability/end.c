@@ -73,6 +73,24 @@ static PetscBool IsBeyond(const CourantSpectrumEnd *end)
   return end->sign * end->candidate + end->distance < end->sign * end->edge ? PETSC_TRUE : PETSC_FALSE;
 }
 
+/* The certificates are taken for one eigenvalue more of each end. */
+static PetscErrorCode ShowProgress(const CourantSpectrumEnd *end, PetscInt converged)
+{
+  const CourantSpectrumEnd *const ends = end->spectrum->ends;
+  const PetscInt here = end->certifies ? end->wanted : PetscMin(converged, end->wanted);
+  PetscInt before = 0, all = 0;
+
+  PetscFunctionBeginUser;
+  for (int e = 0; e < 2; e++) {
+    if (!ends[e].wanted) continue;
+    if (&ends[e] < end) before += ends[e].wanted + 1;
+    all += ends[e].wanted + 1;
+  }
+  PetscCall(
+      end->spectrum->progress((PetscReal)(before + here) / (PetscReal)all, end->spectrum->progress_ctx));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* The last tested Ritz value is the first that has not converged: with nothing beyond the edge it may stop.
  */
 static PetscErrorCode TestStop(EPS eps, PetscInt iteration, PetscInt last, PetscInt converged,
@@ -81,6 +99,7 @@ static PetscErrorCode TestStop(EPS eps, PetscInt iteration, PetscInt last, Petsc
   const CourantSpectrumEnd *end = (const CourantSpectrumEnd *)ctx;
 
   PetscFunctionBeginUser;
+  if (end->spectrum->progress) PetscCall(ShowProgress(end, converged));
   PetscCall(EPSStoppingBasic(eps, iteration, last, converged, wanted, reason, NULL));
   if (*reason <= 0 && IsBeyond(end)) *reason = EPS_CONVERGED_USER;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -88,14 +107,14 @@ static PetscErrorCode TestStop(EPS eps, PetscInt iteration, PetscInt last, Petsc
 
 /* ---- life ---- */
 
-PetscErrorCode CourantSpectrumEndCreate(CourantSpectrum spectrum, CourantSide side, CourantSpectrumEnd *end)
+/* A Krylov-Schur solver of this end. */
+static PetscErrorCode CreateEPS(CourantSpectrumEnd *end, EPS *result)
 {
-  const PetscBool largest = side == COURANT_LARGEST ? PETSC_TRUE : PETSC_FALSE;
+  const PetscBool largest = end->sign > 0 ? PETSC_TRUE : PETSC_FALSE;
   EPS eps;
 
   PetscFunctionBeginUser;
-  *end = (CourantSpectrumEnd){.spectrum = spectrum, .sign = largest ? 1 : -1, .wanted = 1, .threshold = NAN};
-  PetscCall(EPSCreate(spectrum->comm, &eps));
+  PetscCall(EPSCreate(end->spectrum->comm, &eps));
   PetscCall(EPSSetOptionsPrefix(eps, largest ? "hessian_max_" : "hessian_min_"));
   PetscCall(EPSSetProblemType(eps, EPS_HEP));
   PetscCall(EPSSetWhichEigenpairs(eps, largest ? EPS_LARGEST_REAL : EPS_SMALLEST_REAL));
@@ -104,6 +123,51 @@ PetscErrorCode CourantSpectrumEndCreate(CourantSpectrum spectrum, CourantSide si
   PetscCall(EPSSetTolerances(eps, default_tolerance, 1000));
   PetscCall(EPSSetConvergenceTestFunction(eps, TestConvergence, end, NULL));
   PetscCall(EPSSetStoppingTestFunction(eps, TestStop, end, NULL));
+  *result = eps;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CourantSpectrumEndCreate(CourantSpectrum spectrum, CourantSide side, CourantSpectrumEnd *end)
+{
+  PetscFunctionBeginUser;
+  *end = (CourantSpectrumEnd){
+      .spectrum = spectrum, .sign = side == COURANT_LARGEST ? 1 : -1, .wanted = 1, .threshold = NAN};
+  PetscCall(CreateEPS(end, &end->eps));
+  PetscCall(CreateEPS(end, &end->certifier));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  The search's solver anew, for a start from guesses or a random one; what the last one has left behind does
+  not go with it. Krylov-Schur uses one vector of an initial space, generalised Davidson all. (So does LOBPCG,
+  but with no preconditioner it takes ten times the products and more.)
+*/
+PetscErrorCode CourantSpectrumEndRenew(CourantSpectrumEnd *end, PetscBool guesses)
+{
+  const char *prefix;
+  PetscReal tolerance;
+  PetscInt iterations;
+  EPS eps;
+  ST st;
+  KSP ksp;
+  PC pc;
+
+  PetscFunctionBeginUser;
+  PetscCall(CreateEPS(end, &eps));
+  PetscCall(EPSGetOptionsPrefix(end->eps, &prefix));
+  PetscCall(EPSSetOptionsPrefix(eps, prefix));
+  PetscCall(EPSGetTolerances(end->eps, &tolerance, &iterations));
+  PetscCall(EPSSetTolerances(eps, tolerance, iterations));
+  PetscCall(EPSSetOperators(eps, end->spectrum->view, NULL));
+  if (guesses) {
+    PetscCall(EPSSetType(eps, EPSGD));
+    PetscCall(EPSGetST(eps, &st));
+    PetscCall(STSetType(st, STPRECOND));
+    PetscCall(STGetKSP(st, &ksp));
+    PetscCall(KSPGetPC(ksp, &pc));
+    PetscCall(PCSetType(pc, PCNONE));
+  }
+  PetscCall(EPSDestroy(&end->eps));
   end->eps = eps;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -127,6 +191,7 @@ PetscErrorCode CourantSpectrumEndDestroy(CourantSpectrumEnd *end)
   PetscCall(PetscFree(end->values));
   PetscCall(VecDestroy(&end->top));
   PetscCall(EPSDestroy(&end->eps));
+  PetscCall(EPSDestroy(&end->certifier));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -151,23 +216,24 @@ static PetscInt CertificateSteps(PetscInt n)
   return PetscMax(LEAST, (PetscInt)PetscCeilReal(steps));
 }
 
-/* A basis in which so many eigenvalues converge after few restarts: more digits take more vectors. */
+/* A basis in which so many eigenvalues converge after few restarts: more digits take more vectors, and so
+   does the space of a Davidson method, which is no Krylov space. */
 static PetscInt SearchBasis(const CourantSpectrumEnd *end, PetscInt n, PetscInt wanted)
 {
   const PetscReal digits = PetscMax(0, -PetscLog10Real(PetscMax(end->tolerance, 1e-16)));
-  const PetscInt basis = wanted + LEAST + (PetscInt)(2 * digits);
-  return PetscMin(n, end->basis ? PetscMax(end->basis, wanted) : PetscMax(basis, 3 * wanted / 2));
+  const PetscInt basis = PetscMax(wanted + LEAST + (PetscInt)(2 * digits), 3 * wanted / 2);
+  return PetscMin(n, end->basis ? PetscMax(end->basis, wanted) : end->nguesses ? 2 * basis : basis);
 }
 
-/* Bytes on a rank: the basis, what it is deflated against, and Rayleigh and Ritz's two copies. */
+/* Bytes on a rank: the bases of search and certificate, what they are deflated against, Rayleigh and Ritz's
+ * copies. */
 static PetscReal Bytes(const CourantSpectrumEnd *end, PetscInt n, PetscInt wanted)
 {
   PetscMPIInt ranks = 1;
 
   (void)MPI_Comm_size(end->spectrum->comm, &ranks);
   return (8. * (PetscReal)((n + ranks - 1) / ranks)) *
-         (PetscReal)(PetscMax(SearchBasis(end, n, wanted), PetscMin(n, CertificateSteps(n))) + 4 * wanted +
-                     4);
+         (PetscReal)(SearchBasis(end, n, wanted) + PetscMin(n, CertificateSteps(n)) + 5 * wanted + 4);
 }
 
 static PetscInt Fitting(const CourantSpectrumEnd *end, PetscInt n, PetscInt wanted)
@@ -177,7 +243,7 @@ static PetscInt Fitting(const CourantSpectrumEnd *end, PetscInt n, PetscInt want
 }
 
 /* Does what is wanted fit? Before anything is computed. */
-PetscErrorCode CourantSpectrumEndCheckMemory(CourantSpectrumEnd *end)
+PetscErrorCode CourantSpectrumEndCheck(CourantSpectrumEnd *end)
 {
   const CourantSpectrum spectrum = end->spectrum;
   const PetscInt wanted = isnan(end->threshold) ? end->wanted : 1;
@@ -238,20 +304,20 @@ static PetscErrorCode Reserve(CourantSpectrumEnd *end, PetscInt n)
 }
 
 /* Adds at most `most` of the pairs that the solver has, those not beyond the edge. */
-static PetscErrorCode Collect(CourantSpectrumEnd *end, PetscInt most)
+static PetscErrorCode Collect(CourantSpectrumEnd *end, EPS eps, PetscInt most)
 {
   PetscInt there;
   PetscScalar value;
 
   PetscFunctionBeginUser;
-  PetscCall(EPSGetConverged(end->eps, &there));
+  PetscCall(EPSGetConverged(eps, &there));
   there = PetscMin(there, most);
   PetscCall(Reserve(end, end->n + there));
   for (PetscInt i = 0; i < there; i++) {
-    PetscCall(EPSGetEigenvalue(end->eps, i, &value, NULL));
+    PetscCall(EPSGetEigenvalue(eps, i, &value, NULL));
     if (end->sign * PetscRealPart(value) < end->sign * end->edge) continue;
     PetscCall(VecDuplicate(end->top, &end->vectors[end->n]));
-    PetscCall(EPSGetEigenvector(end->eps, i, end->vectors[end->n], NULL));
+    PetscCall(EPSGetEigenvector(eps, i, end->vectors[end->n], NULL));
     end->values[end->n++] = (CourantEigenvalue){.value = PetscRealPart(value), .residual = NAN};
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -260,19 +326,26 @@ static PetscErrorCode Collect(CourantSpectrumEnd *end, PetscInt most)
 /* One solve for `most` eigenvalues at most, away from those found so far. */
 static PetscErrorCode SolveOnce(CourantSpectrumEnd *end, uint32_t index, PetscInt most, PetscInt basis)
 {
-  PetscBool krylov_schur;
+  const EPS eps = end->certifies ? end->certifier : end->eps;
+  PetscBool ours, davidson;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscObjectTypeCompare((PetscObject)end->eps, EPSKRYLOVSCHUR, &krylov_schur));
-  PetscCall(EPSSetDimensions(end->eps, most, krylov_schur || end->basis ? basis : PETSC_DEFAULT,
-                             end->projected ? end->projected : PETSC_DEFAULT));
-  PetscCall(EPSSetDeflationSpace(end->eps, end->n, end->vectors));
-  PetscCall(CourantSpectrumSetStart(end->eps, end->top, index));
-  if (end->nguesses && !end->certifies) PetscCall(EPSSetInitialSpace(end->eps, end->nguesses, end->guesses));
+  PetscCall(PetscObjectTypeCompareAny((PetscObject)eps, &ours, EPSKRYLOVSCHUR, EPSGD, ""));
+  PetscCall(PetscObjectTypeCompare((PetscObject)eps, EPSGD, &davidson));
+  if (davidson && end->nguesses) {
+    PetscCall(EPSGDSetInitialSize(eps, end->nguesses));
+    PetscCall(EPSGDSetRestart(eps, PetscMax(most + 1, basis / 3), 1));
+  }
+  PetscCall(EPSSetDimensions(eps, most, ours || end->basis ? basis : PETSC_DEFAULT,
+                             end->projected && !end->certifies ? end->projected : PETSC_DEFAULT));
+  PetscCall(EPSSetDeflationSpace(eps, end->n, end->vectors));
+  PetscCall(CourantSpectrumSetStart(eps, end->top, index));
+  if (end->nguesses && !end->certifies) PetscCall(EPSSetInitialSpace(eps, end->nguesses, end->guesses));
   end->candidate = end->sign * PETSC_INFINITY;
   end->distance = 0;
-  PetscCall(EPSSolve(end->eps));
-  PetscCall(Collect(end, most));
+  PetscCall(EPSSolve(eps));
+  PetscCall(Collect(end, eps, most));
+  PetscCall(EPSSetDeflationSpace(eps, 0, NULL));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -472,19 +545,19 @@ PetscErrorCode CourantSpectrumEndSolve(CourantSpectrumEnd *end, PetscBool certif
 {
   const CourantSpectrum spectrum = end->spectrum;
   PetscReal missed[2] = {1, 1}, open = -end->sign * PETSC_INFINITY;
-  PetscInt n, searched, certified;
+  PetscInt n, iterations, searched, certified;
 
   PetscFunctionBeginUser;
   PetscCall(CourantSpectrumEndReset(end));
   PetscCall(MatGetSize(spectrum->A, &n, NULL));
-  PetscCall(EPSGetTolerances(end->eps, &end->tolerance, NULL));
+  PetscCall(EPSGetTolerances(end->eps, &end->tolerance, &iterations));
+  PetscCall(EPSSetTolerances(end->certifier, end->tolerance, iterations));
   searched = spectrum->products;
   PetscCall(Search(end, n, &missed[0]));
   certified = spectrum->products;
   searched = certified - searched;
   if (certify && (end->n || !isnan(end->threshold))) PetscCall(Certify(end, n, &open, &missed[1]));
   certified = spectrum->products - certified;
-  PetscCall(EPSSetDeflationSpace(end->eps, 0, NULL));
   PetscCall(Refine(end));
   CountMultiplicities(end);
   PetscCall(Tell(end));

@@ -99,6 +99,7 @@ PetscErrorCode CourantSpectrumSetOperator(CourantSpectrum spectrum, Mat A)
   for (int e = 0; e < 2; e++) {
     PetscCall(CourantSpectrumEndReset(&spectrum->ends[e]));
     PetscCall(EPSSetOperators(spectrum->ends[e].eps, spectrum->view, NULL));
+    PetscCall(EPSSetOperators(spectrum->ends[e].certifier, spectrum->view, NULL));
     PetscCall(VecDestroy(&spectrum->ends[e].top));
     PetscCall(VecDuplicate(spectrum->scaled, &spectrum->ends[e].top));
   }
@@ -185,12 +186,25 @@ PetscErrorCode CourantSpectrumSetMemory(CourantSpectrum spectrum, PetscReal byte
 }
 
 /*
+  CourantSpectrumSetProgress - Who hears, after every restart, what part of a solve is done, 0 to 1: as many
+  of the eigenvalues wanted as have converged.
+*/
+PetscErrorCode CourantSpectrumSetProgress(CourantSpectrum spectrum,
+                                          PetscErrorCode (*progress)(PetscReal, void *), void *ctx)
+{
+  PetscFunctionBeginUser;
+  spectrum->progress = progress;
+  spectrum->progress_ctx = ctx;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
   CourantSpectrumSetInitialSpace - Vectors to start the next solves of an end from, such as those of a state
   close by; n = 0: a random start again.
 
-  LOBPCG takes all of them and becomes the solver of that end (-eps_type, read later, may say otherwise);
-  Krylov-Schur takes the first alone. The probability of a miss is then that of the certificate. The vectors
-  are copied.
+  The solver of that end becomes SLEPc's generalised Davidson, which takes all of them;
+  CourantSpectrumSetFromOptions(), which has to come again, may say otherwise (-eps_type). The probability of
+  a miss is then that of the certificate. The vectors are copied.
 */
 PetscErrorCode CourantSpectrumSetInitialSpace(CourantSpectrum spectrum, CourantSide side, PetscInt n, Vec x[])
 {
@@ -205,8 +219,7 @@ PetscErrorCode CourantSpectrumSetInitialSpace(CourantSpectrum spectrum, CourantS
     PetscCall(VecCopy(x[i], end->guesses[i]));
     if (spectrum->scale) PetscCall(VecPointwiseDivide(end->guesses[i], end->guesses[i], spectrum->scale));
   }
-  if (n && !end->nguesses) PetscCall(EPSSetType(end->eps, EPSLOBPCG));
-  if (!n && end->nguesses) PetscCall(EPSSetType(end->eps, EPSKRYLOVSCHUR));
+  if (!n != !end->nguesses) PetscCall(CourantSpectrumEndRenew(end, n ? PETSC_TRUE : PETSC_FALSE));
   end->nguesses = n;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -300,15 +313,14 @@ static PetscErrorCode EstimateNorm(CourantSpectrum spectrum)
 static PetscErrorCode Assemble(CourantSpectrum spectrum, PetscInt n, Mat *assembled)
 {
   void (*products)(void) = NULL;
-  PetscBool by_columns, shell;
+  PetscBool ready;
   Mat identity;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscObjectTypeCompare((PetscObject)spectrum->A, MATSUBMATRIX, &by_columns));
-  PetscCall(PetscObjectTypeCompare((PetscObject)spectrum->A, MATSHELL, &shell));
+  PetscCall(PetscObjectTypeCompareAny((PetscObject)spectrum->A, &ready, MATSEQAIJ, MATSEQDENSE, ""));
   PetscCall(PetscObjectQueryFunction((PetscObject)spectrum->A, "MatProductSetFromOptions_shell_seqdense_C",
                                      &products));
-  if (by_columns || (shell && !products))
+  if (!ready && !products)
     PetscCall(MatComputeOperator(spectrum->A, MATDENSE, assembled));
   else {
     PetscCall(MatCreateDense(spectrum->comm, n, n, n, n, NULL, &identity));
@@ -373,12 +385,23 @@ static void Compare(CourantSpectrum spectrum, CourantSide side)
   }
 }
 
+/*
+  CourantSpectrumSetUp - Looks whether what is wanted is possible: more eigenvalues than the dimension, or a
+  basis that the memory does not take, are the user's error. By itself before a solve.
+*/
+PetscErrorCode CourantSpectrumSetUp(CourantSpectrum spectrum)
+{
+  PetscFunctionBeginUser;
+  for (int e = 0; e < 2; e++)
+    if (spectrum->ends[e].wanted) PetscCall(CourantSpectrumEndCheck(&spectrum->ends[e]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode SolveEnds(CourantSpectrum spectrum, PetscInt ends, PetscBool certify)
 {
   PetscFunctionBeginUser;
   spectrum->products = 0;
-  for (int e = 0; e < ends; e++)
-    if (spectrum->ends[e].wanted) PetscCall(CourantSpectrumEndCheckMemory(&spectrum->ends[e]));
+  PetscCall(CourantSpectrumSetUp(spectrum));
   PetscCall(EstimateNorm(spectrum));
   for (int e = 0; e < 2; e++) {
     if (e < ends && spectrum->ends[e].wanted)
@@ -392,8 +415,7 @@ static PetscErrorCode SolveEnds(CourantSpectrum spectrum, PetscInt ends, PetscBo
 /*
   CourantSpectrumSolve - Both ends at the operator as it is now; collective.
 
-  A solver that does not converge leaves the status not_converged, not an error. More eigenvalues than the
-  dimension, or a basis that the memory does not take, are the user's error.
+  A solver that does not converge leaves the status not_converged, not an error.
 */
 PetscErrorCode CourantSpectrumSolve(CourantSpectrum spectrum)
 {

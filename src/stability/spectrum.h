@@ -10,7 +10,8 @@
 */
 typedef struct {
   CourantSpectrum spectrum;
-  EPS eps;
+  EPS eps;       /* of the search, with the user's options */
+  EPS certifier; /* a Krylov-Schur solver */
   PetscReal sign;
   PetscInt wanted;     /* eigenvalues; 0: none of this end */
   PetscReal threshold; /* in place of a number: all above it; NaN: a number */
@@ -44,13 +45,16 @@ struct _CourantSpectrum {
   EPS norm_eps;
   PetscReal norm;   /* estimate of the largest |eigenvalue| */
   PetscReal memory; /* bytes for bases; 0: no limit */
-  PetscInt n_all;   /* eigenvalues from LAPACK, ascending; 0: not computed */
+  PetscErrorCode (*progress)(PetscReal fraction, void *);
+  void *progress_ctx;
+  PetscInt n_all; /* eigenvalues from LAPACK, ascending; 0: not computed */
   PetscReal *all;
 };
 
 PetscErrorCode CourantSpectrumEndCreate(CourantSpectrum, CourantSide, CourantSpectrumEnd *);
+PetscErrorCode CourantSpectrumEndRenew(CourantSpectrumEnd *, PetscBool guesses);
 PetscErrorCode CourantSpectrumEndReset(CourantSpectrumEnd *);
 PetscErrorCode CourantSpectrumEndDestroy(CourantSpectrumEnd *);
-PetscErrorCode CourantSpectrumEndCheckMemory(CourantSpectrumEnd *);
+PetscErrorCode CourantSpectrumEndCheck(CourantSpectrumEnd *);
 PetscErrorCode CourantSpectrumEndSolve(CourantSpectrumEnd *, PetscBool certify);
 PetscErrorCode CourantSpectrumSetStart(EPS, Vec start, uint32_t index);
