@@ -113,7 +113,8 @@ PETSC_EXTERN PetscErrorCode CourantSpectrumSolveLargest(CourantSpectrum);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetEigenvalues(CourantSpectrum, CourantSide, PetscInt *n,
                                                           const CourantEigenvalue **);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetVector(CourantSpectrum, CourantSide, PetscInt i, Vec x);
-PETSC_EXTERN PetscErrorCode CourantSpectrumGetMissed(CourantSpectrum, CourantSide, PetscReal *missed);
+PETSC_EXTERN PetscErrorCode CourantSpectrumGetCertificate(CourantSpectrum, CourantSide, PetscInt *products,
+                                                          PetscInt *certificate, PetscReal *missed);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetExtremes(CourantSpectrum, CourantExtreme *largest,
                                                        CourantExtreme *smallest);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetTopVector(CourantSpectrum, Vec *);

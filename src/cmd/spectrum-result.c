@@ -244,24 +244,6 @@ static void PrintRow(const SpectrumSession *s, const SpectrumRow *row, PetscInt 
          row->value.status == COURANT_CONVERGED ? "" : "  not converged");
 }
 
-/* How many products each end took; of blocks all together. */
-static void PrintProducts(const SpectrumSession *s)
-{
-  double products = 0, certificate = 0;
-
-  for (PetscInt i = 0; i < s->n; i++) {
-    const SpectrumRow *row = &s->rows[i], *last = i ? row - 1 : NULL;
-    if (last && last->side == row->side && last->layer == row->layer) continue;
-    products += (double)row->value.products;
-    certificate += (double)row->value.certificate;
-  }
-  printf("%.0f products, and %.0f to see that nothing was missed", products, certificate);
-  if (s->single)
-    printf("; in single precision, and so residuals up to %.0e |A|: values and residuals are by double",
-           s->worst);
-  printf("\n");
-}
-
 /* SpectrumPrint - What was found, as a table. On rank 0. */
 PetscErrorCode SpectrumPrint(const SpectrumSession *s)
 {
@@ -282,9 +264,14 @@ PetscErrorCode SpectrumPrint(const SpectrumSession *s)
     PrintRow(s, row, number);
     missed = fmax(missed, row->value.missed);
   }
-  if (!isnan(s->above))
-    printf("%d above %.9g, and more with a probability below %.1g\n", (int)s->n, s->above, s->missed);
-  PrintProducts(s);
+  if (!isnan(s->above)) printf("%d above %.9g", (int)s->n, s->above);
+  if (!isnan(s->above) && s->missed > 0) printf("; there are more with a probability below %.1g", s->missed);
+  if (!isnan(s->above)) printf("\n");
+  printf("%.0f products, and %.0f to see that nothing was missed\n", s->products, s->certificate);
+  if (s->single)
+    printf(
+        "products in single precision leave residuals up to %.0e |A|; these and the values are by double\n",
+        s->worst);
   if (s->n && missed > 0)
     printf("one farther out by 1 %% of the spectrum's length was missed with a probability below %.1g\n",
            missed);

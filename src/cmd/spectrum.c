@@ -280,8 +280,9 @@ static PetscErrorCode PrintHeader(const SpectrumSession *s)
 
   PetscFunctionBeginUser;
   if (s->output.quiet || s->output.rank) PetscFunctionReturn(PETSC_SUCCESS);
-  printf("spectrum of %s: %s%s at %s\n", s->problem->model.name, s->weighted ? "weighted by the loss, " : "",
-         text->title, s->run[0] ? "the weights of the run" : states[s->linearise]);
+  printf("spectrum of %s: %s%s at %s\n", s->problem->model.name, text->title,
+         s->weighted ? ", weighted by the loss," : "",
+         s->run[0] ? "the weights of the run" : states[s->linearise]);
   PetscCall(CourantSessionPrintModel(s->problem, &s->output, CourantProblemMemory(s->problem)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -364,14 +365,17 @@ static PetscErrorCode SolveOperator(SpectrumSession *s, Mat A, PetscInt layer)
 {
   const CourantEigenvalue *values;
   PetscReal missed;
-  PetscInt n;
+  PetscInt n, products, certificate;
 
   PetscFunctionBeginUser;
   PetscCall(CourantSpectrumSolve(s->spectrum));
   PetscCall(CourantSpectrumGetNorm(s->spectrum, &s->norm));
-  PetscCall(CourantSpectrumGetMissed(s->spectrum, COURANT_LARGEST, &missed));
-  s->missed = fmax(s->missed, missed);
   for (int side = 0; side < 2; side++) {
+    PetscCall(
+        CourantSpectrumGetCertificate(s->spectrum, (CourantSide)side, &products, &certificate, &missed));
+    s->products += (double)products;
+    s->certificate += (double)certificate;
+    if (side == COURANT_LARGEST) s->missed = fmax(s->missed, missed);
     PetscCall(CourantSpectrumGetEigenvalues(s->spectrum, (CourantSide)side, &n, &values));
     for (PetscInt i = 0; i < n; i++) PetscCall(AddRow(s, &values[i], (CourantSide)side, layer, i, A));
   }

@@ -49,8 +49,9 @@ typedef struct {
   PetscInt nlayers, *layers; /* those with parameters */
   PetscInt n, capacity;
   SpectrumRow *rows;
-  PetscReal missed; /* probability that an eigenvalue above -above was missed */
-  double worst;     /* residual, relative to the norm */
+  PetscReal missed;             /* probability that an eigenvalue above -above was missed */
+  double products, certificate; /* of all ends */
+  double worst;                 /* residual, relative to the norm */
 } SpectrumSession;
 
 extern const OperatorText SpectrumOperators[OPERATORS];

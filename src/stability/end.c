@@ -18,6 +18,8 @@ enum {
   ROUNDS = 8, /* certificates, each deflated against what those before have found */
   CHUNK = 16, /* eigenvalues of the first search of all above a threshold */
   LEAST = 12, /* vectors of a basis */
+  CYCLES = 9, /* of a solve before it takes a larger basis, */
+  GROWTH = 3, /* so many times as large */
 };
 
 static const PetscReal default_tolerance = 1e-10;
@@ -96,12 +98,15 @@ static PetscErrorCode ShowProgress(const CourantSpectrumEnd *end, PetscInt conve
 static PetscErrorCode TestStop(EPS eps, PetscInt iteration, PetscInt last, PetscInt converged,
                                PetscInt wanted, EPSConvergedReason *reason, void *ctx)
 {
-  const CourantSpectrumEnd *end = (const CourantSpectrumEnd *)ctx;
+  CourantSpectrumEnd *end = (CourantSpectrumEnd *)ctx;
 
   PetscFunctionBeginUser;
   if (end->spectrum->progress) PetscCall(ShowProgress(end, converged));
   PetscCall(EPSStoppingBasic(eps, iteration, last, converged, wanted, reason, NULL));
   if (*reason <= 0 && IsBeyond(end)) *reason = EPS_CONVERGED_USER;
+  if (*reason || !end->can_grow || iteration < CYCLES) PetscFunctionReturn(PETSC_SUCCESS);
+  *reason = EPS_CONVERGED_USER;
+  end->gave_up = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -178,6 +183,7 @@ PetscErrorCode CourantSpectrumEndReset(CourantSpectrumEnd *end)
   PetscFunctionBeginUser;
   for (PetscInt i = 0; i < end->n; i++) PetscCall(VecDestroy(&end->vectors[i]));
   end->n = end->told = 0;
+  end->searched = end->certified = 0;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -209,11 +215,12 @@ static PetscReal MissedProbability(PetscInt n, PetscInt steps)
                                       PetscExpReal(-0.1 * (2. * (PetscReal)steps - 1)));
 }
 
-/* Steps after which the probability is below `doubt`. */
-static PetscInt CertificateSteps(PetscInt n)
+/* The steps of a certificate's first cycle: after those the probability is below `doubt`. */
+static PetscInt CertificateBasis(const CourantSpectrumEnd *end, PetscInt n)
 {
   const PetscReal steps = 5 * PetscLogReal(1.648 * PetscSqrtReal((PetscReal)n) / doubt) + 0.5;
-  return PetscMax(LEAST, (PetscInt)PetscCeilReal(steps));
+  if (end->basis) return PetscMin(n, end->basis);
+  return PetscMin(n, end->growth * PetscMax(LEAST, (PetscInt)PetscCeilReal(steps)));
 }
 
 /* A basis in which so many eigenvalues converge after few restarts: more digits take more vectors, and so
@@ -222,7 +229,8 @@ static PetscInt SearchBasis(const CourantSpectrumEnd *end, PetscInt n, PetscInt 
 {
   const PetscReal digits = PetscMax(0, -PetscLog10Real(PetscMax(end->tolerance, 1e-16)));
   const PetscInt basis = PetscMax(wanted + LEAST + (PetscInt)(2 * digits), 3 * wanted / 2);
-  return PetscMin(n, end->basis ? PetscMax(end->basis, wanted) : end->nguesses ? 2 * basis : basis);
+  if (end->basis) return PetscMin(n, PetscMax(end->basis, wanted));
+  return PetscMin(n, end->growth * (end->nguesses ? 2 * basis : basis));
 }
 
 /* Bytes on a rank: the bases of search and certificate, what they are deflated against, Rayleigh and Ritz's
@@ -233,13 +241,31 @@ static PetscReal Bytes(const CourantSpectrumEnd *end, PetscInt n, PetscInt wante
 
   (void)MPI_Comm_size(end->spectrum->comm, &ranks);
   return (8. * (PetscReal)((n + ranks - 1) / ranks)) *
-         (PetscReal)(SearchBasis(end, n, wanted) + PetscMin(n, CertificateSteps(n)) + 5 * wanted + 4);
+         (PetscReal)(SearchBasis(end, n, wanted) + CertificateBasis(end, n) + 5 * wanted + 4);
 }
 
 static PetscInt Fitting(const CourantSpectrumEnd *end, PetscInt n, PetscInt wanted)
 {
   while (wanted > 0 && end->spectrum->memory > 0 && Bytes(end, n, wanted) > end->spectrum->memory) wanted--;
   return wanted;
+}
+
+/* May a solve that finds its basis too small go on with a larger one? */
+static PetscErrorCode CanGrow(CourantSpectrumEnd *end, PetscInt n, PetscInt wanted)
+{
+  const PetscInt growth = end->growth,
+                 basis = end->certifies ? CertificateBasis(end, n) : SearchBasis(end, n, wanted);
+
+  PetscFunctionBeginUser;
+  end->gave_up = PETSC_FALSE;
+  PetscCall(PetscObjectTypeCompare((PetscObject)(end->certifies ? end->certifier : end->eps), EPSKRYLOVSCHUR,
+                                   &end->can_grow));
+  if (end->basis || basis == n) end->can_grow = PETSC_FALSE;
+  end->growth *= GROWTH;
+  if (end->spectrum->memory > 0 ? Fitting(end, n, wanted) < wanted : end->growth > GROWTH)
+    end->can_grow = PETSC_FALSE;
+  end->growth = growth;
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Does what is wanted fit? Before anything is computed. */
@@ -250,6 +276,7 @@ PetscErrorCode CourantSpectrumEndCheck(CourantSpectrumEnd *end)
   PetscInt n;
 
   PetscFunctionBeginUser;
+  end->growth = 1;
   PetscCall(MatGetSize(spectrum->A, &n, NULL));
   PetscCall(EPSGetTolerances(end->eps, &end->tolerance, NULL));
   if (wanted > n)
@@ -349,25 +376,30 @@ static PetscErrorCode SolveOnce(CourantSpectrumEnd *end, uint32_t index, PetscIn
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The eigenvalues wanted, as far as a Krylov space of one start shows them. */
+/*
+  The eigenvalues wanted, as far as random starts show them: mostly at once. All above a threshold come in
+  chunks, and where many restarts do not do, what has converged is kept and a larger basis looks for the rest.
+*/
 static PetscErrorCode Search(CourantSpectrumEnd *end, PetscInt n, PetscReal *missed)
 {
   const PetscBool all = isnan(end->threshold) ? PETSC_FALSE : PETSC_TRUE;
-  PetscInt most = all ? PetscMax(1, Fitting(end, n, PetscMin(CHUNK, n))) : end->wanted, before, basis;
-  uint32_t index = 1;
+  PetscInt most = all ? PetscMax(1, Fitting(end, n, PetscMin(CHUNK, n))) : end->wanted;
+  PetscBool more = PETSC_TRUE;
 
   PetscFunctionBeginUser;
   end->certifies = PETSC_FALSE;
   end->edge = all ? end->threshold : -end->sign * PETSC_INFINITY;
-  do {
-    before = end->n;
-    basis = SearchBasis(end, n, most);
-    PetscCall(SolveOnce(end, index, most, basis));
+  for (uint32_t index = 1; more; index += ROUNDS + 1) { /* the certificates' are between */
+    const PetscInt before = end->n, basis = SearchBasis(end, n, most);
     if (index == 1) *missed = end->nguesses ? 1 : MissedProbability(n, basis);
-    if (!all || end->n - before < most || end->n == n) break;
-    most = PetscMax(1, Fitting(end, n, PetscMin(2 * most, n - end->n)));
-    index += ROUNDS + 1; /* the certificates' are between */
-  } while (PETSC_TRUE);
+    PetscCall(CanGrow(end, n, most));
+    PetscCall(SolveOnce(end, index, most, basis));
+    const PetscBool full = end->n - before == most ? PETSC_TRUE : PETSC_FALSE;
+    if (end->gave_up) end->growth *= GROWTH;
+    if (all && full) most = PetscMax(1, Fitting(end, n, PetscMin(2 * most, n - end->n)));
+    if (!all) most = end->wanted - end->n;
+    more = end->n < n && most > 0 && (end->gave_up || (all && full)) ? PETSC_TRUE : PETSC_FALSE;
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -411,19 +443,23 @@ static PetscErrorCode Certify(CourantSpectrumEnd *end, PetscInt n, PetscReal *op
 
   PetscFunctionBeginUser;
   end->certifies = PETSC_TRUE;
+  end->growth = 1;
   *open = none;
   *missed = 0;
   for (uint32_t round = 0; round < ROUNDS && end->n < n; round++) {
-    const PetscInt before = end->n,
-                   steps = PetscMin(n, end->basis ? end->basis : CertificateSteps(n - before));
+    const PetscInt before = end->n, steps = CertificateBasis(end, n);
     PetscReal last = end->threshold;
     if (!all) PetscCall(LastWanted(end, &last));
     end->edge = last - end->sign * near;
+    PetscCall(CanGrow(end, n, 1));
     PetscCall(SolveOnce(end, round + 2, PetscMax(1, PetscMin(steps / 2, n - before)), steps));
     *missed = MissedProbability(n - before, steps);
     *open = IsBeyond(end) || end->n == n ? none : end->candidate;
-    if (!AnyBetter(end, before, last + end->sign * near)) PetscFunctionReturn(PETSC_SUCCESS);
-    if (round + 1 == ROUNDS) *open = end->values[before].value;
+    if (end->gave_up)
+      end->growth *= GROWTH;
+    else if (!AnyBetter(end, before, last + end->sign * near))
+      PetscFunctionReturn(PETSC_SUCCESS);
+    if (round + 1 == ROUNDS) *open = end->n > before ? end->values[before].value : last;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -545,27 +581,28 @@ PetscErrorCode CourantSpectrumEndSolve(CourantSpectrumEnd *end, PetscBool certif
 {
   const CourantSpectrum spectrum = end->spectrum;
   PetscReal missed[2] = {1, 1}, open = -end->sign * PETSC_INFINITY;
-  PetscInt n, iterations, searched, certified;
+  PetscInt n, iterations, before;
 
   PetscFunctionBeginUser;
   PetscCall(CourantSpectrumEndReset(end));
   PetscCall(MatGetSize(spectrum->A, &n, NULL));
   PetscCall(EPSGetTolerances(end->eps, &end->tolerance, &iterations));
   PetscCall(EPSSetTolerances(end->certifier, end->tolerance, iterations));
-  searched = spectrum->products;
+  before = spectrum->products;
   PetscCall(Search(end, n, &missed[0]));
-  certified = spectrum->products;
-  searched = certified - searched;
+  end->searched = spectrum->products - before;
+  before = spectrum->products;
   if (certify && (end->n || !isnan(end->threshold))) PetscCall(Certify(end, n, &open, &missed[1]));
-  certified = spectrum->products - certified;
+  end->certified = spectrum->products - before;
+  end->searched += end->n; /* for values and residuals */
   PetscCall(Refine(end));
   CountMultiplicities(end);
   PetscCall(Tell(end));
   end->missed = end->sign * open > -PETSC_INFINITY ? 1 : missed[1];
   for (PetscInt i = 0; i < end->told; i++) {
     CourantEigenvalue *v = &end->values[i];
-    v->products = searched + end->n;
-    v->certificate = certified;
+    v->products = end->searched;
+    v->certificate = end->certified;
     v->missed = (i == 0 ? missed[0] : 1) * missed[1];
     v->status = v->residual <= 10 * end->tolerance * spectrum->norm && end->sign * v->value > end->sign * open
                     ? COURANT_CONVERGED

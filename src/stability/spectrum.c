@@ -475,13 +475,21 @@ PetscErrorCode CourantSpectrumGetVector(CourantSpectrum spectrum, CourantSide si
 }
 
 /*
-  CourantSpectrumGetMissed - The probability that an eigenvalue was missed which is farther out than those
-  found by 1 % of the spectrum's length; 1 where the certificate did not converge, or there was none.
+  CourantSpectrumGetCertificate - What an end took, and what is known to be missing.
+
+  products: operator applications of the search, and `certificate` of the certificate; missed: the probability
+  that an eigenvalue was missed which is farther out than those found by 1 % of the spectrum's length, 1 where
+  the certificate did not converge or there was none. Each may be NULL.
 */
-PetscErrorCode CourantSpectrumGetMissed(CourantSpectrum spectrum, CourantSide side, PetscReal *missed)
+PetscErrorCode CourantSpectrumGetCertificate(CourantSpectrum spectrum, CourantSide side, PetscInt *products,
+                                             PetscInt *certificate, PetscReal *missed)
 {
+  const CourantSpectrumEnd *end = &spectrum->ends[side];
+
   PetscFunctionBeginUser;
-  *missed = spectrum->n_all ? 0 : spectrum->ends[side].missed;
+  if (products) *products = end->searched;
+  if (certificate) *certificate = end->certified;
+  if (missed) *missed = spectrum->n_all && end->missed < 1 ? 0 : end->missed;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

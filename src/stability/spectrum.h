@@ -20,15 +20,19 @@ typedef struct {
   PetscReal tolerance; /* of a residual, relative to the norm */
   PetscInt nguesses;   /* vectors to start from; 0: a random one */
   Vec *guesses;
-  PetscInt n, capacity;      /* pairs found, best first */
-  PetscInt told;             /* of them what was asked for */
-  Vec *vectors;              /* [capacity], the first n are there */
-  CourantEigenvalue *values; /* [capacity] */
-  PetscReal missed;          /* probability that more is there */
-  Vec top;                   /* the vector of the first one */
+  PetscInt n, capacity;         /* pairs found, best first */
+  PetscInt told;                /* of them what was asked for */
+  Vec *vectors;                 /* [capacity], the first n are there */
+  CourantEigenvalue *values;    /* [capacity] */
+  PetscReal missed;             /* probability that more is there */
+  PetscInt searched, certified; /* products */
+  Vec top;                      /* the vector of the first one */
   /* the solve at hand */
   PetscBool certifies;           /* looks for more than was found */
   PetscReal edge;                /* it ends when nothing more is expected beyond; -infinity: there is none */
+  PetscInt growth;               /* of the search's basis, over what it starts with */
+  PetscBool can_grow;            /* there is a larger one for a search that takes long */
+  PetscBool gave_up;             /* it did take long */
   PetscReal candidate, distance; /* the Ritz value that was tested last, and its residual */
 } CourantSpectrumEnd;
 
