@@ -47,6 +47,11 @@ PETSC_EXTERN PetscErrorCode CourantProblemComputeJet(CourantProblem, Vec theta, 
 PETSC_EXTERN PetscErrorCode CourantProblemSetState(CourantProblem, Vec theta, PetscReal *loss, Vec gradient);
 PETSC_EXTERN PetscErrorCode CourantProblemComputeGaussNewton(CourantProblem, Vec v, Vec Gv);
 PETSC_EXTERN PetscErrorCode CourantProblemCreateHessian(CourantProblem, Mat *);
+PETSC_EXTERN PetscErrorCode CourantProblemCreateGaussNewton(CourantProblem, Mat *);
+PETSC_EXTERN PetscErrorCode CourantProblemCreateJacobian(CourantProblem, Mat *);
+PETSC_EXTERN PetscErrorCode CourantJacobianSetWeighted(Mat, PetscBool);
+PETSC_EXTERN PetscErrorCode CourantJacobianCreateKernel(Mat J, Mat *);
+PETSC_EXTERN PetscErrorCode CourantHessianSetSingle(Mat, PetscBool);
 PETSC_EXTERN PetscErrorCode CourantProblemCreateLayerBlock(CourantProblem, const char layer[], Mat *);
 PETSC_EXTERN PetscErrorCode CourantHessianSetWeightDecay(Mat, PetscReal alpha);
 
@@ -64,7 +69,7 @@ PETSC_EXTERN PetscErrorCode CourantStepperComputeDensePropagator(CourantStepper,
 PETSC_EXTERN PetscErrorCode CourantStepperComputeGrowth(CourantStepper, PetscInt n, const PetscComplex z[],
                                                         PetscReal growth[]);
 
-/* ---- both ends of a symmetric operator's spectrum ---- */
+/* ---- the ends of a symmetric operator's spectrum ---- */
 typedef struct _CourantSpectrum *CourantSpectrum;
 
 typedef enum {
@@ -76,21 +81,41 @@ typedef enum {
   COURANT_DEGENERATE, /* a quantity that has to be away from 0 is not */
 } CourantStatus;
 
+typedef enum { COURANT_LARGEST, COURANT_SMALLEST } CourantSide;
+
 typedef struct {
-  PetscReal value;    /* the eigenvalue, by its Rayleigh quotient */
-  PetscReal residual; /* |A x - value x|: an eigenvalue lies within this distance */
-  PetscInt
-      multiplicity;  /* how many eigenvalues agree with it; a lower bound unless all eigenvalues are known */
-  PetscInt products; /* operator applications used */
-  PetscReal missed;  /* probability that one larger by 1 % of the norm was missed */
-  CourantStatus status; /* converged or not_converged */
-} CourantExtreme;
+  PetscReal value;       /* the eigenvalue, by its Rayleigh quotient */
+  PetscReal residual;    /* |A x - value x|: an eigenvalue lies within this distance */
+  PetscInt multiplicity; /* how many agree with it; a lower bound unless all eigenvalues are known */
+  PetscInt products;     /* operator applications that this end took */
+  PetscInt certificate;  /* and those of its certificate, that nothing was missed */
+  PetscReal missed;      /* probability that one farther out by 1 % of the spectrum's length was missed */
+  CourantStatus status;  /* converged or not_converged */
+} CourantEigenvalue;
+
+typedef CourantEigenvalue CourantExtreme; /* the outermost of an end */
 
 PETSC_EXTERN PetscErrorCode CourantSpectrumCreate(MPI_Comm, CourantSpectrum *);
 PETSC_EXTERN PetscErrorCode CourantSpectrumSetOperator(CourantSpectrum, Mat);
+PETSC_EXTERN PetscErrorCode CourantSpectrumSetFastOperator(CourantSpectrum, Mat);
+PETSC_EXTERN PetscErrorCode CourantSpectrumSetPreconditioner(CourantSpectrum, Vec P);
+PETSC_EXTERN PetscErrorCode CourantSpectrumSetCounts(CourantSpectrum, PetscInt largest, PetscInt smallest);
+PETSC_EXTERN PetscErrorCode CourantSpectrumSetThreshold(CourantSpectrum, PetscReal above);
+PETSC_EXTERN PetscErrorCode CourantSpectrumSetMemory(CourantSpectrum, PetscReal bytes);
+PETSC_EXTERN PetscErrorCode CourantSpectrumSetInitialSpace(CourantSpectrum, CourantSide, PetscInt n, Vec x[]);
+PETSC_EXTERN PetscErrorCode CourantSpectrumSetProgress(CourantSpectrum,
+                                                       PetscErrorCode (*)(PetscReal fraction, void *),
+                                                       void *ctx);
+PETSC_EXTERN PetscErrorCode CourantSpectrumSetOptionsPrefix(CourantSpectrum, const char prefix[]);
 PETSC_EXTERN PetscErrorCode CourantSpectrumSetFromOptions(CourantSpectrum);
+PETSC_EXTERN PetscErrorCode CourantSpectrumSetUp(CourantSpectrum);
 PETSC_EXTERN PetscErrorCode CourantSpectrumSolve(CourantSpectrum);
 PETSC_EXTERN PetscErrorCode CourantSpectrumSolveLargest(CourantSpectrum);
+PETSC_EXTERN PetscErrorCode CourantSpectrumGetEigenvalues(CourantSpectrum, CourantSide, PetscInt *n,
+                                                          const CourantEigenvalue **);
+PETSC_EXTERN PetscErrorCode CourantSpectrumGetVector(CourantSpectrum, CourantSide, PetscInt i, Vec x);
+PETSC_EXTERN PetscErrorCode CourantSpectrumGetCertificate(CourantSpectrum, CourantSide, PetscInt *products,
+                                                          PetscInt *certificate, PetscReal *missed);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetExtremes(CourantSpectrum, CourantExtreme *largest,
                                                        CourantExtreme *smallest);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetTopVector(CourantSpectrum, Vec *);

@@ -237,7 +237,52 @@ def ensemble(file):
     return figure
 
 
-DRAWERS = {"map": stability_map, "ensemble": ensemble, "trajectory": trajectory}
+SIDES = {"largest": dict(color="#08519c", marker="o"), "smallest": dict(color="#b2473e", marker="s")}
+
+
+def draw_eigenvalues(axes, group):
+    """Eigenvalues in the order of the file, residuals as error bars, hollow where the solver did not converge."""
+    values, residual, side, status = (group[name][:] for name in ("eigenvalue", "residual", "side", "status"))
+    for i, name in enumerate(meanings(group["side"])):
+        mine = np.flatnonzero(side == i)
+        if len(mine):
+            axes.errorbar(mine, values[mine], residual[mine], fmt="none", ecolor=SIDES[name]["color"], capsize=2, lw=1)
+            axes.plot(mine, values[mine], ls="none", ms=4, mfc="none", **SIDES[name])
+            converged = mine[status[mine] == 0]
+            axes.plot(converged, values[converged], ls="none", ms=4, label=name, **SIDES[name])
+    if "above" in group.attrs:
+        axes.axhline(group.attrs["above"], color="black", lw=1, ls="--")
+    axes.axhline(0, color="black", lw=0.5)
+    axes.set_ylabel("eigenvalue")
+    axes.set_xlim(-0.6, len(values) - 0.4)
+    axes.grid(alpha=0.3, lw=0.5)
+    if len(np.unique(side)) > 1:
+        axes.legend(fontsize=8, frameon=False)
+
+
+def spectrum(file):
+    """Eigenvalues with their residuals above the layers that each one's vector lives in."""
+    from matplotlib import pyplot as plt
+
+    group = file["spectrum"]
+    if not len(group["eigenvalue"]):
+        raise ValueError("its /spectrum holds no eigenvalue")
+    weights, names = group["eigenvector_layer_weight"][:], [text(name) for name in group["layer_name"][:]]
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(max(5.5, 1.8 + 0.24 * len(weights)), 4.2 + 0.2 * len(names)), sharex=True,
+                                         gridspec_kw={"height_ratios": [3, 0.6 + 0.2 * len(names)]}, layout="constrained")
+    draw_eigenvalues(top, group)
+    image = bottom.imshow(np.ma.masked_invalid(weights.T), aspect="auto", cmap="Blues", vmin=0, vmax=1)
+    bottom.set_yticks(range(len(names)), labels=names)
+    bottom.set_ylabel("layer")
+    bottom.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    bottom.set_xlabel("eigenvalue, outermost of each end first")
+    figure.colorbar(image, ax=bottom, label="part of the vector")
+    top.set_title(text(group.attrs["operator"]).replace("_", " "), fontsize=10)
+    figure.suptitle(heading(file), fontsize=11)
+    return figure
+
+
+DRAWERS = {"map": stability_map, "ensemble": ensemble, "trajectory": trajectory, "spectrum": spectrum}
 
 
 def draw(path):

@@ -70,11 +70,13 @@ PetscErrorCode CourantOptionFlag(const char name[], PetscBool *set)
   Which prefixes an unprefixed option of a kind of solver applies to.
   ksp_, pc_ and snes_ are not spread: a probe's LU is no matter of taste.
 */
+enum { PREFIXES = 5 };
+
 static const struct {
-  const char *kind, *prefixes[3];
+  const char *kind, *prefixes[PREFIXES]; /* the last is NULL */
 } spreads[] = {
-    {"eps_", {"hessian_max_", "hessian_min_"}},
-    {"st_", {"hessian_max_", "hessian_min_"}},
+    {"eps_", {"hessian_max_", "hessian_min_", "gn_", "ntk_"}},
+    {"st_", {"hessian_max_", "hessian_min_", "gn_", "ntk_"}},
     {"ts_", {"probe_", "flow_"}},
     {"tao_", {"equilibrium_"}},
 };
@@ -100,7 +102,7 @@ PetscErrorCode CourantOptionsSpread(void)
   PetscCall(PetscOptionsLeftGet(NULL, &n, &names, &values));
   for (PetscInt i = 0; i < n; i++) {
     const int spread = SpreadOf(names[i]);
-    for (int p = 0; spread >= 0 && p < 3 && spreads[spread].prefixes[p]; p++) {
+    for (int p = 0; spread >= 0 && spreads[spread].prefixes[p]; p++) {
       snprintf(option, sizeof option, "-%s%s", spreads[spread].prefixes[p], names[i]);
       PetscCall(PetscOptionsHasName(NULL, NULL, option, &set));
       if (!set) PetscCall(PetscOptionsSetValue(NULL, option, values[i]));
@@ -136,7 +138,7 @@ static PetscErrorCode IsUnread(const char *name, PetscInt n, char **unread, Pets
 
   PetscFunctionBeginUser;
   *result = PETSC_TRUE;
-  for (int p = 0; spread >= 0 && p < 3 && spreads[spread].prefixes[p]; p++) {
+  for (int p = 0; spread >= 0 && spreads[spread].prefixes[p]; p++) {
     snprintf(copy, sizeof copy, "%s%s", spreads[spread].prefixes[p], name);
     copies++;
     for (PetscInt i = 0; i < n; i++) unread_copies += !strcmp(unread[i], copy);
@@ -173,7 +175,7 @@ static void Offer(CourantSuggestion *suggestion, const char *name)
 
   CourantSuggestOffer(suggestion, name);
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(spreads); i++)
-    for (int p = 0; p < 3 && spreads[i].prefixes[p]; p++) {
+    for (int p = 0; spreads[i].prefixes[p]; p++) {
       const char *rest = name + 1 + strlen(spreads[i].prefixes[p]);
       char plain[160];
       if (strncmp(name + 1, spreads[i].prefixes[p], strlen(spreads[i].prefixes[p])) ||

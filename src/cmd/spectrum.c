@@ -1,286 +1,490 @@
-/* courant spectrum: both ends of the Hessian's spectrum, and all derivatives along a direction. */
-#include "cmd/session.h"
-#include "train/settings.h"
-#include <errno.h>
-#include <hdf5.h>
+/* courant spectrum: eigenvalues at the ends of the spectra of a network's operators. */
+#include "cmd/spectrum.h"
+#include "core/suggest.h"
 #include <math.h>
 #include <string.h>
-#include <unistd.h>
 
-typedef struct {
-  CourantProblem problem;
-  CourantTrainSettings train;
-  CourantOutput output;
-  CourantSpectrum spectrum;
-  Mat H;
-  Vec theta, gradient;
-  PetscReal loss, gradient_norm;
-  double *direction; /* [p], on every rank; NULL: none is asked for */
-} Session;
-
-/* ---- both ends ---- */
-
-#define END "/spectrum/end"
-
-static const CourantResultEntry ends[] = {
-    {"/spectrum/eigenvalue", COURANT_RESULT_REAL, {END}, "eigenvalue of the Hessian of L", "1"},
-    {"/spectrum/residual",
-     COURANT_RESULT_REAL,
-     {END},
-     "residual: an eigenvalue lies within this distance",
-     "1"},
-    {"/spectrum/missed_probability",
-     COURANT_RESULT_REAL,
-     {END},
-     "probability that one farther out by 1 % of the norm was missed",
-     "1"},
-    {"/spectrum/multiplicity", COURANT_RESULT_INT, {END}, "eigenvalues that agree with it", "1"},
-    {"/spectrum/products", COURANT_RESULT_INT, {END}, "operator applications used", "1"},
-    {"/spectrum/status", COURANT_RESULT_ENUM, {END}, "how the solver ended", "1", "converged not_converged"},
+const OperatorText SpectrumOperators[OPERATORS] = {
+    [HESSIAN] = {"hessian", "the Hessian of L", "H = D^2 L", NULL, PETSC_TRUE},
+    [GAUSS_NEWTON] =
+        {"gauss_newton", "the Gauss-Newton matrix",
+         "G = J^T B J, J_(i,o) = n^(-1/2) d p_o(x_i) / d theta, B_i = D^2 of the loss of sample i by "
+         "its outputs p",
+         "gn_"},
+    [NTK] = {"ntk", "the neural tangent kernel",
+             "J J^T, or weighted B^(1/2) J J^T B^(1/2); J_(i,o) = n^(-1/2) d p_o(x_i) / d theta", "ntk_"},
+    [LAYER_BLOCKS] = {"layer_blocks", "the blocks of the Hessian of L for each layer",
+                      "d^2 L / d theta_l d theta_l", NULL, PETSC_TRUE},
+    [PRECONDITIONED] = {"preconditioned", "the Hessian of L with decay, preconditioned by Adam",
+                        "(H + alpha D) x = nu P x, P = diag((v / (1 - beta2^t))^(1/2) + epsilon)", NULL,
+                        PETSC_TRUE},
 };
 
-static PetscErrorCode WriteEnds(const Session *s, const CourantExtreme extreme[2])
+/* ---- options ---- */
+
+/* One of some words; `value` keeps what it was where the option is not given. */
+static PetscErrorCode ReadChoice(const char option[], int n, const char *const words[], int *value)
 {
-  const CourantResult file = s->output.file;
-  double index[2] = {0, 1}, value[2], residual[2], missed[2];
-  int multiplicity[2], products[2];
-  uint8_t status[2];
-
-  PetscFunctionBeginUser;
-  for (int e = 0; e < 2; e++) {
-    value[e] = extreme[e].value;
-    residual[e] = extreme[e].residual;
-    missed[e] = extreme[e].missed;
-    multiplicity[e] = (int)extreme[e].multiplicity;
-    products[e] = (int)extreme[e].products;
-    status[e] = extreme[e].status == COURANT_CONVERGED ? 0 : 1;
-  }
-  const void *const values[] = {value, residual, missed, multiplicity, products, status};
-  PetscCall(CourantResultAddScale(file, END, 2, index, "0 the largest eigenvalue, 1 the smallest", "1"));
-  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(ends); i++) {
-    PetscCall(CourantResultAdd(file, &ends[i]));
-    PetscCall(CourantResultWrite(file, ends[i].path, values[i]));
-  }
-  PetscCall(CourantResultSetString(file, "/spectrum", "operator", "hessian"));
-  PetscCall(CourantResultSetReal(file, "/spectrum", "loss", s->loss));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static void PrintEnds(const Session *s, const CourantExtreme extreme[2])
-{
-  static const char *const names[] = {"largest", "smallest"};
-  const PetscReal top = extreme[0].value + s->train.weight_decay;
-
-  if (s->output.quiet) return;
-  printf("loss %.10g, |gradient| %.6g\n", s->loss, s->gradient_norm);
-  for (int e = 0; e < 2; e++)
-    printf("%-8s eigenvalue %.12g +- %.1e, multiplicity %d, %d products%s\n", names[e], extreme[e].value,
-           extreme[e].residual, (int)extreme[e].multiplicity, (int)extreme[e].products,
-           extreme[e].status == COURANT_CONVERGED ? "" : ", not converged");
-  if (extreme[0].status == COURANT_CONVERGED && top > 0)
-    printf(
-        "along the largest, gradient descent with weight decay %g is stable below the learning rate %.9g\n",
-        s->train.weight_decay, 2 / top);
-}
-
-static PetscErrorCode SolveEnds(Session *s)
-{
-  CourantExtreme extreme[2];
-
-  PetscFunctionBeginUser;
-  PetscCall(CourantSpectrumSolve(s->spectrum));
-  PetscCall(CourantSpectrumGetExtremes(s->spectrum, &extreme[0], &extreme[1]));
-  CourantCallOnRankZero(s->problem->comm, s->output.rank, WriteEnds(s, extreme));
-  if (s->output.rank == 0) PrintEnds(s, extreme);
-  for (int e = 0; e < 2; e++)
-    if (extreme[e].status != COURANT_CONVERGED) s->output.unconverged++;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* ---- a direction ---- */
-
-/* The direction of option -direction. */
-static PetscErrorCode ReadDirection(Session *s)
-{
-  const MPI_Comm comm = s->problem->comm;
-  const hsize_t p = (hsize_t)s->problem->net->size;
-  char name[PETSC_MAX_PATH_LEN];
+  char word[64], phrase[192];
+  CourantSuggestion suggestion;
   PetscBool set;
-  hsize_t n = 0;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscOptionsGetString(NULL, NULL, "-direction", name, sizeof name, &set));
+  PetscCall(PetscOptionsGetString(NULL, NULL, option, word, sizeof word, &set));
   if (!set) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(PetscMalloc1(p, &s->direction));
-  H5Eset_auto(H5E_DEFAULT, NULL, NULL);
-  if (access(name, R_OK)) CourantInputError(comm, "-direction %s: %s", name, strerror(errno));
-  const hid_t file = H5Fopen(name, H5F_ACC_RDONLY, H5P_DEFAULT);
-  if (file < 0) CourantInputError(comm, "-direction %s: not an HDF5 file, or damaged", name);
-  const hid_t dataset =
-      H5Lexists(file, "direction", H5P_DEFAULT) > 0 ? H5Dopen(file, "direction", H5P_DEFAULT) : -1;
-  if (dataset >= 0) {
-    const hid_t space = H5Dget_space(dataset);
-    if (H5Sget_simple_extent_ndims(space) == 1) H5Sget_simple_extent_dims(space, &n, NULL);
-    H5Sclose(space);
-    if (n == p && H5Dread(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, s->direction) < 0) n = 0;
-    H5Dclose(dataset);
+  CourantSuggestBegin(&suggestion, word);
+  for (int i = 0; i < n; i++) {
+    CourantSuggestOffer(&suggestion, words[i]);
+    if (strcmp(word, words[i])) continue;
+    *value = i;
+    PetscFunctionReturn(PETSC_SUCCESS);
   }
-  H5Fclose(file);
-  if (dataset < 0 || n != p)
-    CourantInputError(comm, "-direction %s: expected a dataset 'direction' of %lld numbers, one a weight",
-                      name, (long long)p);
-  for (hsize_t i = 0; i < p; i++)
-    if (!isfinite(s->direction[i]))
-      CourantInputError(comm, "-direction %s: number %lld is %g", name, (long long)i, s->direction[i]);
-  PetscFunctionReturn(PETSC_SUCCESS);
+  CourantInputError(PETSC_COMM_WORLD, "%s: unknown word '%s'%s", option, word,
+                    CourantSuggestPhrase(&suggestion, phrase, sizeof phrase));
 }
 
-/* A distributed vector as a dataset. */
-static PetscErrorCode WriteVec(Session *s, const char *path, Vec v, const char *name)
+/* -which, -nev, -above: what is wanted of the two ends. */
+static PetscErrorCode ReadEnds(SpectrumSession *s)
 {
-  const PetscScalar *array;
-  VecScatter scatter;
-  Vec all;
+  static const char *const ends[] = {"both", "largest", "smallest"};
+  enum { BOTH, LARGEST, SMALLEST };
+  PetscInt nev = 1;
+  int which = BOTH;
+  PetscBool above, counted, sided;
 
   PetscFunctionBeginUser;
-  PetscCall(VecScatterCreateToZero(v, &scatter, &all));
-  PetscCall(VecScatterBegin(scatter, v, all, INSERT_VALUES, SCATTER_FORWARD));
-  PetscCall(VecScatterEnd(scatter, v, all, INSERT_VALUES, SCATTER_FORWARD));
-  PetscCall(VecGetArrayRead(all, &array));
-  const size_t p = (size_t)s->problem->net->size;
-  CourantCallOnRankZero(s->problem->comm, s->output.rank,
-                        CourantResultAddArray(s->output.file, path, 1, &p, array, name));
-  PetscCall(VecRestoreArrayRead(all, &array));
-  PetscCall(VecScatterDestroy(&scatter));
-  PetscCall(VecDestroy(&all));
+  PetscCall(PetscOptionsGetReal(NULL, NULL, "-above", &s->above, &above));
+  PetscCall(PetscOptionsHasName(NULL, NULL, "-which", &sided));
+  if (above) which = LARGEST;
+  PetscCall(ReadChoice("-which", PETSC_STATIC_ARRAY_LENGTH(ends), ends, &which));
+  PetscCall(PetscOptionsGetInt(NULL, NULL, "-nev", &nev, &counted));
+  if (above && (counted || (sided && which != LARGEST)))
+    CourantInputError(PETSC_COMM_WORLD, "-above asks for all eigenvalues of the upper end: leave out %s",
+                      counted ? "-nev" : "-which");
+  if (above && !isfinite(s->above)) CourantInputError(PETSC_COMM_WORLD, "-above: expected a number");
+  if (nev < 1) CourantInputError(PETSC_COMM_WORLD, "-nev %d: expected 1 or more", (int)nev);
+  s->largest = which == SMALLEST ? 0 : nev;
+  s->smallest = which == LARGEST ? 0 : nev;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Every derivative along v at once: the Taylor coefficients of grad L(theta + e v). */
-static PetscErrorCode Differentiate(Session *s)
+static PetscErrorCode ReadOptions(SpectrumSession *s)
 {
-  Vec v, gauss_newton, series[4];
-  PetscReal fourth;
+  static const char *const precisions[] = {"double", "single"}, *const states[] = {"init", "zero",
+                                                                                   "equilibrium"};
+  const char *operators[OPERATORS];
+  int kind = HESSIAN, precision = 0;
+  PetscBool run;
 
   PetscFunctionBeginUser;
-  PetscCall(VecDuplicate(s->theta, &v));
-  PetscCall(VecDuplicate(s->theta, &gauss_newton));
-  for (int k = 0; k < 4; k++) PetscCall(VecDuplicate(s->theta, &series[k]));
-  PetscCall(CourantProblemPut(s->direction, v));
-  PetscCall(CourantProblemComputeJet(s->problem, s->theta, v, 3, NULL, series));
-  PetscCall(CourantProblemComputeGaussNewton(s->problem, v, gauss_newton));
-  PetscCall(VecScale(series[2], 2));
-  PetscCall(VecDot(series[3], v, &fourth));
-  fourth *= 6;
-  PetscCall(WriteVec(s, "/direction/direction", v, "the direction v"));
-  PetscCall(WriteVec(s, "/direction/gradient", series[0], "gradient of L"));
-  PetscCall(WriteVec(s, "/direction/hessian_product", series[1], "H v"));
-  PetscCall(WriteVec(s, "/direction/gauss_newton_product", gauss_newton, "G v, G the Gauss-Newton matrix"));
-  PetscCall(WriteVec(s, "/direction/d3", series[2], "D^3 L [v, v, .]"));
-  CourantCallOnRankZero(
-      s->problem->comm, s->output.rank,
-      CourantResultAddArray(s->output.file, "/direction/d4", 0, NULL, &fourth, "D^4 L [v, v, v, v]"));
-  for (int k = 0; k < 4; k++) PetscCall(VecDestroy(&series[k]));
-  PetscCall(VecDestroy(&v));
-  PetscCall(VecDestroy(&gauss_newton));
+  for (int i = 0; i < OPERATORS; i++) operators[i] = SpectrumOperators[i].name;
+  PetscCall(ReadChoice("-operator", OPERATORS, operators, &kind));
+  PetscCall(ReadChoice("-precision", PETSC_STATIC_ARRAY_LENGTH(precisions), precisions, &precision));
+  PetscCall(ReadChoice("-linearise", PETSC_STATIC_ARRAY_LENGTH(states), states, &s->linearise));
+  PetscCall(CourantOptionFlag("-weighted", &s->weighted));
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-preconditioner", s->run, sizeof s->run, &run));
+  s->kind = (Operator)kind;
+  s->single = precision ? PETSC_TRUE : PETSC_FALSE;
+  s->above = NAN;
+  PetscCall(ReadEnds(s));
+  if (s->weighted && kind != NTK) CourantInputError(PETSC_COMM_WORLD, "-weighted is for -operator ntk");
+  if (s->single && kind == NTK)
+    CourantInputError(PETSC_COMM_WORLD,
+                      "-precision single: the kernel's products are in double precision so far");
+  if (run != (kind == PRECONDITIONED))
+    CourantInputError(PETSC_COMM_WORLD, "-operator preconditioned and -preconditioner FILE, a result of "
+                                        "courant train with rule adam, need each other");
+  if (run && s->linearise)
+    CourantInputError(PETSC_COMM_WORLD,
+                      "-linearise: the preconditioned Hessian is at the weights of the run");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* ---- the command ---- */
+/* ---- the preconditioner of a run ---- */
 
-static PetscErrorCode PrintHeader(const Session *s)
+static PetscErrorCode ReadMoments(SpectrumSession *s, CourantResult file, double moments[])
+{
+  double step, beta1, beta2, epsilon;
+  size_t dims[COURANT_RANK_MAX];
+  char text[96];
+  int rank;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantResultSize(file, "/rule/second_moment", &rank, dims));
+  if (rank != 1)
+    CourantInputError(PETSC_COMM_WORLD,
+                      "-preconditioner %s: no /rule/second_moment, as courant train with rule adam leaves it",
+                      s->run);
+  if (dims[0] != (size_t)s->problem->net->size)
+    CourantInputError(PETSC_COMM_WORLD, "-preconditioner %s: it is of %zu weights, this network has %d",
+                      s->run, dims[0], (int)s->problem->net->size);
+  PetscCall(CourantResultRead(file, "/rule/second_moment", COURANT_RESULT_REAL, dims[0], moments));
+  PetscCall(CourantResultGetReal(file, "/rule", "step", &step));
+  PetscCall(CourantResultGetReal(file, "/rule", "beta1", &beta1));
+  PetscCall(CourantResultGetReal(file, "/rule", "beta2", &beta2));
+  PetscCall(CourantResultGetReal(file, "/rule", "epsilon", &epsilon));
+  for (size_t i = 0; i < dims[0]; i++) moments[i] = sqrt(moments[i] / (1 - pow(beta2, step))) + epsilon;
+  snprintf(text, sizeof text, "rule: adam\nbeta1: %.17g\nlearning_rate: 1\n", beta1);
+  PetscCall(SpectrumRuleLimit(text, &s->adam_limit));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* P = sqrt(v_hat) + epsilon of the run's last step. */
+static PetscErrorCode ReadPreconditioner(SpectrumSession *s)
+{
+  CourantResult file;
+  double *moments;
+
+  PetscFunctionBeginUser;
+  if (!s->run[0]) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CourantResultLoad(s->run, &file));
+  PetscCall(PetscMalloc1(s->problem->net->size, &moments));
+  PetscCall(ReadMoments(s, file, moments));
+  PetscCall(CourantResultDestroy(&file));
+  PetscCall(CourantProblemCreateVec(s->problem, &s->P));
+  PetscCall(CourantProblemPut(moments, s->P));
+  PetscCall(PetscFree(moments));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- set-up ---- */
+
+static PetscErrorCode CreateOperator(SpectrumSession *s)
+{
+  PetscFunctionBeginUser;
+  switch (s->kind) {
+  case GAUSS_NEWTON:
+    PetscCall(CourantProblemCreateGaussNewton(s->problem, &s->A));
+    if (s->single) PetscCall(CourantProblemCreateGaussNewton(s->problem, &s->fast));
+    break;
+  case NTK:
+    PetscCall(CourantProblemCreateJacobian(s->problem, &s->J));
+    PetscCall(CourantJacobianSetWeighted(s->J, s->weighted));
+    PetscCall(CourantJacobianCreateKernel(s->J, &s->A));
+    break;
+  default:
+    PetscCall(CourantProblemCreateHessian(s->problem, &s->A));
+    if (s->single) PetscCall(CourantProblemCreateHessian(s->problem, &s->fast));
+  }
+  if (s->fast) PetscCall(CourantHessianSetSingle(s->fast, PETSC_TRUE));
+  if (s->kind == PRECONDITIONED) PetscCall(CourantHessianSetWeightDecay(s->A, s->train.weight_decay));
+  if (s->kind == PRECONDITIONED && s->fast)
+    PetscCall(CourantHessianSetWeightDecay(s->fast, s->train.weight_decay));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The solver takes an operator, which may have fewer rows than eigenvalues are wanted if it is a layer's. */
+static PetscErrorCode UseOperator(SpectrumSession *s, Mat A, Mat fast)
+{
+  PetscInt n;
+
+  PetscFunctionBeginUser;
+  PetscCall(MatGetSize(A, &n, NULL));
+  PetscCall(CourantSpectrumSetOperator(s->spectrum, A));
+  PetscCall(CourantSpectrumSetFastOperator(s->spectrum, fast));
+  PetscCall(CourantSpectrumSetPreconditioner(s->spectrum, s->P));
+  if (s->kind != LAYER_BLOCKS && PetscMax(s->largest, s->smallest) > n)
+    CourantInputError(s->problem->comm, "-nev %d: the operator has the dimension %d",
+                      (int)PetscMax(s->largest, s->smallest), (int)n);
+  PetscCall(CourantSpectrumSetCounts(s->spectrum, PetscMin(n, s->largest), PetscMin(n, s->smallest)));
+  if (!isnan(s->above)) PetscCall(CourantSpectrumSetThreshold(s->spectrum, s->above));
+  PetscCall(CourantSpectrumSetFromOptions(s->spectrum));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ShowProgress(PetscReal fraction, void *ctx)
+{
+  PetscFunctionBeginUser;
+  CourantProgressUpdate((CourantProgress *)ctx, fraction);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CreateSolvers(SpectrumSession *s)
 {
   const CourantProblem problem = s->problem;
+  const char *prefix = SpectrumOperators[s->kind].prefix;
 
   PetscFunctionBeginUser;
-  if (s->output.quiet || s->output.rank) PetscFunctionReturn(PETSC_SUCCESS);
-  printf("spectrum of %s: both ends of the Hessian of L at the initial weights\n", problem->model.name);
-  PetscCall(CourantSessionPrintModel(problem, &s->output, CourantProblemMemory(problem)));
+  PetscCall(CourantSpectrumCreate(problem->comm, &s->spectrum));
+  if (prefix) PetscCall(CourantSpectrumSetOptionsPrefix(s->spectrum, prefix));
+  PetscCall(CourantSpectrumSetMemory(s->spectrum, problem->memory - CourantProblemMemory(problem)));
+  PetscCall(CourantSpectrumSetProgress(s->spectrum, ShowProgress, &s->progress));
+  PetscCall(UseOperator(s, s->A, s->fast));
+  if (s->kind != LAYER_BLOCKS) PetscCall(CourantSpectrumSetUp(s->spectrum));
+  if (s->linearise != EQUILIBRIUM) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CourantEquilibriumCreate(problem, &s->equilibrium));
+  PetscCall(CourantEquilibriumSetFromOptions(s->equilibrium));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode SetUp(void *ctx, CourantDeck deck)
 {
-  Session *s = (Session *)ctx;
+  SpectrumSession *s = (SpectrumSession *)ctx;
 
   PetscFunctionBeginUser;
+  PetscCall(ReadOptions(s));
   PetscCall(CourantProblemCreate(PETSC_COMM_WORLD, deck, &s->problem));
   PetscCall(CourantProblemSetFromOptions(s->problem));
   PetscCall(CourantTrainRead(s->problem->top.train, &s->train));
   PetscCall(CourantOutputOpen(&s->problem->model, "spectrum", &s->output));
   if (s->output.resume) CourantInputError(PETSC_COMM_WORLD, "-resume: courant spectrum starts anew");
   PetscCall(CourantProblemSetUp(s->problem));
-  PetscCall(ReadDirection(s));
-  PetscCall(CourantProblemCreateHessian(s->problem, &s->H));
+  PetscCall(SpectrumReadDirection(s));
+  PetscCall(ReadPreconditioner(s));
+  PetscCall(CreateOperator(s));
   PetscCall(CourantProblemCreateVec(s->problem, &s->theta));
   PetscCall(VecDuplicate(s->theta, &s->gradient));
-  PetscCall(CourantSpectrumCreate(s->problem->comm, &s->spectrum));
-  PetscCall(CourantSpectrumSetOperator(s->spectrum, s->H));
-  PetscCall(CourantSpectrumSetFromOptions(s->spectrum));
+  PetscCall(CreateSolvers(s));
+  const CourantNet net = s->problem->net;
+  PetscCall(PetscMalloc1(net->nlayers, &s->layers));
+  for (PetscInt l = 0; l < net->nlayers; l++)
+    if (net->layers[l].size) s->layers[s->nlayers++] = l;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode ReadAgain(void *ctx)
 {
+  SpectrumSession *s = (SpectrumSession *)ctx;
+
   PetscFunctionBeginUser;
-  PetscCall(CourantSpectrumSetFromOptions(((Session *)ctx)->spectrum));
+  PetscCall(CourantSpectrumSetFromOptions(s->spectrum));
+  if (s->equilibrium) PetscCall(CourantEquilibriumSetFromOptions(s->equilibrium));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Finish(Session *s)
+/* ---- work ---- */
+
+/* The weights that the operator is at. */
+static PetscErrorCode FindState(SpectrumSession *s)
+{
+  PetscBool found;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantProblemGetInitialState(s->problem, s->theta));
+  if (s->linearise == ZERO) PetscCall(VecZeroEntries(s->theta));
+  if (s->run[0]) {
+    PetscCall(CourantWeightsLoad(s->problem->net, s->problem->top.weights, s->run, s->problem->theta));
+    PetscCall(CourantProblemPut(s->problem->theta, s->theta));
+  }
+  if (s->linearise != EQUILIBRIUM) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CourantEquilibriumDescend(s->equilibrium, s->train.weight_decay, s->theta, &found));
+  PetscCheck(found, s->problem->comm, PETSC_ERR_NOT_CONVERGED,
+             "no equilibrium at weight decay %g was found from the deck's weights", s->train.weight_decay);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintHeader(const SpectrumSession *s)
+{
+  static const char *const states[] = {"the initial weights", "zero weights", "an equilibrium"};
+  const OperatorText *text = &SpectrumOperators[s->kind];
+
+  PetscFunctionBeginUser;
+  if (s->output.quiet || s->output.rank) PetscFunctionReturn(PETSC_SUCCESS);
+  printf("spectrum of %s: %s%s at %s\n", s->problem->model.name, text->title,
+         s->weighted ? ", weighted by the loss," : "",
+         s->run[0] ? "the weights of the run" : states[s->linearise]);
+  PetscCall(CourantSessionPrintModel(s->problem, &s->output, CourantProblemMemory(s->problem)));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Squares of a vector of weights, layer by layer, over their sum. The vector is shared among the ranks. */
+static PetscErrorCode FindLayerWeights(SpectrumSession *s, Vec v, double weights[])
+{
+  const PetscScalar *array;
+  PetscInt first, last;
+  double sum = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall(VecGetOwnershipRange(v, &first, &last));
+  PetscCall(VecGetArrayRead(v, &array));
+  for (PetscInt l = 0; l < s->nlayers; l++) {
+    const CourantLayer *layer = &s->problem->net->layers[s->layers[l]];
+    const PetscInt end = PetscMin(last, layer->offset + layer->size);
+    weights[l] = 0;
+    for (PetscInt i = PetscMax(first, layer->offset); i < end; i++)
+      weights[l] += array[i - first] * array[i - first];
+  }
+  PetscCall(VecRestoreArrayRead(v, &array));
+  PetscCallMPI(
+      MPI_Allreduce(MPI_IN_PLACE, weights, (PetscMPIInt)s->nlayers, MPI_DOUBLE, MPI_SUM, s->problem->comm));
+  for (PetscInt l = 0; l < s->nlayers; l++) sum += weights[l];
+  for (PetscInt l = 0; l < s->nlayers; l++) weights[l] /= sum;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Of an eigenvector the layers it lives in: J^T u is that of the kernel's u, a block's is in one layer. */
+static PetscErrorCode FillLayerWeights(SpectrumSession *s, PetscInt i, Mat A, SpectrumRow *row)
+{
+  Vec v, w;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(s->nlayers, &row->weights));
+  for (PetscInt l = 0; l < s->nlayers; l++)
+    row->weights[l] = row->layer < 0 || isnan(row->value.value) ? NAN : row->layer == l;
+  if (row->layer >= 0 || isnan(row->value.value)) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(MatCreateVecs(A, NULL, &v));
+  PetscCall(CourantSpectrumGetVector(s->spectrum, row->side, i, v));
+  if (s->J) { /* where its product is noise there is no vector of weights */
+    PetscCall(VecDuplicate(s->theta, &w));
+    PetscCall(MatMultTranspose(s->J, v, w));
+    if (row->value.value > 10 * row->value.residual + 1e-12 * s->norm)
+      PetscCall(FindLayerWeights(s, w, row->weights));
+    PetscCall(VecDestroy(&w));
+  } else
+    PetscCall(FindLayerWeights(s, v, row->weights));
+  PetscCall(VecDestroy(&v));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode AddRow(SpectrumSession *s, const CourantEigenvalue *value, CourantSide side,
+                             PetscInt layer, PetscInt i, Mat A)
+{
+  /* H + alpha D has the eigenvalues lambda + alpha only if all weights decay */
+  const PetscBool shifted = s->problem->decays_all || s->train.weight_decay == 0 ? PETSC_TRUE : PETSC_FALSE;
+  SpectrumRow *row;
+
+  PetscFunctionBeginUser;
+  if (s->n == s->capacity) {
+    s->capacity = PetscMax(16, 2 * s->capacity);
+    PetscCall(PetscRealloc(sizeof *s->rows * (size_t)s->capacity, &s->rows));
+  }
+  row = &s->rows[s->n++];
+  *row = (SpectrumRow){.value = *value, .side = side, .layer = layer, .decayed = NAN};
+  if (s->kind == PRECONDITIONED)
+    row->decayed = value->value;
+  else if (shifted)
+    row->decayed = value->value + s->train.weight_decay;
+  PetscCall(FillLayerWeights(s, i, A, row));
+  if (value->status != COURANT_CONVERGED) s->output.unconverged++;
+  s->worst = fmax(s->worst, value->residual / s->norm);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Both ends of one operator; layer: whose block it is, or -1. */
+static PetscErrorCode SolveOperator(SpectrumSession *s, Mat A, PetscInt layer)
+{
+  const CourantEigenvalue *values;
+  PetscReal missed;
+  PetscInt n, products, certificate;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantSpectrumSolve(s->spectrum));
+  PetscCall(CourantSpectrumGetNorm(s->spectrum, &s->norm));
+  for (int side = 0; side < 2; side++) {
+    PetscCall(
+        CourantSpectrumGetCertificate(s->spectrum, (CourantSide)side, &products, &certificate, &missed));
+    s->products += (double)products;
+    s->certificate += (double)certificate;
+    if (side == COURANT_LARGEST) s->missed = fmax(s->missed, missed);
+    PetscCall(CourantSpectrumGetEigenvalues(s->spectrum, (CourantSide)side, &n, &values));
+    for (PetscInt i = 0; i < n; i++) PetscCall(AddRow(s, &values[i], (CourantSide)side, layer, i, A));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SolveBlock(SpectrumSession *s, PetscInt l)
+{
+  const char *name = s->problem->net->layers[s->layers[l]].name;
+  Mat block, fast = NULL;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantProblemCreateLayerBlock(s->problem, name, &block));
+  if (s->fast) {
+    PetscCall(CourantProblemCreateLayerBlock(s->problem, name, &fast));
+    PetscCall(CourantHessianSetSingle(fast, PETSC_TRUE));
+  }
+  PetscCall(UseOperator(s, block, fast));
+  CourantProgressBegin(&s->progress, name, 0, 1, s->output.quiet);
+  PetscCall(SolveOperator(s, block, l));
+  CourantProgressEnd(&s->progress);
+  PetscCall(MatDestroy(&fast));
+  PetscCall(MatDestroy(&block));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Solve(SpectrumSession *s)
 {
   PetscFunctionBeginUser;
+  PetscCall(PetscLogStagePush(CourantLogging.spectrum));
+  if (s->kind == LAYER_BLOCKS) {
+    for (PetscInt l = 0; l < s->nlayers; l++) PetscCall(SolveBlock(s, l));
+  } else {
+    CourantProgressBegin(&s->progress, "eigenvalues", 0, 1, s->output.quiet);
+    PetscCall(SolveOperator(s, s->A, -1));
+    CourantProgressEnd(&s->progress);
+  }
+  PetscCall(PetscLogStagePop());
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Rank 0. */
+static PetscErrorCode Finish(SpectrumSession *s)
+{
+  PetscFunctionBeginUser;
+  PetscCall(SpectrumWrite(s));
   PetscCall(CourantOutputFinish(&s->output));
+  PetscCall(SpectrumPrint(s));
   CourantOutputView(&s->output);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode Work(void *ctx)
 {
-  Session *s = (Session *)ctx;
+  SpectrumSession *s = (SpectrumSession *)ctx;
 
   PetscFunctionBeginUser;
   PetscCall(CourantProblemVerifyReference(s->problem));
   CourantCallOnRankZero(s->problem->comm, s->output.rank,
                         CourantOutputCreate(&s->output, &s->problem->model, "spectrum"));
   PetscCall(PrintHeader(s));
-  PetscCall(CourantProblemGetInitialState(s->problem, s->theta));
+  PetscCall(FindState(s));
   PetscCall(CourantProblemSetState(s->problem, s->theta, &s->loss, s->gradient));
   PetscCall(VecNorm(s->gradient, NORM_2, &s->gradient_norm));
   PetscCheck(isfinite(s->loss) && isfinite(s->gradient_norm), s->problem->comm, PETSC_ERR_NOT_CONVERGED,
              "no spectrum at these weights: the loss is %.3g, the norm of its gradient %.3g", s->loss,
              s->gradient_norm);
-  if (s->direction) PetscCall(Differentiate(s));
-  PetscCall(SolveEnds(s));
+  if (s->direction) PetscCall(SpectrumDifferentiate(s));
+  PetscCall(Solve(s));
   CourantCallOnRankZero(s->problem->comm, s->output.rank, Finish(s));
   PetscCheck(!s->output.unconverged, s->problem->comm, PETSC_ERR_NOT_CONVERGED,
-             "%d of 2 ends of the spectrum did not converge; they are flagged in the result file",
-             s->output.unconverged);
+             "%d of %d eigenvalues did not converge; they are flagged in the result file",
+             s->output.unconverged, (int)s->n);
+  PetscCheck(isnan(s->above) || s->missed < 1, s->problem->comm, PETSC_ERR_NOT_CONVERGED,
+             "whether there are more above %g could not be told", s->above);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode TearDown(void *ctx)
 {
-  Session *s = (Session *)ctx;
+  SpectrumSession *s = (SpectrumSession *)ctx;
 
   PetscFunctionBeginUser;
+  for (PetscInt i = 0; i < s->n; i++) PetscCall(PetscFree(s->rows[i].weights));
+  PetscCall(PetscFree(s->rows));
+  PetscCall(PetscFree(s->layers));
   PetscCall(PetscFree(s->direction));
   PetscCall(CourantSpectrumDestroy(&s->spectrum));
-  PetscCall(MatDestroy(&s->H));
+  PetscCall(CourantEquilibriumDestroy(&s->equilibrium));
+  PetscCall(MatDestroy(&s->A));
+  PetscCall(MatDestroy(&s->fast));
+  PetscCall(MatDestroy(&s->J));
   PetscCall(VecDestroy(&s->theta));
   PetscCall(VecDestroy(&s->gradient));
+  PetscCall(VecDestroy(&s->P));
   PetscCall(CourantOutputClose(&s->output));
   PetscCall(CourantProblemDestroy(&s->problem));
   PetscCall(CourantTrainReset(&s->train));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* ---- the command ---- */
+
 extern const CourantCommandOps CourantCommand_spectrum;
 
 static PetscErrorCode Run(const char *model)
 {
   static const CourantSessionOps ops = {
-      &CourantCommand_spectrum, sizeof(Session), SetUp, ReadAgain, Work, TearDown};
+      &CourantCommand_spectrum, sizeof(SpectrumSession), SetUp, ReadAgain, Work, TearDown};
 
   PetscFunctionBeginUser;
   PetscCall(CourantSessionRun(&ops, NULL, model));
@@ -288,6 +492,16 @@ static PetscErrorCode Run(const char *model)
 }
 
 static const CourantOption options[] = {
+    {"-operator", "NAME", "hessian (default), gauss_newton, ntk, layer_blocks or preconditioned"},
+    {"-which", "END", "both (default), largest or smallest"},
+    {"-nev", "N", "eigenvalues of each end (default: 1)"},
+    {"-above", "X", "all eigenvalues above X, such as 2 / learning rate, in place of a number"},
+    {"-linearise", "STATE", "init (default), zero, or equilibrium at the deck's weight decay"},
+    {"-precision", "NAME",
+     "single: iterates with products in single precision; residuals are double all the same"},
+    {"-weighted", NULL,
+     "with -operator ntk: weighs the outputs by the loss, as the Gauss-Newton matrix does"},
+    {"-preconditioner", "FILE", "with -operator preconditioned: result of courant train with rule adam"},
     {"-direction", "FILE", "HDF5 file with a dataset 'direction', one number a weight: derivatives along it"},
     COURANT_MODEL_OPTIONS,
     COURANT_RESULT_OPTIONS,
@@ -297,16 +511,24 @@ static const CourantOption options[] = {
 const CourantCommandOps CourantCommand_spectrum = {
     .name = "spectrum",
     .argument = "MODEL",
-    .summary = "both ends of the Hessian's spectrum, with residual bounds",
+    .summary = "eigenvalues of Hessian, Gauss-Newton, tangent kernel, layers, with residual bounds",
     .description =
-        "Computes the largest and the smallest eigenvalue of the Hessian of L at the deck's initial weights\n"
-        "(weights: {init: file} for others), each with its residual, and the learning rate that follows. "
-        "With\n"
-        "-direction it writes gradient, Hessian and Gauss-Newton products and the third and fourth "
-        "derivatives\n"
-        "along a direction of your own, for checks against other programs.",
+        "Computes eigenvalues at the ends of a spectrum at the deck's initial weights (weights: {init: "
+        "file}\n"
+        "for others), each with its residual in double precision, how many agree with it, the layers its\n"
+        "vector lives in, and the learning rates that gradient descent, momentum and Nesterov bear along "
+        "it.\n"
+        "A second solve, deflated against what was found, says how probable it is that one was missed.\n"
+        "hessian: of L. gauss_newton: J^T B J. ntk: J J^T, J the Jacobian of the outputs over the root of\n"
+        "the number of samples; for the squared loss, and with -weighted for any, what is not 0 of its\n"
+        "spectrum is Gauss-Newton's. layer_blocks: of the Hessian, layer by layer. preconditioned: (H +\n"
+        "alpha D) x = nu P x with Adam's P at the end of a run. With -direction it writes gradient, Hessian\n"
+        "and Gauss-Newton products and the third and fourth derivatives along a direction of your own.",
     .options = options,
     .solvers =
-        "  -hessian_max_eps_...  -hessian_min_eps_...   both ends of the spectrum; -eps_... sets both\n",
+        "  -hessian_max_eps_...  -hessian_min_eps_...   the ends of the spectrum of hessian, layer_blocks,\n"
+        "                                               preconditioned; -gn_eps_... of gauss_newton,\n"
+        "                                               -ntk_eps_... of ntk; -eps_... sets all\n"
+        "  -equilibrium_tao_...                         the descent to an equilibrium; -tao_... too\n",
     .Run = Run,
 };

@@ -214,6 +214,28 @@ static PetscErrorCode WriteWeights(Session *s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Numbers of a rule, and the mean of squared gradients that adam ends with: its preconditioner. */
+static PetscErrorCode WriteRule(Session *s)
+{
+  const CourantRuleOps *rule = s->run.rule;
+  const CourantResult file = s->output.file;
+  const size_t n = s->run.n;
+
+  PetscFunctionBeginUser;
+  if (strcmp(rule->name, "adam") || s->state.step == 0) PetscFunctionReturn(PETSC_SUCCESS);
+  CourantRunGet(&s->run, s->state.rule[1], s->run.weights);
+  PetscCall(CourantResultAddArray(
+      file, "/rule/second_moment", 1, &n, s->run.weights,
+      "mean of the squares of gradients after the last step, not corrected for its start"));
+  PetscCall(CourantResultSetString(file, "/rule", "name", rule->name));
+  PetscCall(CourantResultSetReal(file, "/rule", "step", (double)s->state.step));
+  for (const CourantKey *key = rule->keys; key->name; key++)
+    if (key->type == COURANT_KEY_REAL)
+      PetscCall(CourantResultSetReal(file, "/rule", key->name,
+                                     *(const double *)((const char *)s->settings.options + key->offset)));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* What a run goes on from, under /state of the .partial. */
 static PetscErrorCode ExchangeState(Session *s, PetscBool back)
 {
@@ -415,6 +437,7 @@ static PetscErrorCode FinishRun(Session *s)
   PetscFunctionBeginUser;
   PetscCall(ExchangeRecords(s, PETSC_FALSE));
   PetscCall(WriteWeights(s));
+  PetscCall(WriteRule(s));
   PetscCall(CourantResultDelete(s->output.file, "/state"));
   PetscCall(CourantResultSetInt(s->output.file, "/trajectory", "diverged_at",
                                 s->state.diverged ? (int)s->state.step : -1));

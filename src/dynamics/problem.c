@@ -115,7 +115,8 @@ static int Directions(CourantProblem problem)
   return problem->net->size <= ASSEMBLED ? DIRECTIONS : 1;
 }
 
-static PetscErrorCode CreateShared(CourantProblem problem, int order, CourantEvaluator *evaluator)
+static PetscErrorCode CreateShared(CourantProblem problem, const CourantBackend *backend, int order,
+                                   CourantEvaluator *evaluator)
 {
   PetscMPIInt rank, size;
 
@@ -129,7 +130,7 @@ static PetscErrorCode CreateShared(CourantProblem problem, int order, CourantEva
                                              .rank = rank,
                                              .size = size,
                                              .slopes = problem->slopes};
-  PetscCall(CourantEvaluatorCreate(problem->net, problem->data, problem->backend, &settings, evaluator));
+  PetscCall(CourantEvaluatorCreate(problem->net, problem->data, backend, &settings, evaluator));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -233,7 +234,7 @@ PetscErrorCode CourantProblemSetUpProducts(CourantProblem problem)
 {
   PetscFunctionBeginUser;
   if (problem->first) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(CreateShared(problem, 1, &problem->first));
+  PetscCall(CreateShared(problem, problem->backend, 1, &problem->first));
   const double least = CourantProblemMemory(problem);
   if (problem->memory_text[0] && least > problem->memory)
     CourantInputError(problem->comm,
@@ -273,6 +274,7 @@ PetscErrorCode CourantProblemDestroy(CourantProblem *problem)
   if (!*problem) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CourantEvaluatorDestroy(&(*problem)->first));
   PetscCall(CourantEvaluatorDestroy(&(*problem)->third));
+  PetscCall(CourantEvaluatorDestroy(&(*problem)->single));
   PetscCall(CourantNetDestroy(&(*problem)->net));
   PetscCall(CourantDatasetDestroy(&(*problem)->data));
   PetscCall(CourantDatasetDestroy(&(*problem)->test));
@@ -369,7 +371,7 @@ static PetscErrorCode SetSlopes(CourantProblem problem, double slopes[])
   PetscCall(CourantEvaluatorDestroy(&problem->third));
   PetscCall(PetscFree(problem->slopes));
   problem->slopes = slopes;
-  PetscCall(CreateShared(problem, 1, &problem->first));
+  PetscCall(CreateShared(problem, problem->backend, 1, &problem->first));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -469,7 +471,8 @@ PetscErrorCode CourantProblemComputeJet(CourantProblem problem, Vec theta, Vec d
   PetscCheck(order >= 0 && order <= COURANT_ORDER_MAX, problem->comm, PETSC_ERR_ARG_OUTOFRANGE,
              "order %d is not in 0..%d", order, COURANT_ORDER_MAX);
   PetscCall(CourantProblemSetUpProducts(problem));
-  if (order > 1 && !problem->third) PetscCall(CreateShared(problem, COURANT_ORDER_MAX, &problem->third));
+  if (order > 1 && !problem->third)
+    PetscCall(CreateShared(problem, problem->backend, COURANT_ORDER_MAX, &problem->third));
   PetscCall(PetscLogEventBegin(CourantLogging.jet, 0, 0, 0, 0));
   PetscCall(CourantProblemGetAll(problem, theta, problem->theta));
   PetscCall(CourantProblemGetAll(problem, direction, problem->direction));
@@ -490,6 +493,9 @@ PetscErrorCode CourantProblemSetState(CourantProblem problem, Vec theta, PetscRe
   PetscCall(CourantProblemSetUpProducts(problem));
   PetscCall(PetscLogEventBegin(CourantLogging.gradient, 0, 0, 0, 0));
   PetscCall(CourantProblemGetAll(problem, theta, problem->theta));
+  problem->state++;
+  if (problem->single)
+    PetscCall(CourantEvaluatorKeep(problem->single, problem->theta, problem->comm, problem->result));
   PetscCall(CourantEvaluatorKeep(problem->first, problem->theta, problem->comm, problem->result));
   PetscCall(Deliver(problem, 0, loss, &gradient));
   PetscCall(PetscLogEventEnd(CourantLogging.gradient, 0, 0, 0, 0));
@@ -506,16 +512,33 @@ PetscErrorCode CourantProblemComputeGaussNewton(CourantProblem problem, Vec v, V
   PetscCall(CourantProblemSetUpProducts(problem));
   PetscCall(PetscLogEventBegin(CourantLogging.product, 0, 0, 0, 0));
   PetscCall(CourantProblemGetAll(problem, v, problem->direction));
-  PetscCall(CourantEvaluatorGaussNewton(problem->first, problem->direction, problem->comm, problem->result));
+  PetscCall(CourantEvaluatorGaussNewton(problem->first, 1, (const double *const[]){problem->direction},
+                                        problem->comm, problem->result));
   PetscCall(CourantProblemPut(problem->result, Gv));
   PetscCall(PetscLogEventEnd(CourantLogging.product, 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* H, or the Gauss-Newton matrix, with alpha D. */
 typedef struct {
   CourantProblem problem;
   PetscReal alpha;
+  PetscBool gauss_newton, single;
 } Hessian;
+
+static PetscErrorCode Multiply(const Hessian *h, int n, const double *const directions[])
+{
+  const CourantProblem problem = h->problem;
+  const CourantEvaluator evaluator = h->single ? problem->single : problem->first;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscLogEventBegin(CourantLogging.product, 0, 0, 0, 0));
+  PetscCall((h->gauss_newton ? CourantEvaluatorGaussNewton : CourantEvaluatorProducts)(
+      evaluator, n, directions, problem->comm, problem->result));
+  PetscCall(PetscLogEventEnd(CourantLogging.product, 0, 0, 0, 0));
+  if (problem->heard) problem->heard(problem->heard_ctx, n);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
 
 static PetscErrorCode MatMult_Hessian(Mat A, Vec x, Vec y)
 {
@@ -528,10 +551,8 @@ static PetscErrorCode MatMult_Hessian(Mat A, Vec x, Vec y)
   PetscCall(MatShellGetContext(A, &h));
   const CourantProblem problem = h->problem;
   PetscCall(CourantInterruptCheckTogether(problem->comm));
-  PetscCall(PetscLogEventBegin(CourantLogging.product, 0, 0, 0, 0));
   PetscCall(CourantProblemGetAll(problem, x, problem->direction));
-  PetscCall(CourantEvaluatorProducts(problem->first, 1, (const double *const[]){problem->direction},
-                                     problem->comm, problem->result));
+  PetscCall(Multiply(h, 1, (const double *const[]){problem->direction}));
   PetscCall(CourantProblemPut(problem->result, y));
   if (h->alpha != 0) {
     PetscCall(VecGetLocalSize(y, &n));
@@ -543,8 +564,6 @@ static PetscErrorCode MatMult_Hessian(Mat A, Vec x, Vec y)
     PetscCall(VecRestoreArrayRead(x, &v));
     PetscCall(VecRestoreArrayRead(problem->mask, &d));
   }
-  PetscCall(PetscLogEventEnd(CourantLogging.product, 0, 0, 0, 0));
-  if (problem->heard) problem->heard(problem->heard_ctx, 1);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -572,10 +591,7 @@ static PetscErrorCode MatProductNumeric_Hessian(Mat A, Mat B, Mat C, void *data)
     const int n = (int)PetscMin(Directions(problem), columns - j);
     CourantInterruptCheck();
     for (int k = 0; k < n; k++) directions[k] = b + (size_t)(j + k) * (size_t)ldb;
-    PetscCall(PetscLogEventBegin(CourantLogging.product, 0, 0, 0, 0));
-    PetscCall(CourantEvaluatorProducts(problem->first, n, directions, problem->comm, problem->result));
-    PetscCall(PetscLogEventEnd(CourantLogging.product, 0, 0, 0, 0));
-    if (problem->heard) problem->heard(problem->heard_ctx, n);
+    PetscCall(Multiply(h, n, directions));
     for (int k = 0; k < n; k++) {
       PetscScalar *to = c + (size_t)(j + k) * (size_t)ldc;
       const double *hv = problem->result + (size_t)k * ((size_t)p + 1);
@@ -599,13 +615,7 @@ static PetscErrorCode MatDestroy_Hessian(Mat A)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/*
-  CourantProblemCreateHessian - The Hessian H of L as a symmetric MATSHELL, exact products by jets of order 1.
-
-  It is at the theta of the last CourantProblemSetState(). CourantHessianSetWeightDecay() makes it H + alpha
-  D. The caller destroys it.
-*/
-PetscErrorCode CourantProblemCreateHessian(CourantProblem problem, Mat *A)
+static PetscErrorCode CreateProducts(CourantProblem problem, PetscBool gauss_newton, Mat *A)
 {
   Hessian *h;
   PetscInt n;
@@ -614,6 +624,7 @@ PetscErrorCode CourantProblemCreateHessian(CourantProblem problem, Mat *A)
   PetscCall(CourantProblemSetUpProducts(problem));
   PetscCall(PetscNew(&h));
   h->problem = problem;
+  h->gauss_newton = gauss_newton;
   PetscCall(VecGetLocalSize(problem->mask, &n));
   PetscCall(MatCreateShell(problem->comm, n, n, problem->net->size, problem->net->size, h, A));
   PetscCall(MatShellSetOperation(*A, MATOP_MULT, (void (*)(void))MatMult_Hessian));
@@ -627,16 +638,68 @@ PetscErrorCode CourantProblemCreateHessian(CourantProblem problem, Mat *A)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/*
+  CourantProblemCreateHessian - The Hessian H of L as a symmetric MATSHELL, exact products by jets of order 1.
+
+  It is at the theta of the last CourantProblemSetState(). CourantHessianSetWeightDecay() makes it H + alpha
+  D. The caller destroys it.
+*/
+PetscErrorCode CourantProblemCreateHessian(CourantProblem problem, Mat *A)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CreateProducts(problem, PETSC_FALSE, A));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantProblemCreateGaussNewton - The Gauss-Newton matrix G = J^T B J in the same way: J the Jacobian of
+  CourantProblemCreateJacobian(), B the Hessians of the samples' losses by their outputs. It is H without the
+  curvature of the network, and positive semidefinite.
+*/
+PetscErrorCode CourantProblemCreateGaussNewton(CourantProblem problem, Mat *A)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CreateProducts(problem, PETSC_TRUE, A));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode GetHessian(Mat A, Hessian **h)
+{
+  Mat whole;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscObjectQuery((PetscObject)A, "hessian", (PetscObject *)&whole));
+  PetscCall(MatShellGetContext(whole ? whole : A, h));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantHessianSetSingle - Makes a matrix of CourantProblemCreateHessian(), CourantProblemCreateGaussNewton()
+  or CourantProblemCreateLayerBlock() multiply in single precision, at the theta of the next
+  CourantProblemSetState(). Collective.
+*/
+PetscErrorCode CourantHessianSetSingle(Mat A, PetscBool single)
+{
+  Hessian *h;
+
+  PetscFunctionBeginUser;
+  PetscCall(GetHessian(A, &h));
+  h->single = single;
+  if (!single || h->problem->single) PetscFunctionReturn(PETSC_SUCCESS);
+  const CourantBackend *backend;
+  PetscCall(CourantBackendGet(h->problem->comm, 32, h->problem->backend->isa, &backend));
+  PetscCall(CreateShared(h->problem, backend, 1, &h->problem->single));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* CourantHessianSetWeightDecay - Makes a matrix of CourantProblemCreateHessian() apply H + alpha D, and one
  * of CourantProblemCreateLayerBlock() its block. */
 PetscErrorCode CourantHessianSetWeightDecay(Mat A, PetscReal alpha)
 {
   Hessian *h;
-  Mat whole;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscObjectQuery((PetscObject)A, "hessian", (PetscObject *)&whole));
-  PetscCall(MatShellGetContext(whole ? whole : A, &h));
+  PetscCall(GetHessian(A, &h));
   h->alpha = alpha;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -25,6 +25,8 @@ struct _CourantProblem {
   PetscInt threads;
   double memory;                               /* bytes of this rank */
   CourantEvaluator first, third;               /* for jets of order 1 and 3, made when first needed */
+  CourantEvaluator single;                     /* for products in single precision; NULL: none are wanted */
+  PetscInt64 state;                            /* how often CourantProblemSetState() was called */
   void (*heard)(void *ctx, PetscInt products); /* hears of Hessian products; NULL: nobody does */
   void *heard_ctx;
   double *slopes;            /* frozen loss, [n,outputs]; NULL: the net's own */
@@ -39,8 +41,8 @@ struct _CourantProblem {
 };
 
 double CourantProblemMemory(CourantProblem);
-PetscErrorCode CourantProblemPut(const double values[], Vec);
 PetscErrorCode CourantProblemGetAll(CourantProblem, Vec, double values[]);
+PetscErrorCode CourantProblemPut(const double values[], Vec);
 PetscErrorCode CourantProblemLoadTest(CourantProblem);
 PetscErrorCode CourantProblemVerifyReference(CourantProblem);
 PetscErrorCode CourantProblemComputeOutputs(CourantProblem, const double theta[], PetscInt n,

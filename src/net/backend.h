@@ -40,6 +40,11 @@ typedef struct {
   void *scratch;
   void *gradient[COURANT_ORDER_MAX + 1]; /* packed, added to; all NULL: not wanted */
   double *loss;                          /* [order+1], added to */
+  /* In place of the loss: the outputs' coefficient `reported` is copied to outputs [n,outputs]; or the
+     gradient by them has cotangents [n,outputs] as its coefficient 1. NULL: the loss */
+  double *outputs;
+  int reported;
+  const double *cotangents;
 } CourantBlock;
 
 typedef struct {

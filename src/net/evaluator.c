@@ -324,6 +324,9 @@ typedef struct {
   int directions;
   int theta; /* THETA; or KEPT, whose primal is on the kept tapes, or to be put there */
   PetscBool gauss_newton;
+  double *outputs; /* of this rank's samples: where to put their coefficient `reported`; NULL: not wanted */
+  int reported;
+  const double *cotangents; /* of this rank's samples: what to take back from the outputs; NULL: the loss's */
 } Work;
 
 /* One way through the net: coefficients from..order; direction -1: the primal alone, for what follows. */
@@ -335,6 +338,18 @@ static Pass PassOf(const Work *work, int direction)
 {
   if (direction < 0) return (Pass){0, 0, -1};
   return (Pass){work->report, work->order, direction};
+}
+
+/* A pass is forward, through the loss and back, but outputs are all that a forward pass is for, and nothing
+   is before a cotangent. */
+static PetscBool GoesForward(const Work *work, const Pass *pass)
+{
+  return pass->direction < 0 || !work->cotangents ? PETSC_TRUE : PETSC_FALSE;
+}
+
+static PetscBool GoesBack(const Work *work, const Pass *pass)
+{
+  return pass->direction < 0 || !work->outputs ? PETSC_TRUE : PETSC_FALSE;
 }
 
 /* The primal needs a pass of its own when the directions start above it. */
@@ -386,6 +401,12 @@ static CourantBlock BlockOf(CourantEvaluator ev, const Work *work, const Pass *p
       .loss = slot->loss + of * coefficients,
       .scale = 1. / (double)ev->batch.n,
       .weights = {ev->weights[work->theta], pass->order ? ev->weights[DIRECTION + of] : NULL}};
+  if (pass->direction >= 0) {
+    const PetscInt own = (first - ev->first * ev->group) * outputs;
+    block.outputs = work->outputs ? work->outputs + own : NULL;
+    block.reported = work->reported;
+    block.cotangents = work->cotangents ? work->cotangents + own : NULL;
+  }
   for (int k = 0; k <= pass->order; k++) {
     const PetscBool held = k == 0 && kept >= 0 ? PETSC_TRUE : PETSC_FALSE;
     block.tape[k] = held ? ev->kept[(kept * ev->group_leaves + leaf->leaf) * BlocksPerLeaf(ev) + b] : tape[k];
@@ -446,9 +467,9 @@ static void RunLeaf(CourantEvaluator ev, const Work *work, Worker *worker, Slot 
       const PetscInt first = leaf->first + b * ev->layout.samples;
       ReadLabels(ev, worker, &block, first);
       if (pass.from == 0) ReadImages(ev, worker, &block, first);
-      ev->backend->Forward(&block, 0, ev->net->nlayers);
+      if (GoesForward(work, &pass)) ev->backend->Forward(&block, 0, ev->net->nlayers);
       ev->backend->Loss(&block);
-      ev->backend->Backward(&block, 0, ev->net->nlayers);
+      if (GoesBack(work, &pass)) ev->backend->Backward(&block, 0, ev->net->nlayers);
     }
   Deliver(ev, work, worker, slot, leaf->index);
 }
@@ -506,14 +527,12 @@ static void RunStretch(CourantEvaluator ev, const Work *work, const Pass *pass, 
       const CourantBlock block = BlockOf(ev, work, pass, worker, &ev->slots[i], &leaf, b);
       if (!back && first == 0 && pass->from == 0)
         ReadImages(ev, worker, &block, leaf.first + b * ev->layout.samples);
-      if (back)
-        ev->backend->Backward(&block, first, last);
-      else
-        ev->backend->Forward(&block, first, last);
-      if (!back && last == ev->net->nlayers) {
+      if (!back) ev->backend->Forward(&block, first, last);
+      if (last == ev->net->nlayers && back != GoesForward(work, pass)) {
         ReadLabels(ev, worker, &block, leaf.first + b * ev->layout.samples);
         ev->backend->Loss(&block);
       }
+      if (back) ev->backend->Backward(&block, first, last);
       if (coupling >= 0) ev->backend->Measure(&block, coupling, back, worker->record, ev->slots[i].record);
     }
   }
@@ -534,10 +553,10 @@ static void RunGroup(CourantEvaluator ev, const Work *work, PetscInt group, int 
     ClearSlot(ev, work, &ev->slots[i]);
   for (int p = FirstPass(ev, work, group); p < work->directions; p++) {
     const Pass pass = PassOf(work, p);
-    for (PetscInt c = 0; c <= n; c++)
+    for (PetscInt c = 0; GoesForward(work, &pass) && c <= n; c++)
       RunStretch(ev, work, &pass, group, t, threads, c ? ev->coupling[c - 1] : 0,
                  c < n ? ev->coupling[c] : layers, c < n ? ev->coupling[c] : -1, PETSC_FALSE);
-    for (PetscInt c = n; c >= 0; c--)
+    for (PetscInt c = n; GoesBack(work, &pass) && c >= 0; c--)
       RunStretch(ev, work, &pass, group, t, threads, c ? ev->coupling[c - 1] + 1 : 0,
                  c < n ? ev->coupling[c] + 1 : layers, c ? ev->coupling[c - 1] : -1, PETSC_TRUE);
 #pragma omp barrier
@@ -666,19 +685,61 @@ PetscErrorCode CourantEvaluatorProducts(CourantEvaluator ev, int n, const double
 }
 
 /*
-  CourantEvaluatorGaussNewton - G v [size] and grad L . v at the theta of CourantEvaluatorKeep().
+  CourantEvaluatorGaussNewton - The same with G v in place of H v.
 
   G = J^T H_p J, J the Jacobian of the outputs p and H_p the Hessian of the loss by them: forward on jets of
   order 1 through net and loss, then back by order 0.
 */
-PetscErrorCode CourantEvaluatorGaussNewton(CourantEvaluator ev, const double direction[], MPI_Comm comm,
-                                           double result[])
+PetscErrorCode CourantEvaluatorGaussNewton(CourantEvaluator ev, int n, const double *const directions[],
+                                           MPI_Comm comm, double results[])
+{
+  Work work = ProductWork(n);
+
+  PetscFunctionBeginUser;
+  work.gauss_newton = PETSC_TRUE;
+  for (int d = 0; d < n; d++) SetWeights(ev, DIRECTION + d, directions[d]);
+  PetscCall(RunAndShare(ev, &work, comm, results));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantEvaluatorGetShare - The samples of the batch that are this rank's, first to end - 1. */
+void CourantEvaluatorGetShare(CourantEvaluator ev, PetscInt *first, PetscInt *end)
+{
+  *first = PetscMin(ev->batch.n, ev->first * ev->group);
+  *end = PetscMin(ev->batch.n, ev->last * ev->group);
+}
+
+/*
+  CourantEvaluatorOutputs - The outputs of this rank's samples [samples,outputs] at the theta of
+  CourantEvaluatorKeep(), or with a direction v J v, J their Jacobian.
+
+  result: [size+1], without content. Collective on comm.
+*/
+PetscErrorCode CourantEvaluatorOutputs(CourantEvaluator ev, const double direction[], MPI_Comm comm,
+                                       double outputs[], double result[])
+{
+  Work work = ProductWork(1);
+
+  PetscFunctionBeginUser;
+  work.outputs = outputs;
+  work.reported = direction ? 1 : 0;
+  if (direction) SetWeights(ev, DIRECTION, direction);
+  PetscCall(RunAndShare(ev, &work, comm, result));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantEvaluatorPullBack - J^T u [size] and 0, for numbers u [samples,outputs], of which each rank has those
+  of its samples; the way back of CourantEvaluatorGaussNewton(). Collective on comm.
+*/
+PetscErrorCode CourantEvaluatorPullBack(CourantEvaluator ev, const double cotangents[], MPI_Comm comm,
+                                        double result[])
 {
   Work work = ProductWork(1);
 
   PetscFunctionBeginUser;
   work.gauss_newton = PETSC_TRUE;
-  SetWeights(ev, DIRECTION, direction);
+  work.cotangents = cotangents;
   PetscCall(RunAndShare(ev, &work, comm, result));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -29,8 +29,13 @@ PetscErrorCode CourantEvaluatorRun(CourantEvaluator, int order, const double the
 PetscErrorCode CourantEvaluatorKeep(CourantEvaluator, const double theta[], MPI_Comm, double result[]);
 PetscErrorCode CourantEvaluatorProducts(CourantEvaluator, int n, const double *const directions[], MPI_Comm,
                                         double results[]);
-PetscErrorCode CourantEvaluatorGaussNewton(CourantEvaluator, const double direction[], MPI_Comm,
-                                           double result[]);
+PetscErrorCode CourantEvaluatorGaussNewton(CourantEvaluator, int n, const double *const directions[],
+                                           MPI_Comm, double results[]);
+void CourantEvaluatorGetShare(CourantEvaluator, PetscInt *first, PetscInt *end);
+PetscErrorCode CourantEvaluatorOutputs(CourantEvaluator, const double direction[], MPI_Comm, double outputs[],
+                                       double result[]);
+PetscErrorCode CourantEvaluatorPullBack(CourantEvaluator, const double cotangents[], MPI_Comm,
+                                        double result[]);
 const char *CourantEvaluatorGradient(CourantEvaluator, const double theta[], double gradient_and_loss[]);
 const char *CourantEvaluatorLocalProducts(CourantEvaluator, int n, const double *const directions[],
                                           double results[]);

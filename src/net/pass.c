@@ -175,7 +175,12 @@ static void Loss(const CourantBlock *block)
                                 .loss = block->loss,
                                 .p = OnTape(block, block->layout->value[net->nlayers], block->order),
                                 .dp = OnTape(block, block->layout->adjoint[net->nlayers], block->order)};
-  if (block->slopes)
+  const size_t n = (size_t)block->n * (size_t)loss.outputs;
+  if (block->outputs)
+    Convert(n, loss.p.c[block->reported], block->outputs);
+  else if (block->cotangents)
+    for (size_t i = 0; i < n; i++) loss.dp.c[1][i] = (real)block->cotangents[i];
+  else if (block->slopes)
     RunFrozen(&loss, block->slopes);
   else
     losses[net->loss]->Run(&loss);

@@ -1,54 +1,56 @@
 /*
-  Both ends of the spectrum of a symmetric operator, with what is known about their error.
+  The ends of the spectrum of a symmetric operator, with what is known about their error.
 
-  SLEPc finds each end; its residual is evaluated afresh. A residual says that some eigenvalue is near, not
-  that none lies beyond: that is supported by the random start of the Krylov space and by a second solve, from
-  another start and deflated against what was found. Operators of up to 2048 unknowns are also assembled and
-  given to LAPACK, which has to agree.
+  How an end is solved is in end.c. Operators of up to 2048 unknowns are also assembled and given to LAPACK,
+  which has to agree.
 */
-#include "core/random.h"
-#include "courant.h"
-#include "core/error.h"
+#include "stability/spectrum.h"
 #include <math.h>
 #include <petscblaslapack.h>
+#include <string.h>
 
-enum { DENSE_LIMIT = 2048, KRYLOV = 48, FOUND = 4 };
+enum { DENSE_LIMIT = 2048 };
 
-static const PetscReal tolerance =
-    1e-10; /* of a residual, relative to the norm of the operator, unless -eps_tol */
+static const PetscReal fast_tolerance = 1e-5; /* where products have seven digits */
 
-/* One end: largest or smallest eigenvalue. */
-typedef struct {
-  EPS eps;
-  CourantExtreme result;
-  PetscReal tolerance; /* of this solver */
-  Vec vector;
-  Vec found[FOUND]; /* converged vectors, for deflation */
-  PetscInt nfound;
-} End;
+/* ---- what the solvers see ---- */
 
-struct _CourantSpectrum {
-  MPI_Comm comm;
-  Mat A;
-  End ends[2]; /* largest, smallest */
-  EPS norm_eps;
-  PetscReal norm; /* estimate of the largest |eigenvalue| */
-  PetscInt n_all; /* eigenvalues from LAPACK, ascending; 0: not computed */
-  PetscReal *all;
-  Vec r;
-};
-
-/* Residuals are measured against the norm of the operator: a test relative to the eigenvalue fails near 0. */
-static PetscErrorCode AbsoluteTest(EPS eps, PetscScalar re, PetscScalar im, PetscReal residual,
-                                   PetscReal *error, void *ctx)
+/* y = S A S x, S = P^(-1/2), by the fast operator unless it has to be precise. */
+static PetscErrorCode MatMult_View(Mat view, Vec x, Vec y)
 {
-  CourantSpectrum spectrum = (CourantSpectrum)ctx;
+  CourantSpectrum spectrum;
 
   PetscFunctionBeginUser;
-  (void)eps, (void)re, (void)im;
-  *error = spectrum->norm > 0 ? residual / spectrum->norm : residual;
+  PetscCall(MatShellGetContext(view, &spectrum));
+  const Mat A = spectrum->fast && !spectrum->precise ? spectrum->fast : spectrum->A;
+  spectrum->products++;
+  if (!spectrum->scale) {
+    PetscCall(MatMult(A, x, y));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(VecPointwiseMult(spectrum->scaled, spectrum->scale, x));
+  PetscCall(MatMult(A, spectrum->scaled, y));
+  PetscCall(VecPointwiseMult(y, y, spectrum->scale));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
+
+static PetscErrorCode CreateView(CourantSpectrum spectrum)
+{
+  PetscInt local, n;
+
+  PetscFunctionBeginUser;
+  PetscCall(MatGetLocalSize(spectrum->A, &local, NULL));
+  PetscCall(MatGetSize(spectrum->A, &n, NULL));
+  PetscCall(MatDestroy(&spectrum->view));
+  PetscCall(MatCreateShell(spectrum->comm, local, local, n, n, spectrum, &spectrum->view));
+  PetscCall(MatShellSetOperation(spectrum->view, MATOP_MULT, (void (*)(void))MatMult_View));
+  PetscCall(MatShellSetOperation(spectrum->view, MATOP_MULT_TRANSPOSE, (void (*)(void))MatMult_View));
+  PetscCall(MatSetOption(spectrum->view, MAT_SYMMETRIC, PETSC_TRUE));
+  PetscCall(MatSetOption(spectrum->view, MAT_SYMMETRY_ETERNAL, PETSC_TRUE));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- life ---- */
 
 /* For the first look at the norm: every Ritz value will do. */
 static PetscErrorCode AnyTest(EPS eps, PetscScalar re, PetscScalar im, PetscReal residual, PetscReal *error,
@@ -61,29 +63,21 @@ static PetscErrorCode AnyTest(EPS eps, PetscScalar re, PetscScalar im, PetscReal
 }
 
 /*
-  CourantSpectrumCreate - Solver for the largest and the smallest eigenvalue of a symmetric operator.
+  CourantSpectrumCreate - Solver for eigenvalues at the ends of the spectrum of a symmetric operator: one at
+  each end, unless CourantSpectrumSetCounts() or CourantSpectrumSetThreshold() say otherwise.
 */
 PetscErrorCode CourantSpectrumCreate(MPI_Comm comm, CourantSpectrum *spectrum)
 {
-  static const char *const prefixes[] = {"hessian_max_", "hessian_min_"};
-
   PetscFunctionBeginUser;
   PetscCall(PetscNew(spectrum));
   (*spectrum)->comm = comm;
-  for (int e = 0; e < 2; e++) {
-    EPS eps;
-    PetscCall(EPSCreate(comm, &eps));
-    PetscCall(EPSSetOptionsPrefix(eps, prefixes[e]));
-    PetscCall(EPSSetProblemType(eps, EPS_HEP));
-    PetscCall(EPSSetWhichEigenpairs(eps, e == 0 ? EPS_LARGEST_REAL : EPS_SMALLEST_REAL));
-    PetscCall(EPSSetTolerances(eps, tolerance, 500));
-    PetscCall(EPSSetConvergenceTestFunction(eps, AbsoluteTest, *spectrum, NULL));
-    (*spectrum)->ends[e].eps = eps;
-  }
+  for (int e = 0; e < 2; e++)
+    PetscCall(CourantSpectrumEndCreate(*spectrum, (CourantSide)e, &(*spectrum)->ends[e]));
   PetscCall(EPSCreate(comm, &(*spectrum)->norm_eps));
   PetscCall(EPSSetProblemType((*spectrum)->norm_eps, EPS_HEP));
   PetscCall(EPSSetWhichEigenpairs((*spectrum)->norm_eps, EPS_LARGEST_MAGNITUDE));
   PetscCall(EPSSetConvergenceTestFunction((*spectrum)->norm_eps, AnyTest, NULL, NULL));
+  PetscCall(EPSSetTolerances((*spectrum)->norm_eps, 1, 2));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -95,68 +89,219 @@ PetscErrorCode CourantSpectrumSetOperator(CourantSpectrum spectrum, Mat A)
   PetscFunctionBeginUser;
   PetscCall(PetscObjectReference((PetscObject)A));
   PetscCall(MatDestroy(&spectrum->A));
+  PetscCall(MatDestroy(&spectrum->fast));
+  PetscCall(VecDestroy(&spectrum->scale));
   spectrum->A = A;
   PetscCall(MatGetSize(A, &n, NULL));
-  PetscCall(VecDestroy(&spectrum->r));
-  PetscCall(MatCreateVecs(A, NULL, &spectrum->r));
+  PetscCall(VecDestroy(&spectrum->scaled));
+  PetscCall(MatCreateVecs(A, NULL, &spectrum->scaled));
+  PetscCall(CreateView(spectrum));
   for (int e = 0; e < 2; e++) {
-    PetscCall(EPSSetOperators(spectrum->ends[e].eps, A, NULL));
-    PetscCall(EPSSetDimensions(spectrum->ends[e].eps, 1, PetscMin(n, KRYLOV), PETSC_DEFAULT));
-    PetscCall(VecDestroy(&spectrum->ends[e].vector));
-    PetscCall(VecDuplicate(spectrum->r, &spectrum->ends[e].vector));
+    PetscCall(CourantSpectrumEndReset(&spectrum->ends[e]));
+    PetscCall(EPSSetOperators(spectrum->ends[e].eps, spectrum->view, NULL));
+    PetscCall(EPSSetOperators(spectrum->ends[e].certifier, spectrum->view, NULL));
+    PetscCall(VecDestroy(&spectrum->ends[e].top));
+    PetscCall(VecDuplicate(spectrum->scaled, &spectrum->ends[e].top));
   }
-  PetscCall(EPSSetOperators(spectrum->norm_eps, A, NULL));
+  PetscCall(EPSSetOperators(spectrum->norm_eps, spectrum->view, NULL));
   PetscCall(EPSSetDimensions(spectrum->norm_eps, 1, PetscMin(n, 12), PETSC_DEFAULT));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantSpectrumSetFromOptions - Options: those of EPS with the prefixes hessian_max_ and hessian_min_. */
+/*
+  CourantSpectrumSetFastOperator - The same operator to fewer digits, such as products in single precision,
+  for the iterations; values and residuals are by the operator itself all the same. NULL: none.
+
+  The tolerance becomes 1e-5, which -eps_tol changes: before CourantSpectrumSetFromOptions(), behind
+  CourantSpectrumSetOperator(), which forgets it. Takes a reference.
+*/
+PetscErrorCode CourantSpectrumSetFastOperator(CourantSpectrum spectrum, Mat fast)
+{
+  PetscFunctionBeginUser;
+  if (fast) PetscCall(PetscObjectReference((PetscObject)fast));
+  PetscCall(MatDestroy(&spectrum->fast));
+  spectrum->fast = fast;
+  for (int e = 0; fast && e < 2; e++)
+    PetscCall(EPSSetTolerances(spectrum->ends[e].eps, fast_tolerance, PETSC_DEFAULT));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantSpectrumSetPreconditioner - Makes the problem A x = nu P x, P > 0 the diagonal matrix of a vector
+  [n], as Adam's; NULL: P = I. Behind CourantSpectrumSetOperator(), which forgets it.
+
+  Solved as the symmetric problem P^(-1/2) A P^(-1/2) y = nu y, x = P^(-1/2) y, |y| = 1: the residual |A x -
+  nu P x| in the norm of P^(-1) is a bound of the distance to an eigenvalue (Parlett 1998, section 15.9). P
+  with a number that is not positive is the user's error. The vector is copied. Collective.
+*/
+PetscErrorCode CourantSpectrumSetPreconditioner(CourantSpectrum spectrum, Vec P)
+{
+  PetscInt at;
+  PetscReal least, most;
+
+  PetscFunctionBeginUser;
+  PetscCall(VecDestroy(&spectrum->scale));
+  if (!P) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(VecMin(P, &at, &least));
+  PetscCall(VecMax(P, NULL, &most));
+  if (!(least > 0) || !isfinite(most))
+    CourantInputError(spectrum->comm,
+                      "the preconditioner is indefinite: number %d is %g, expected more than 0", (int)at,
+                      least);
+  PetscCall(VecDuplicate(P, &spectrum->scale));
+  PetscCall(VecCopy(P, spectrum->scale));
+  PetscCall(VecSqrtAbs(spectrum->scale));
+  PetscCall(VecReciprocal(spectrum->scale));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantSpectrumSetCounts - How many eigenvalues of each end are wanted (1 and 1); 0: none of that end.
+*/
+PetscErrorCode CourantSpectrumSetCounts(CourantSpectrum spectrum, PetscInt largest, PetscInt smallest)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(largest >= 0 && smallest >= 0, spectrum->comm, PETSC_ERR_ARG_OUTOFRANGE,
+             "%d largest and %d smallest eigenvalues", (int)largest, (int)smallest);
+  spectrum->ends[COURANT_LARGEST].wanted = largest;
+  spectrum->ends[COURANT_SMALLEST].wanted = smallest;
+  spectrum->ends[COURANT_LARGEST].threshold = NAN;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantSpectrumSetThreshold - All eigenvalues above `above`, in place of a number of the largest. */
+PetscErrorCode CourantSpectrumSetThreshold(CourantSpectrum spectrum, PetscReal above)
+{
+  PetscFunctionBeginUser;
+  spectrum->ends[COURANT_LARGEST].threshold = above;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantSpectrumSetMemory - Bytes of a rank that the solvers' bases may take; 0: no limit. */
+PetscErrorCode CourantSpectrumSetMemory(CourantSpectrum spectrum, PetscReal bytes)
+{
+  PetscFunctionBeginUser;
+  spectrum->memory = bytes;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantSpectrumSetProgress - Who hears, after every restart, what part of a solve is done, 0 to 1: as many
+  of the eigenvalues wanted as have converged.
+*/
+PetscErrorCode CourantSpectrumSetProgress(CourantSpectrum spectrum,
+                                          PetscErrorCode (*progress)(PetscReal, void *), void *ctx)
+{
+  PetscFunctionBeginUser;
+  spectrum->progress = progress;
+  spectrum->progress_ctx = ctx;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantSpectrumSetInitialSpace - Vectors to start the next solves of an end from, such as those of a state
+  close by; n = 0: a random start again.
+
+  The solver of that end becomes SLEPc's generalised Davidson, which takes all of them;
+  CourantSpectrumSetFromOptions(), which has to come again, may say otherwise (-eps_type). The probability of
+  a miss is then that of the certificate. The vectors are copied.
+*/
+PetscErrorCode CourantSpectrumSetInitialSpace(CourantSpectrum spectrum, CourantSide side, PetscInt n, Vec x[])
+{
+  CourantSpectrumEnd *end = &spectrum->ends[side];
+
+  PetscFunctionBeginUser;
+  for (PetscInt i = 0; i < end->nguesses; i++) PetscCall(VecDestroy(&end->guesses[i]));
+  PetscCall(PetscFree(end->guesses));
+  PetscCall(PetscMalloc1(n, &end->guesses));
+  for (PetscInt i = 0; i < n; i++) {
+    PetscCall(VecDuplicate(x[i], &end->guesses[i]));
+    PetscCall(VecCopy(x[i], end->guesses[i]));
+    if (spectrum->scale) PetscCall(VecPointwiseDivide(end->guesses[i], end->guesses[i], spectrum->scale));
+  }
+  if (!n != !end->nguesses) PetscCall(CourantSpectrumEndRenew(end, n ? PETSC_TRUE : PETSC_FALSE));
+  end->nguesses = n;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantSpectrumSetOptionsPrefix - Prefix of the options of both ends' EPS, in place of hessian_max_ and
+  hessian_min_.
+*/
+PetscErrorCode CourantSpectrumSetOptionsPrefix(CourantSpectrum spectrum, const char prefix[])
+{
+  PetscFunctionBeginUser;
+  for (int e = 0; e < 2; e++) PetscCall(EPSSetOptionsPrefix(spectrum->ends[e].eps, prefix));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* -eps_nev, which is a number of this end's eigenvalues. */
+static PetscErrorCode SetEndFromOptions(CourantSpectrumEnd *end)
+{
+  const char *prefix;
+  PetscBool set;
+  PetscInt nev, ncv, mpd;
+
+  PetscFunctionBeginUser;
+  PetscCall(EPSSetDimensions(end->eps, 1, PETSC_DEFAULT, PETSC_DEFAULT));
+  PetscCall(EPSSetFromOptions(end->eps));
+  PetscCall(EPSGetDimensions(end->eps, &nev, &ncv, &mpd));
+  end->basis = PetscMax(0, ncv); /* PETSC_DEFAULT is negative */
+  end->projected = PetscMax(0, mpd);
+  PetscCall(EPSGetOptionsPrefix(end->eps, &prefix));
+  PetscCall(PetscOptionsHasName(NULL, prefix, "-eps_nev", &set));
+  if (set && end->wanted) end->wanted = nev;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantSpectrumSetFromOptions - Options: those of EPS, with the prefixes hessian_max_ and hessian_min_
+  unless CourantSpectrumSetOptionsPrefix() gave another. -eps_nev stands for the number of that end.
+*/
 PetscErrorCode CourantSpectrumSetFromOptions(CourantSpectrum spectrum)
 {
   PetscFunctionBeginUser;
-  for (int e = 0; e < 2; e++) PetscCall(EPSSetFromOptions(spectrum->ends[e].eps));
+  for (int e = 0; e < 2; e++) PetscCall(SetEndFromOptions(&spectrum->ends[e]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A start that depends on nothing but its index, so that a solve repeats whatever came before it. */
-static PetscErrorCode SetStart(EPS eps, Vec start, uint32_t index)
+PetscErrorCode CourantSpectrumDestroy(CourantSpectrum *spectrum)
 {
-  const CourantRandom stream = {.seed = 1, .purpose = COURANT_RANDOM_KRYLOV, .index = index};
-  PetscInt first, last, n;
-  PetscScalar *array;
-  double *values;
-  BV bv;
-  PetscRandom random;
-
   PetscFunctionBeginUser;
-  PetscCall(VecGetSize(start, &n));
-  PetscCall(VecGetOwnershipRange(start, &first, &last));
-  PetscCall(PetscMalloc1(n, &values));
-  CourantRandomNormal(stream, n, values);
-  PetscCall(VecGetArrayWrite(start, &array));
-  for (PetscInt i = first; i < last; i++) array[i - first] = values[i];
-  PetscCall(VecRestoreArrayWrite(start, &array));
-  PetscCall(PetscFree(values));
-  PetscCall(EPSSetInitialSpace(eps, 1, &start));
-  PetscCall(EPSGetBV(eps, &bv)); /* draws another start when the Krylov space is invariant */
-  PetscCall(BVGetRandomContext(bv, &random));
-  PetscCall(PetscRandomSetSeed(random, 0x5eed + index));
-  PetscCall(PetscRandomSeed(random));
+  if (!*spectrum) PetscFunctionReturn(PETSC_SUCCESS);
+  for (int e = 0; e < 2; e++) PetscCall(CourantSpectrumEndDestroy(&(*spectrum)->ends[e]));
+  PetscCall(EPSDestroy(&(*spectrum)->norm_eps));
+  PetscCall(MatDestroy(&(*spectrum)->view));
+  PetscCall(MatDestroy(&(*spectrum)->A));
+  PetscCall(MatDestroy(&(*spectrum)->fast));
+  PetscCall(VecDestroy(&(*spectrum)->scale));
+  PetscCall(VecDestroy(&(*spectrum)->scaled));
+  PetscCall(PetscFree((*spectrum)->all));
+  PetscCall(PetscFree(*spectrum));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A few Lanczos steps give the norm to some percent, which is all that a convergence test needs. */
+/* ---- solves ---- */
+
+/*
+  The norm to some percent, which is all that a convergence test needs. Krylov-Schur's first cycle gives it
+  for nothing (end.c); for other solvers it takes a few Lanczos steps of its own.
+*/
 static PetscErrorCode EstimateNorm(CourantSpectrum spectrum)
 {
+  PetscBool krylov_schur = PETSC_TRUE;
   PetscInt converged;
   PetscScalar value;
 
   PetscFunctionBeginUser;
-  PetscCall(SetStart(spectrum->norm_eps, spectrum->r, 0));
-  PetscCall(EPSSetTolerances(spectrum->norm_eps, 1, 2));
+  spectrum->norm = 0;
+  for (int e = 0; e < 2 && krylov_schur; e++)
+    if (spectrum->ends[e].wanted)
+      PetscCall(PetscObjectTypeCompare((PetscObject)spectrum->ends[e].eps, EPSKRYLOVSCHUR, &krylov_schur));
+  if (krylov_schur) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CourantSpectrumSetStart(spectrum->norm_eps, spectrum->scaled, 0));
   PetscCall(EPSSolve(spectrum->norm_eps));
   PetscCall(EPSGetConverged(spectrum->norm_eps, &converged));
-  spectrum->norm = 0;
   for (PetscInt i = 0; i < converged; i++) {
     PetscCall(EPSGetEigenvalue(spectrum->norm_eps, i, &value, NULL));
     spectrum->norm = PetscMax(spectrum->norm, PetscAbsScalar(value));
@@ -164,117 +309,38 @@ static PetscErrorCode EstimateNorm(CourantSpectrum spectrum)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Rayleigh quotient and residual of a vector, which is normalised. */
-static PetscErrorCode Measure(CourantSpectrum spectrum, Vec x, PetscReal *value, PetscReal *residual)
+/* The operator as its product with the identity: several columns at once where it has such products. */
+static PetscErrorCode Assemble(CourantSpectrum spectrum, PetscInt n, Mat *assembled)
 {
-  PetscScalar quotient;
+  void (*products)(void) = NULL;
+  PetscBool ready;
+  Mat identity;
 
   PetscFunctionBeginUser;
-  PetscCall(VecNormalize(x, NULL));
-  PetscCall(MatMult(spectrum->A, x, spectrum->r));
-  PetscCall(VecDot(spectrum->r, x, &quotient));
-  PetscCall(VecAXPY(spectrum->r, -quotient, x));
-  PetscCall(VecNorm(spectrum->r, NORM_2, residual));
-  *value = PetscRealPart(quotient);
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/*
-  Kuczynski and Wozniakowski (1992), theorem 4: after k Lanczos steps from a random start the largest Ritz
-  value is below (1 - e) of the way from the bottom to the top of the spectrum with probability at most 1.648
-  sqrt(n) exp(-sqrt(e) (2k - 1)). Here e = 1 %.
-*/
-static PetscReal MissedProbability(PetscInt n, PetscInt steps)
-{
-  return steps >= n ? 0
-                    : PetscMin(1, 1.648 * PetscSqrtReal((PetscReal)n) *
-                                      PetscExpReal(-0.1 * (2. * (PetscReal)steps - 1)));
-}
-
-/* One solve from a random start, away from the vectors found so far; adds a converged vector to them. */
-static PetscErrorCode SolveOnce(CourantSpectrum spectrum, End *end, uint32_t index, PetscReal *value,
-                                PetscReal *residual, PetscBool *converged)
-{
-  PetscInt n, found, iterations, ncv;
-  Vec x;
-
-  PetscFunctionBeginUser;
-  PetscCall(MatGetSize(spectrum->A, &n, NULL));
-  PetscCall(EPSSetDeflationSpace(end->eps, end->nfound, end->found));
-  PetscCall(SetStart(end->eps, end->vector, index));
-  PetscCall(EPSSolve(end->eps));
-  PetscCall(EPSGetConverged(end->eps, &found));
-  PetscCall(EPSGetIterationNumber(end->eps, &iterations));
-  PetscCall(EPSGetDimensions(end->eps, NULL, &ncv, NULL));
-  end->result.products += ncv + (PetscMax(iterations, 1) - 1) * (ncv / 2);
-  *converged = PETSC_FALSE;
-  if (found == 0) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(VecDuplicate(spectrum->r, &x));
-  PetscCall(EPSGetEigenvector(end->eps, 0, x, NULL));
-  PetscCall(Measure(spectrum, x, value, residual));
-  end->result.products++;
-  end->result.missed *= MissedProbability(n - end->nfound, PetscMin(ncv, n));
-  *converged = *residual <= 10 * end->tolerance * spectrum->norm ? PETSC_TRUE : PETSC_FALSE;
-  end->found[end->nfound++] = x;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/*
-  The largest (sign 1) or smallest (sign -1) eigenvalue, and one
-  solve more to see whether there is another like it or beyond it.
-*/
-static PetscErrorCode SolveEnd(CourantSpectrum spectrum, End *end, PetscReal sign)
-{
-  PetscReal value = NAN, residual = NAN;
-  PetscBool converged;
-  PetscInt n, best = 0;
-
-  PetscFunctionBeginUser;
-  PetscCall(MatGetSize(spectrum->A, &n, NULL));
-  PetscCall(EPSGetTolerances(end->eps, &end->tolerance, NULL));
-  end->result = (CourantExtreme){.value = NAN, .residual = NAN, .missed = 1, .status = COURANT_NOT_CONVERGED};
-  for (PetscInt i = 0; i < end->nfound; i++) PetscCall(VecDestroy(&end->found[i]));
-  end->nfound = 0;
-  for (uint32_t attempt = 0; attempt < FOUND && end->nfound < n; attempt++) {
-    PetscCall(SolveOnce(spectrum, end, attempt + 1, &value, &residual, &converged));
-    if (!converged) { /* what there is of a first one is told all the same */
-      end->result.status = COURANT_NOT_CONVERGED;
-      if (attempt == 0) {
-        end->result.value = value;
-        end->result.residual = residual;
-      }
-      break;
-    }
-    const PetscReal near = residual + end->result.residual + end->tolerance * spectrum->norm;
-    if (attempt == 0 ||
-        sign * (value - end->result.value) > near) { /* the first, or one that the first had missed */
-      best = end->nfound - 1;
-      end->result.value = value;
-      end->result.residual = residual;
-      end->result.multiplicity = 1;
-      end->result.status = COURANT_CONVERGED;
-      continue;
-    }
-    if (fabs(value - end->result.value) <= near) end->result.multiplicity++;
-    break;
+  PetscCall(PetscObjectTypeCompareAny((PetscObject)spectrum->A, &ready, MATSEQAIJ, MATSEQDENSE, ""));
+  PetscCall(PetscObjectQueryFunction((PetscObject)spectrum->A, "MatProductSetFromOptions_shell_seqdense_C",
+                                     &products));
+  if (!ready && !products)
+    PetscCall(MatComputeOperator(spectrum->A, MATDENSE, assembled));
+  else {
+    PetscCall(MatCreateDense(spectrum->comm, n, n, n, n, NULL, &identity));
+    PetscCall(MatShift(identity, 1));
+    PetscCall(MatMatMult(spectrum->A, identity, MAT_INITIAL_MATRIX, PETSC_DEFAULT, assembled));
+    PetscCall(MatDestroy(&identity));
   }
-  PetscCall(EPSSetDeflationSpace(end->eps, 0, NULL));
-  if (end->nfound) PetscCall(VecCopy(end->found[best], end->vector));
+  if (spectrum->scale) PetscCall(MatDiagonalScale(*assembled, spectrum->scale, spectrum->scale));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The operator assembled as its product with the identity, and all its eigenvalues. */
+/* All eigenvalues of the operator, by LAPACK. */
 static PetscErrorCode SolveDense(CourantSpectrum spectrum, PetscInt n)
 {
   PetscScalar *matrix, *work, query;
   PetscBLASInt size, lwork = -1, info;
-  Mat identity, assembled;
+  Mat assembled;
 
   PetscFunctionBeginUser;
-  PetscCall(MatCreateDense(spectrum->comm, n, n, n, n, NULL, &identity));
-  PetscCall(MatShift(identity, 1));
-  PetscCall(MatMatMult(spectrum->A, identity, MAT_INITIAL_MATRIX, PETSC_DEFAULT, &assembled));
-  PetscCall(MatDestroy(&identity));
+  PetscCall(Assemble(spectrum, n, &assembled));
   PetscCall(MatDenseGetArray(assembled, &matrix));
   for (PetscInt j = 0; j < n; j++)
     for (PetscInt i = 0; i < j; i++) matrix[i + j * n] = 0.5 * (matrix[i + j * n] + matrix[j + i * n]);
@@ -298,24 +364,50 @@ static PetscErrorCode SolveDense(CourantSpectrum spectrum, PetscInt n)
 }
 
 /*
-  What LAPACK knows better: multiplicities, and that nothing
-  was missed. Where the two disagree, the end did not converge.
+  What LAPACK knows better: multiplicities, and that nothing was
+  missed. Where the two disagree, the eigenvalue did not converge.
 */
-static PetscErrorCode Compare(CourantSpectrum spectrum)
+static void Compare(CourantSpectrum spectrum, CourantSide side)
 {
+  const CourantSpectrumEnd *end = &spectrum->ends[side];
   const PetscInt n = spectrum->n_all;
-  const PetscReal rounding = 1e-14 * (PetscReal)n * spectrum->norm;
+  const PetscReal *all = spectrum->all, rounding = 1e-14 * (PetscReal)n * spectrum->norm;
 
+  for (PetscInt i = 0; i < end->told; i++) {
+    CourantEigenvalue *v = &end->values[i];
+    const PetscReal value = all[side == COURANT_LARGEST ? n - 1 - i : i],
+                    near = 10 * v->residual + end->tolerance * spectrum->norm + rounding;
+    if (v->status != COURANT_CONVERGED) continue;
+    if (fabs(value - v->value) > near) v->status = COURANT_NOT_CONVERGED;
+    v->missed = 0;
+    v->multiplicity = 0;
+    for (PetscInt j = 0; j < n; j++) v->multiplicity += fabs(all[j] - value) <= near;
+  }
+}
+
+/*
+  CourantSpectrumSetUp - Looks whether what is wanted is possible: more eigenvalues than the dimension, or a
+  basis that the memory does not take, are the user's error. By itself before a solve.
+*/
+PetscErrorCode CourantSpectrumSetUp(CourantSpectrum spectrum)
+{
   PetscFunctionBeginUser;
+  for (int e = 0; e < 2; e++)
+    if (spectrum->ends[e].wanted) PetscCall(CourantSpectrumEndCheck(&spectrum->ends[e]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SolveEnds(CourantSpectrum spectrum, PetscInt ends, PetscBool certify)
+{
+  PetscFunctionBeginUser;
+  spectrum->products = 0;
+  PetscCall(CourantSpectrumSetUp(spectrum));
+  PetscCall(EstimateNorm(spectrum));
   for (int e = 0; e < 2; e++) {
-    CourantExtreme *extreme = &spectrum->ends[e].result;
-    const PetscReal value = spectrum->all[e == 0 ? n - 1 : 0],
-                    near = 10 * extreme->residual + spectrum->ends[e].tolerance * spectrum->norm + rounding;
-    if (extreme->status != COURANT_CONVERGED) continue;
-    if (fabs(value - extreme->value) > near) extreme->status = COURANT_NOT_CONVERGED;
-    extreme->missed = 0;
-    extreme->multiplicity = 0;
-    for (PetscInt i = 0; i < n; i++) extreme->multiplicity += fabs(spectrum->all[i] - value) <= near;
+    if (e < ends && spectrum->ends[e].wanted)
+      PetscCall(CourantSpectrumEndSolve(&spectrum->ends[e], certify));
+    else
+      PetscCall(CourantSpectrumEndReset(&spectrum->ends[e]));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -331,36 +423,88 @@ PetscErrorCode CourantSpectrumSolve(CourantSpectrum spectrum)
   PetscInt n;
 
   PetscFunctionBeginUser;
-  PetscCall(EstimateNorm(spectrum));
-  PetscCall(SolveEnd(spectrum, &spectrum->ends[0], 1));
-  PetscCall(SolveEnd(spectrum, &spectrum->ends[1], -1));
+  PetscCall(SolveEnds(spectrum, 2, PETSC_TRUE));
   PetscCall(MatGetSize(spectrum->A, &n, NULL));
   PetscCallMPI(MPI_Comm_size(spectrum->comm, &ranks));
-  spectrum->norm = PetscMax(
-      spectrum->norm, PetscMax(fabs(spectrum->ends[0].result.value), fabs(spectrum->ends[1].result.value)));
-  if (n <= DENSE_LIMIT && ranks == 1) {
-    PetscCall(SolveDense(spectrum, n));
-    PetscCall(Compare(spectrum));
-  }
+  if (n > DENSE_LIMIT || ranks > 1) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(SolveDense(spectrum, n));
+  Compare(spectrum, COURANT_LARGEST);
+  Compare(spectrum, COURANT_SMALLEST);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantSpectrumSolveLargest - The largest eigenvalue alone, for a look at it in passing; collective. */
+/*
+  CourantSpectrumSolveLargest - The largest eigenvalues alone and without a certificate, for a look at them in
+  passing; collective.
+*/
 PetscErrorCode CourantSpectrumSolveLargest(CourantSpectrum spectrum)
 {
   PetscFunctionBeginUser;
-  PetscCall(EstimateNorm(spectrum));
-  PetscCall(SolveEnd(spectrum, &spectrum->ends[0], 1));
+  PetscCall(SolveEnds(spectrum, 1, PETSC_FALSE));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantSpectrumGetExtremes - What CourantSpectrumSolve() found; either may be NULL. */
+/* ---- results ---- */
+
+/* CourantSpectrumGetEigenvalues - What was found at an end, outermost first; n may be 0. Borrowed. */
+PetscErrorCode CourantSpectrumGetEigenvalues(CourantSpectrum spectrum, CourantSide side, PetscInt *n,
+                                             const CourantEigenvalue **values)
+{
+  PetscFunctionBeginUser;
+  *n = spectrum->ends[side].told;
+  *values = spectrum->ends[side].values;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantSpectrumGetVector - Unit eigenvector i of an end; of A x = nu P x, with a preconditioner. x: of the
+  operator's layout.
+*/
+PetscErrorCode CourantSpectrumGetVector(CourantSpectrum spectrum, CourantSide side, PetscInt i, Vec x)
+{
+  const CourantSpectrumEnd *end = &spectrum->ends[side];
+
+  PetscFunctionBeginUser;
+  PetscCheck(i >= 0 && i < end->n, spectrum->comm, PETSC_ERR_ARG_OUTOFRANGE, "no eigenvector %d of %d",
+             (int)i, (int)end->n);
+  PetscCall(VecCopy(end->vectors[i], x));
+  if (!spectrum->scale) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(VecPointwiseMult(x, x, spectrum->scale));
+  PetscCall(VecNormalize(x, NULL));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantSpectrumGetCertificate - What an end took, and what is known to be missing.
+
+  products: operator applications of the search, and `certificate` of the certificate; missed: the probability
+  that an eigenvalue was missed which is farther out than those found by 1 % of the spectrum's length, 1 where
+  the certificate did not converge or there was none. Each may be NULL.
+*/
+PetscErrorCode CourantSpectrumGetCertificate(CourantSpectrum spectrum, CourantSide side, PetscInt *products,
+                                             PetscInt *certificate, PetscReal *missed)
+{
+  const CourantSpectrumEnd *end = &spectrum->ends[side];
+
+  PetscFunctionBeginUser;
+  if (products) *products = end->searched;
+  if (certificate) *certificate = end->certified;
+  if (missed) *missed = spectrum->n_all && end->missed < 1 ? 0 : end->missed;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantSpectrumGetExtremes - The outermost eigenvalue of each end; either may be NULL. */
 PetscErrorCode CourantSpectrumGetExtremes(CourantSpectrum spectrum, CourantExtreme *largest,
                                           CourantExtreme *smallest)
 {
+  CourantExtreme *const to[] = {largest, smallest};
+
   PetscFunctionBeginUser;
-  if (largest) *largest = spectrum->ends[0].result;
-  if (smallest) *smallest = spectrum->ends[1].result;
+  for (int e = 0; e < 2; e++) {
+    if (!to[e]) continue;
+    *to[e] = (CourantExtreme){.value = NAN, .residual = NAN, .missed = 1, .status = COURANT_NOT_CONVERGED};
+    if (spectrum->ends[e].told) *to[e] = spectrum->ends[e].values[0];
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -368,7 +512,7 @@ PetscErrorCode CourantSpectrumGetExtremes(CourantSpectrum spectrum, CourantExtre
 PetscErrorCode CourantSpectrumGetTopVector(CourantSpectrum spectrum, Vec *v)
 {
   PetscFunctionBeginUser;
-  *v = spectrum->ends[0].vector;
+  *v = spectrum->ends[COURANT_LARGEST].top;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -397,23 +541,5 @@ PetscErrorCode CourantSpectrumGetAll(CourantSpectrum spectrum, PetscInt *n, cons
   PetscFunctionBeginUser;
   *n = spectrum->n_all;
   *values = spectrum->all;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode CourantSpectrumDestroy(CourantSpectrum *spectrum)
-{
-  PetscFunctionBeginUser;
-  if (!*spectrum) PetscFunctionReturn(PETSC_SUCCESS);
-  for (int e = 0; e < 2; e++) {
-    End *end = &(*spectrum)->ends[e];
-    PetscCall(EPSDestroy(&end->eps));
-    PetscCall(VecDestroy(&end->vector));
-    for (PetscInt i = 0; i < end->nfound; i++) PetscCall(VecDestroy(&end->found[i]));
-  }
-  PetscCall(EPSDestroy(&(*spectrum)->norm_eps));
-  PetscCall(MatDestroy(&(*spectrum)->A));
-  PetscCall(VecDestroy(&(*spectrum)->r));
-  PetscCall(PetscFree((*spectrum)->all));
-  PetscCall(PetscFree(*spectrum));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -277,14 +277,38 @@ ok $? "an ensemble on two ranks is that of one"
 numbers=$source/tests/verify/torch/two_layer.h5 # an HDF5 file with a direction of 95 numbers
 printf '%s\n' "data: {source: noise, height: 6, width: 5, samples: 6, classes: 3, seed: 1}" \
   "network: [{conv: {channels: 2, kernel: 3}}, tanh, flatten, {dense: {features: 3}}]" "loss: softmax" >kept.yaml
-"$courant" spectrum kept.yaml -threads 1 -direction "$numbers" -output kept-ends.h5 >out 2>err && grep -q "^largest  eigenvalue" out &&
-  grep -q "along the largest, gradient descent .* is stable below the learning rate" out && "$courant" info kept-ends.h5 >out 2>err && grep -q "/direction/d3 *95 " out
+"$courant" spectrum kept.yaml -threads 1 -direction "$numbers" -output kept-ends.h5 >out 2>err && grep -q "^largest  *1  .* +- .*e-1[0-9]" out &&
+  grep -q "along the largest, .* stable below the learning rate .* (gd), .* (momentum), .* (nesterov)" out && "$courant" info kept-ends.h5 >out 2>err && grep -q "/direction/d3 *95 " out
 ok $? "spectrum writes both ends and the derivatives along a direction"
 fails 3 "no spectrum at these weights: the loss is" spectrum kept.yaml -set weights.scale=1e200,network.1=swish -quiet
 fails 2 "-direction nothing.h5: No such file or directory" spectrum kept.yaml -direction nothing.h5
 fails 2 "-direction kept.yaml: not an HDF5 file, or damaged" spectrum kept.yaml -direction kept.yaml
 fails 2 "-direction kept-run.h5: expected a dataset 'direction' of 95 numbers, one a weight" spectrum kept.yaml -direction kept-run.h5
 fails 2 "expected a dataset 'direction' of 76 numbers, one a weight" spectrum kept.yaml -direction "$numbers" -set network.0.conv.channels=1,network.0.conv.kernel=1,network.3.dense.features=3,network.0.conv.bias=false,network.3.dense.bias=false,data.height=5
+fails 2 "-operator: unknown word 'hesian'; did you mean 'hessian'?" spectrum kept.yaml -operator hesian
+fails 2 "-which: unknown word 'smalest'; did you mean 'smallest'?" spectrum kept.yaml -which smalest
+fails 2 "-nev 96: the operator has the dimension 95" spectrum kept.yaml -nev 96
+fails 2 "-nev 0: expected 1 or more" spectrum kept.yaml -nev 0
+fails 2 "-above asks for all eigenvalues of the upper end: leave out -nev" spectrum kept.yaml -above 1 -nev 2
+fails 2 "-memory leaves" spectrum kept.yaml -nev 90 -memory 350KB
+fails 2 "-weighted is for -operator ntk" spectrum kept.yaml -weighted
+fails 2 "need each other" spectrum kept.yaml -operator preconditioned
+fails 2 "-preconditioner kept-ends.h5: no /rule/second_moment" spectrum kept.yaml -operator preconditioned -preconditioner kept-ends.h5
+fails 2 "unknown option -gn_eps_toll; did you mean '-gn_eps_tol'?" spectrum kept.yaml -operator gauss_newton -gn_eps_toll 1e-8
+for operator in "gauss_newton -gn_eps_tol 1e-12" "ntk -which largest" "ntk -weighted -precision double" "layer_blocks -precision single" "hessian -above 0.5 -linearise zero"; do
+  "$courant" spectrum kept.yaml -threads 1 -operator $operator -output kept-way.h5 -force >out 2>err && "$courant" info kept-way.h5 >out 2>err && grep -q "/spectrum/eigenvalue " out
+  ok $? "spectrum of $operator"
+done
+mpiexec -n 2 "$courant" spectrum kept.yaml -threads 1 -operator ntk -nev 2 -output kept-way.h5 -force >kept-two 2>err &&
+  "$courant" spectrum kept.yaml -threads 1 -operator ntk -nev 2 -output kept-way.h5 -force >out 2>err &&
+  [ "$(grep -c ' +- ' out)" -eq 4 ] && [ "$(sed -n 's/ +- .*//p' kept-two | head -2 | cut -c1-30)" = "$(sed -n 's/ +- .*//p' out | head -2 | cut -c1-30)" ]
+ok $? "a tangent kernel on two ranks is that of one"
+"$courant" train kept.yaml -threads 1 -output kept-moments.h5 -quiet -set train.rule=adam,train.learning_rate=0.01,train.steps=20 >out 2>err &&
+  "$courant" spectrum kept.yaml -threads 1 -operator preconditioned -preconditioner kept-moments.h5 -output kept-way.h5 -force >out 2>err && grep -q "stable below the learning rate .* (adam)" out
+ok $? "spectrum preconditioned by the moments of a run"
+"$courant" spectrum kept.yaml -threads 1 -nev 3 -hessian_max_eps_max_it 1 -hessian_max_eps_ncv 5 -output kept-way.h5 -force >out 2>err
+[ $? -eq 3 ] && grep -q "3 of 6 eigenvalues did not converge; they are flagged in the result file" err && grep -c "not converged" out | grep -q 3
+ok $? "eigenvalues that did not converge are written, flagged and counted"
 fails 2 "two_layer.h5: an HDF5 file, but no result of courant" info "$numbers"
 
 # ---- symbol ----
@@ -573,9 +597,9 @@ else skip "xarray opens every group" "no xarray or h5netcdf"; fi
 if "$python" -c 'import h5py, matplotlib' 2>/dev/null; then
   "$python" "$source/notebooks-export/plot.py" kept.h5 -o kept.png >out 2>err && [ -s kept.png ]
   ok $? "plot.py draws the map"
-  for run in run ensemble; do
+  for run in run ensemble ends; do
     "$python" "$source/notebooks-export/plot.py" kept-$run.h5 -o kept-$run.png >out 2>err && [ -s kept-$run.png ]
-    ok $? "plot.py draws a training ($run)"
+    ok $? "plot.py draws a $run"
   done
   "$python" "$source/notebooks-export/plot.py" nothing.h5 >out 2>err
   [ $? -eq 1 ] && [ "$(wc -l <err)" -eq 1 ]
@@ -586,7 +610,7 @@ else skip "plot.py draws the map" "no h5py or matplotlib"; fi
 if "$python" -W ignore -c 'import torch, h5py' 2>/dev/null; then
   "$python" -W ignore "$source/notebooks-export/from_torch.py" --demo kept-net.yaml >out 2>err &&
     "$courant" spectrum kept-net.yaml -threads 1 -output kept-net-spectrum.h5 >out 2>err &&
-    grep -q "  reference of kept-net.h5: loss, gradient and logits agree to [0-9]e-1[3-7]" out && grep -q "^largest  eigenvalue" out
+    grep -q "  reference of kept-net.h5: loss, gradient and logits agree to [0-9]e-1[3-7]" out && grep -q "^largest  *1 " out
   ok $? "spectrum of an exported network finds PyTorch's numbers"
   mpiexec -n 2 "$courant" train kept-net.yaml -threads 1 -output kept-net-train.h5 -set train.steps=2 >out 2>err && grep -q "logits agree to [0-9]e-1[3-7]" out
   ok $? "so does train, on two ranks"
