@@ -14,6 +14,7 @@ typedef enum {
   COURANT_RANDOM_AUGMENT = 7,
   COURANT_RANDOM_SHUFFLE = 8,
   COURANT_RANDOM_BOOTSTRAP = 9,
+  COURANT_RANDOM_REFINEMENT = 10,
 } CourantRandomPurpose;
 
 typedef struct {
