@@ -92,6 +92,14 @@ static const Field local_fields[] = {
          "measured and predicted growth on the same side of 1", "1", .meanings = VERDICTS),
 };
 
+#define INTERPOLATED(group)                                                                                  \
+  CELL(group, interpolated, interpolated, ENUM,                                                              \
+       "not run: the class of the corners of a block that agree, numbers between theirs, of the growth its " \
+       "ratio to the predicted one",                                                                         \
+       "1", .meanings = "run interpolated")
+
+static const Field refined_fields[] = {INTERPOLATED("/trainer/local/"), INTERPOLATED("/trainer/global/")};
+
 static const Field global_fields[] = {
     CELL("/trainer/global/", regime, global_regime, ENUM, "what became of training from the deck's weights",
          "1", .meanings = OUTCOMES),
@@ -116,6 +124,8 @@ static const Group cell_groups[] = {
     {NULL, transient_fields, LENGTH(transient_fields)},
     {"/trainer/local/", local_fields, LENGTH(local_fields)},
     {"/trainer/global/", global_fields, LENGTH(global_fields)},
+    {NULL, &refined_fields[0], 1},
+    {NULL, &refined_fields[1], 1},
 };
 
 static const CourantResultEntry parameters = {"/map/parameters",
@@ -129,8 +139,11 @@ enum { PARAMETERS_WRITTEN = 1000000 };
 static PetscBool HasGroup(CourantMap map, const Group *group)
 {
   if (group->fields == transient_fields) return map->rule->Recurrence ? PETSC_TRUE : PETSC_FALSE;
-  if (group->fields == local_fields) return map->settings.local;
-  if (group->fields == global_fields) return map->settings.global && !map->by_ts ? PETSC_TRUE : PETSC_FALSE;
+  const PetscBool marks = group->fields == &refined_fields[0] || group->fields == &refined_fields[1];
+  if (marks && map->settings.refine < 0) return PETSC_FALSE;
+  if (group->fields == local_fields || group->fields == &refined_fields[0]) return map->settings.local;
+  if (group->fields == global_fields || group->fields == &refined_fields[1])
+    return map->settings.global && !map->by_ts ? PETSC_TRUE : PETSC_FALSE;
   return PETSC_TRUE;
 }
 
@@ -354,6 +367,8 @@ static PetscErrorCode WriteAgreement(CourantMap map, CourantResult file, const C
   PetscCall(CourantResultSetInt(file, group, "cells_checked", (int)a->checked));
   PetscCall(CourantResultSetInt(file, group, "cells_decided", (int)a->decided));
   PetscCall(CourantResultSetInt(file, group, "cells_disagreeing", (int)a->disagreeing));
+  if (map->settings.refine >= 0)
+    PetscCall(CourantResultSetInt(file, group, "cells_interpolated", (int)a->interpolated));
   PetscCall(CourantResultSetReal(file, group, "median_relative_error", a->median_error));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

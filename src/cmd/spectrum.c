@@ -82,6 +82,7 @@ static PetscErrorCode ReadOptions(SpectrumSession *s)
   PetscCall(ReadChoice("-precision", PETSC_STATIC_ARRAY_LENGTH(precisions), precisions, &precision));
   PetscCall(ReadChoice("-linearise", PETSC_STATIC_ARRAY_LENGTH(states), states, &s->linearise));
   PetscCall(CourantOptionFlag("-weighted", &s->weighted));
+  PetscCall(CourantOptionFlag("-sgd", &s->mini_batches));
   PetscCall(PetscOptionsGetString(NULL, NULL, "-preconditioner", s->run, sizeof s->run, &run));
   s->kind = (Operator)kind;
   s->single = precision ? PETSC_TRUE : PETSC_FALSE;
@@ -94,6 +95,8 @@ static PetscErrorCode ReadOptions(SpectrumSession *s)
   if (run != (kind == PRECONDITIONED))
     CourantInputError(PETSC_COMM_WORLD, "-operator preconditioned and -preconditioner FILE, a result of "
                                         "courant train with rule adam, need each other");
+  if (s->mini_batches && kind != HESSIAN)
+    CourantInputError(PETSC_COMM_WORLD, "-sgd is for -operator hessian");
   if (run && s->linearise)
     CourantInputError(PETSC_COMM_WORLD,
                       "-linearise: the preconditioned Hessian is at the weights of the run");
@@ -217,6 +220,19 @@ static PetscErrorCode CreateSolvers(SpectrumSession *s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* -density and -sgd. */
+static PetscErrorCode OpenReports(SpectrumSession *s)
+{
+  PetscFunctionBeginUser;
+  if (s->kind != LAYER_BLOCKS && s->kind != PRECONDITIONED)
+    PetscCall(CourantDensityOpen(s->A, s->problem->memory, &s->density));
+  if (!s->mini_batches) PetscFunctionReturn(PETSC_SUCCESS);
+  if (s->train.batch <= 0)
+    CourantNodeError(s->train.node, "-sgd: the deck's batches are full; -set train.batch=n");
+  PetscCall(CourantSgdOpen(s->problem, &s->train, &s->sgd));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode SetUp(void *ctx, CourantDeck deck)
 {
   SpectrumSession *s = (SpectrumSession *)ctx;
@@ -235,6 +251,7 @@ static PetscErrorCode SetUp(void *ctx, CourantDeck deck)
   PetscCall(CourantProblemCreateVec(s->problem, &s->theta));
   PetscCall(VecDuplicate(s->theta, &s->gradient));
   PetscCall(CreateSolvers(s));
+  PetscCall(OpenReports(s));
   const CourantNet net = s->problem->net;
   PetscCall(PetscMalloc1(net->nlayers, &s->layers));
   for (PetscInt l = 0; l < net->nlayers; l++)
@@ -417,6 +434,22 @@ static PetscErrorCode Solve(SpectrumSession *s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What follows from eigenvalues that are known: the density of all, and the limits of mini-batches. */
+static PetscErrorCode Report(SpectrumSession *s)
+{
+  const PetscReal alpha = s->kind == HESSIAN && s->problem->decays_all ? s->train.weight_decay : 0;
+  CourantDensityFacts facts = {.shift = alpha, .lowest = s->kind == HESSIAN ? NAN : 0, .threshold = s->above};
+
+  PetscFunctionBeginUser;
+  if (isnan(s->above)) facts.threshold = 2 / s->train.learning_rate - alpha;
+  for (PetscInt i = 0; i < s->n; i++)
+    if (s->kind == HESSIAN && s->rows[i].side == COURANT_SMALLEST)
+      facts.lowest = fmin(facts.lowest, s->rows[i].value.value - s->rows[i].value.residual);
+  PetscCall(CourantReportDensity(s->density, &facts, &s->output));
+  if (s->mini_batches) PetscCall(CourantReportSgd(s->sgd, s->problem, s->theta, &s->train, &s->output));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Rank 0. */
 static PetscErrorCode Finish(SpectrumSession *s)
 {
@@ -445,10 +478,11 @@ static PetscErrorCode Work(void *ctx)
              s->gradient_norm);
   if (s->direction) PetscCall(SpectrumDifferentiate(s));
   PetscCall(Solve(s));
+  PetscCall(Report(s));
   CourantCallOnRankZero(s->problem->comm, s->output.rank, Finish(s));
   PetscCheck(!s->output.unconverged, s->problem->comm, PETSC_ERR_NOT_CONVERGED,
-             "%d of %d eigenvalues did not converge; they are flagged in the result file",
-             s->output.unconverged, (int)s->n);
+             "%d result%s did not converge; flagged in the result file", s->output.unconverged,
+             s->output.unconverged > 1 ? "s" : "");
   PetscCheck(isnan(s->above) || s->missed < 1, s->problem->comm, PETSC_ERR_NOT_CONVERGED,
              "whether there are more above %g could not be told", s->above);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -465,6 +499,8 @@ static PetscErrorCode TearDown(void *ctx)
   PetscCall(PetscFree(s->direction));
   PetscCall(CourantSpectrumDestroy(&s->spectrum));
   PetscCall(CourantEquilibriumDestroy(&s->equilibrium));
+  PetscCall(CourantDensityDestroy(&s->density));
+  PetscCall(CourantSgdDestroy(&s->sgd));
   PetscCall(MatDestroy(&s->A));
   PetscCall(MatDestroy(&s->fast));
   PetscCall(MatDestroy(&s->J));
@@ -503,6 +539,8 @@ static const CourantOption options[] = {
      "with -operator ntk: weighs the outputs by the loss, as the Gauss-Newton matrix does"},
     {"-preconditioner", "FILE", "with -operator preconditioned: result of courant train with rule adam"},
     {"-direction", "FILE", "HDF5 file with a dataset 'direction', one number a weight: derivatives along it"},
+    COURANT_DENSITY_OPTIONS,
+    COURANT_SGD_OPTIONS,
     COURANT_MODEL_OPTIONS,
     COURANT_RESULT_OPTIONS,
     {0},

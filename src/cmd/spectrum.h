@@ -1,7 +1,9 @@
 #pragma once
 /* The parts of courant spectrum: what it computes (spectrum.c), how it is written and told
    (spectrum-result.c), derivatives along a direction (spectrum-direction.c). */
+#include "cmd/density.h"
 #include "cmd/session.h"
+#include "cmd/sgd.h"
 #include "core/progress.h"
 #include "train/settings.h"
 
@@ -41,7 +43,10 @@ typedef struct {
   /* the solvers */
   CourantSpectrum spectrum;
   CourantEquilibrium equilibrium;
-  Mat A, fast, J; /* the operator; the same in single precision; Jacobian of the kernel; or NULL */
+  CourantDensity density; /* NULL: not asked for */
+  CourantSgd sgd;
+  PetscBool mini_batches; /* their limits are asked for */
+  Mat A, fast, J;         /* the operator; the same in single precision; Jacobian of the kernel; or NULL */
   Vec theta, gradient, P;
   double adam_limit; /* of learning rate times nu */
   /* what comes out */

@@ -17,6 +17,7 @@ typedef enum {
   COURANT_RANDOM_START = 10,
   COURANT_RANDOM_PROBE = 11,
   COURANT_RANDOM_BATCH = 12,
+  COURANT_RANDOM_REFINEMENT = 13,
 } CourantRandomPurpose;
 
 typedef struct {

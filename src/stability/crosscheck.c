@@ -1,6 +1,7 @@
 /* The trainer's answer to every cell of a map, spread over threads and ranks. */
 #include "core/interrupt.h"
 #include "stability/map.h"
+#include "stability/refine.h"
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -141,6 +142,7 @@ static const char *CheckCell(CourantMap map, Worker *worker, PetscInt index)
 
   if (TakesLocal(map, index)) problem = CheckLocal(map, worker, row, state, learning_rate, &cell);
   if (!problem && TakesGlobal(map)) problem = CheckGlobal(map, worker, row, state, learning_rate, &cell);
+  cell.interpolated = 0;
   if (!problem && !CourantInterrupted()) map->cells[index] = cell;
   return problem;
 }
@@ -151,21 +153,15 @@ typedef struct {
   PetscInt *index;
 } Queue;
 
-static PetscErrorCode FillQueue(CourantMap map, Queue *queue)
+/* Of n cells those that are not done, in turns over the ranks. */
+static void FillQueue(CourantMap map, PetscInt n, const PetscInt cells[], Queue *queue)
 {
   PetscInt left = 0;
 
-  PetscFunctionBeginUser;
-  *queue = (Queue){0};
-  PetscCall(PetscMalloc1(map->nw * map->nl, &queue->index));
-  map->cells_done = 0;
-  for (PetscInt i = 0; i < map->nw * map->nl; i++) {
-    if (CourantMapCellIsDone(map, i))
-      map->cells_done++;
-    else if (left++ % map->size == map->rank)
-      queue->index[queue->n++] = i;
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
+  queue->n = queue->next = queue->fresh = 0;
+  for (PetscInt i = 0; i < n; i++)
+    if (!CourantMapCellIsDone(map, cells[i]) && left++ % map->size == map->rank)
+      queue->index[queue->n++] = cells[i];
 }
 
 /* Works on the queue with all threads until the round is over. Returns what went wrong. */
@@ -240,24 +236,134 @@ static PetscErrorCode GatherCells(CourantMap map, Queue *queue, PetscInt *left)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* ---- refinement ---- */
+
+/* What theory says of a cell: its regime, whether its growth can be told from 1, whether there is a check. */
+static uint8_t PredictedClass(CourantMap map, PetscInt index)
+{
+  const CourantMapCell *cell = &map->cells[index];
+  const PetscBool close =
+      fabs(log(cell->growth)) < log(10) / (double)map->settings.steps ? PETSC_TRUE : PETSC_FALSE;
+  return (uint8_t)(cell->regime | close << 4 | TakesLocal(map, index) << 5);
+}
+
+static uint8_t MeasuredClass(const CourantMapCell *cell)
+{
+  return (uint8_t)((cell->local_verdict & 15) << 4 | (cell->global_regime & 15));
+}
+
+/* A number of a cell that is interpolated; of the growth its logarithm beside the predicted one's. */
+static double Number(const CourantMapCell *cell, size_t offset)
+{
+  const double value = *(const double *)((const char *)cell + offset);
+  return offset == offsetof(CourantMapCell, local_growth) ? log(value / cell->growth) : value;
+}
+
+/* Cells of a block that were not run: the class of its corners, and numbers linearly between theirs. */
+static void InterpolateBlock(const CourantCellBlock *b, void *ctx)
+{
+  static const size_t numbers[] = {offsetof(CourantMapCell, local_growth),
+                                   offsetof(CourantMapCell, amplitude), offsetof(CourantMapCell, final_loss),
+                                   offsetof(CourantMapCell, distance)};
+  const CourantMap map = (CourantMap)ctx;
+  const CourantMapCell *corner[4];
+
+  for (int i = 0; i < 4; i++) corner[i] = &map->cells[b->y[i / 2] * map->nl + b->x[i % 2]];
+  for (PetscInt y = b->y[0]; y <= b->y[1]; y++)
+    for (PetscInt x = b->x[0]; x <= b->x[1]; x++) {
+      CourantMapCell *cell = &map->cells[y * map->nl + x];
+      const double v = (double)(y - b->y[0]) / (double)PetscMax(1, b->y[1] - b->y[0]),
+                   u = (double)(x - b->x[0]) / (double)PetscMax(1, b->x[1] - b->x[0]);
+      if (cell->interpolated != COURANT_UNSET) continue;
+      cell->interpolated = 1;
+      cell->local_verdict = corner[0]->local_verdict;
+      cell->global_regime = corner[0]->global_regime;
+      for (size_t k = 0; k < PETSC_STATIC_ARRAY_LENGTH(numbers); k++) {
+        double *value = (double *)((char *)cell + numbers[k]);
+        *value = (1 - v) * ((1 - u) * Number(corner[0], numbers[k]) + u * Number(corner[1], numbers[k])) +
+                 v * ((1 - u) * Number(corner[2], numbers[k]) + u * Number(corner[3], numbers[k]));
+      }
+      cell->local_growth = cell->growth * exp(cell->local_growth);
+    }
+}
+
+static void CountBlock(const CourantCellBlock *b, void *ctx)
+{
+  *(PetscInt *)ctx += (b->y[1] - b->y[0]) * (b->x[1] - b->x[0]);
+}
+
+/* The next cells to be run, on rank 0; none at the end. Without refinement all of them, at once. */
+static PetscErrorCode PlanCells(CourantMap map, CourantRefinement *r, PetscInt *n, PetscInt cells[])
+{
+  const PetscInt total = map->nw * map->nl;
+  PetscInt settled = 0;
+
+  PetscFunctionBeginUser;
+  if (map->settings.refine < 0) {
+    *n = r->asked ? 0 : total;
+    for (PetscInt i = 0; i < *n; i++) cells[i] = i;
+    r->asked = total;
+  } else {
+    for (PetscInt i = 0; i < total; i++) r->measured[i] = MeasuredClass(&map->cells[i]);
+    PetscCall(CourantRefinementNext(r, n, cells));
+    CourantRefinementVisit(r, CountBlock, &settled);
+  }
+  map->cells_done = PetscMax(0, settled - r->asked);
+  for (PetscInt i = 0; i < total; i++) map->cells_done += CourantMapCellIsDone(map, i);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CreateRefinement(CourantMap map, CourantRefinement *r, uint8_t predicted[])
+{
+  PetscFunctionBeginUser;
+  for (PetscInt i = 0; i < map->nw * map->nl; i++) predicted[i] = PredictedClass(map, i);
+  PetscCall(CourantRefinementCreate(map->nw, map->nl, PetscMax(0, map->settings.refine), predicted, r));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- the check ---- */
+
+/* Runs n cells on all ranks. Returns what went wrong on this one; stop: on any, or a signal has come. */
+static PetscErrorCode RunCells(CourantMap map, PetscInt n, const PetscInt cells[], Queue *queue, int nworkers,
+                               Worker workers[], const char **problem, int *stop)
+{
+  PetscInt left = 1;
+
+  PetscFunctionBeginUser;
+  FillQueue(map, n, cells, queue);
+  while (left && !*stop) {
+    *problem = WorkOnQueue(map, queue, nworkers, workers);
+    PetscCall(GatherCells(map, queue, &left));
+    *stop = *problem || CourantInterrupted();
+    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, stop, 1, MPI_INT, MPI_MAX, map->comm));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
   CourantMapCrossCheck - Runs the trainer in every cell that has not been checked; collective.
 
-  Each rank takes every size-th cell and its threads take them in turn; a cell's numbers do not depend on who
-  computes it. Every few seconds rank 0 gathers what is done.
+  Each rank takes every size-th cell and its threads take them in turn, each with a problem of its own
+  (MPI_COMM_SELF); a cell's numbers do not depend on who computes it. Every few seconds rank 0 gathers what is
+  done. With cross_check.refine rank 0 says in rounds which cells are run (stability/refine.h), and what they
+  leave is interpolated at the end; a resumed map asks for the same cells again and finds them done.
 */
 PetscErrorCode CourantMapCrossCheck(CourantMap map)
 {
   const int nworkers = map->by_ts ? 1 : (int)map->problem->threads;
   const char *problem = NULL;
-  PetscInt left = 1;
+  CourantRefinement refinement;
+  PetscInt n = 1, *cells;
+  uint8_t *predicted;
   int stop = 0;
   Worker *workers;
-  Queue queue;
+  Queue queue = {0};
 
   PetscFunctionBeginUser;
   if (!map->settings.local && !map->settings.global) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(FillQueue(map, &queue));
+  PetscCall(PetscMalloc3(map->nw * map->nl, &queue.index, map->nw * map->nl, &cells, map->nw * map->nl,
+                         &predicted));
+  PetscCall(CreateRefinement(map, &refinement, predicted));
   PetscCall(PetscCalloc1(nworkers, &workers));
   for (int i = 0; i < nworkers; i++) {
     PetscCall(CourantTrainerCreate(map->problem, &map->train, map->mask, map->affine, &workers[i].trainer));
@@ -265,12 +371,14 @@ PetscErrorCode CourantMapCrossCheck(CourantMap map)
     PetscCall(PetscMalloc1(workers[i].trainer.size, &workers[i].rest));
   }
   PetscCall(PetscLogEventBegin(CourantLogging.train, 0, 0, 0, 0));
-  while (left && !stop) {
-    problem = WorkOnQueue(map, &queue, nworkers, workers);
-    PetscCall(GatherCells(map, &queue, &left));
-    stop = problem || CourantInterrupted();
-    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &stop, 1, MPI_INT, MPI_MAX, map->comm));
+  while (n && !stop) {
+    CourantCallOnRankZero(map->comm, map->rank, PlanCells(map, &refinement, &n, cells));
+    PetscCallMPI(MPI_Bcast(&n, 1, MPIU_INT, 0, map->comm));
+    PetscCallMPI(MPI_Bcast(cells, (PetscMPIInt)n, MPIU_INT, 0, map->comm));
+    if (n) PetscCall(RunCells(map, n, cells, &queue, nworkers, workers, &problem, &stop));
   }
+  if (!stop && map->settings.refine >= 0 && map->rank == 0)
+    CourantRefinementVisit(&refinement, InterpolateBlock, map);
   PetscCall(PetscLogEventEnd(CourantLogging.train, 0, 0, 0, 0));
   for (int i = 0; i < nworkers; i++) {
     PetscCall(CourantTrainerDestroy(&workers[i].trainer));
@@ -278,7 +386,8 @@ PetscErrorCode CourantMapCrossCheck(CourantMap map)
     PetscCall(PetscFree(workers[i].rest));
   }
   PetscCall(PetscFree(workers));
-  PetscCall(PetscFree(queue.index));
+  PetscCall(CourantRefinementDestroy(&refinement));
+  PetscCall(PetscFree3(queue.index, cells, predicted));
   CourantInterruptCheck();
   PetscCheck(!problem, map->comm, PETSC_ERR_NOT_CONVERGED, "the cross-check failed: %s", problem);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -291,8 +400,8 @@ static int Ascending(const void *a, const void *b)
 }
 
 /*
-  CourantMapGetAgreement - Counts of the local check's
-  verdicts, and how far measured growth is from predicted.
+  CourantMapGetAgreement - Counts of the local check's verdicts
+  where it was run, and how far measured growth is from predicted.
 */
 PetscErrorCode CourantMapGetAgreement(CourantMap map, CourantAgreement *a)
 {
@@ -303,7 +412,8 @@ PetscErrorCode CourantMapGetAgreement(CourantMap map, CourantAgreement *a)
   PetscCall(PetscMalloc1(map->nw * map->nl, &errors));
   for (PetscInt i = 0; i < map->nw * map->nl; i++) {
     const CourantMapCell *cell = &map->cells[i];
-    if (cell->local_verdict == COURANT_UNSET) continue;
+    a->interpolated += cell->interpolated == 1;
+    if (cell->local_verdict == COURANT_UNSET || cell->interpolated == 1) continue;
     a->checked++;
     if (cell->local_verdict == COURANT_VERDICT_UNDECIDED || !isfinite(cell->growth)) continue;
     a->agreed += cell->local_verdict == COURANT_AGREE;

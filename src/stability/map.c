@@ -50,6 +50,11 @@ const CourantKey CourantMapCheckKeys[] = {
      .help = "train from the deck's weights"},
     {"steps", COURANT_KEY_INT, offsetof(CourantMapSettings, steps), "2000", 100, 1e8,
      .help = "the longest run"},
+    {"refine", COURANT_KEY_INT_OR_CHOICE, offsetof(CourantMapSettings, refine), "false", 1, 16,
+     .choices = "false",
+     .help =
+         "run the corners of blocks with sides of 2^refine cells and, where they or theory see a boundary, "
+         "of smaller ones; the cells in between are interpolated and marked"},
     {0},
 };
 
@@ -385,6 +390,7 @@ PetscErrorCode CourantMapSetUp(CourantMap map)
                                      .distance = NAN,
                                      .period = -1,
                                      .regime = COURANT_UNSET,
+                                     .interpolated = COURANT_UNSET,
                                      .local_verdict = COURANT_UNSET,
                                      .global_regime = COURANT_UNSET};
   for (size_t i = 0; i < (size_t)map->nw * (size_t)map->p; i++) map->states[i] = NAN;

@@ -42,6 +42,7 @@ typedef struct {
   double local_growth, amplitude, final_loss, distance;
   int period;
   uint8_t regime, local_verdict, global_regime;
+  uint8_t interpolated; /* 1: what the checks say is taken from the cells around it, 0: they were run */
 } CourantMapCell;
 
 typedef struct {
@@ -51,6 +52,7 @@ typedef struct {
   CourantReals learning_rates, weight_decays;
   PetscBool local, global;
   PetscInt steps;
+  int refine; /* depth of the coarsest blocks; below 0: every cell is run */
 } CourantMapSettings;
 
 /*
@@ -111,6 +113,7 @@ CourantRegime CourantRegimePredict(const CourantMapRow *, double growth, double 
 /* Agreement of the local check with the prediction. */
 typedef struct {
   PetscInt checked, decided, agreed, disagreeing;
+  PetscInt interpolated;          /* cells of the map that no check was run in */
   double median_error, p99_error; /* |measured - predicted| / predicted over the decided cells */
 } CourantAgreement;
 

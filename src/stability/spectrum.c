@@ -520,7 +520,7 @@ PetscErrorCode CourantSpectrumGetTopVector(CourantSpectrum spectrum, Vec *v)
 PetscErrorCode CourantSpectrumGetBottomVector(CourantSpectrum spectrum, Vec *v)
 {
   PetscFunctionBeginUser;
-  *v = spectrum->ends[1].vector;
+  *v = spectrum->ends[COURANT_SMALLEST].top;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

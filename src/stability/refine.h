@@ -1,0 +1,34 @@
+#pragma once
+/*
+  Which cells of a grid have to be run, when those inside a block whose corners agree are taken as they are: a
+  quadtree on the boundaries between classes of cells.
+*/
+#include "courant.h"
+
+typedef enum {
+  COURANT_CELL_OPEN,  /* not asked for */
+  COURANT_CELL_ASKED, /* to be run next */
+  COURANT_CELL_RUN,
+  COURANT_CELL_DRAWN, /* run because it was drawn at random */
+} CourantCellState;
+
+typedef struct {
+  PetscInt ny, nx;
+  int depth;                /* the coarsest blocks have sides of 2^depth cells */
+  const uint8_t *predicted; /* [ny,nx] class by theory, known everywhere; borrowed */
+  uint8_t *measured;        /* [ny,nx] class by a run, where there was one */
+  uint8_t *state;           /* [ny,nx] CourantCellState */
+  PetscInt asked, drawn;    /* cells asked for, and those of them at random */
+} CourantRefinement;
+
+/* Cells y[0]..y[1], x[0]..x[1], ends included; blocks share their edges. */
+typedef struct {
+  PetscInt y[2], x[2];
+} CourantCellBlock;
+
+PetscErrorCode CourantRefinementCreate(PetscInt ny, PetscInt nx, int depth, const uint8_t predicted[],
+                                       CourantRefinement *);
+PetscErrorCode CourantRefinementDestroy(CourantRefinement *);
+PetscErrorCode CourantRefinementNext(CourantRefinement *, PetscInt *n, PetscInt cells[]);
+void CourantRefinementVisit(const CourantRefinement *, void (*)(const CourantCellBlock *, void *ctx),
+                            void *ctx);
