@@ -264,8 +264,9 @@ static PetscErrorCode ReadAgain(void *ctx)
   SpectrumSession *s = (SpectrumSession *)ctx;
 
   PetscFunctionBeginUser;
-  PetscCall(CourantSpectrumSetFromOptions(s->spectrum));
-  if (s->equilibrium) PetscCall(CourantEquilibriumSetFromOptions(s->equilibrium));
+  PetscCall(CourantSpectrumDestroy(&s->spectrum)); /* PETSc shows an object's options once */
+  PetscCall(CourantEquilibriumDestroy(&s->equilibrium));
+  PetscCall(CreateSolvers(s));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
