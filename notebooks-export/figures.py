@@ -3,7 +3,7 @@ import textwrap
 import h5py
 import matplotlib
 import numpy as np
-from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm, Normalize, TwoSlopeNorm
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -25,6 +25,16 @@ LIMITS = [
     ("limit_von_neumann", "von Neumann bound", dict(color="#1b7837", lw=1.4, ls="--")),
     ("limit_far_field", "far field, 2/weight decay", dict(color="#2b2b8f", lw=1.4, ls=":")),
 ]
+# one colour for what the powers of a step do at a frequency
+POWERS = {"bounded": "#08519c", "grow": COLOURS["divergent"], "grow_polynomially": "#e08214", "flow_grows": COLOURS["unstable_flow"]}
+# the four rows of a one-layer network's limits: what runs obey first, its bounds drawn over it
+OPERATORS = [
+    ("operator", "operator, exact", dict(color="black", lw=1.8)),
+    ("operator_frozen", "operator, s frozen", dict(color="#2b2b8f", lw=1.4, ls=":")),
+    ("bound_circulant", "symbol, periodic", dict(color="#7fbf7b", lw=1.4)),
+    ("bound", "symbol", dict(color="#1b7837", lw=1.4, ls="--")),
+]
+MAPS = 6  # spectral densities of so many layers fit a page
 
 
 def text(value):
@@ -90,7 +100,9 @@ def draw_limits(axes, group):
 
 def heading(file):
     """What the deck says it is about, or else its name."""
-    return "\n".join(textwrap.wrap(text(file.attrs.get("about", "")) or text(file.attrs.get("model", "")), 80))
+    about = text(file.attrs.get("about", "")) or text(file.attrs.get("model", ""))
+    lines = -(-len(about) // 80) or 1
+    return "\n".join(textwrap.wrap(about, min(80, len(about) // lines + 8)))  # lines of like length
 
 
 def stability_map(file):
@@ -282,7 +294,381 @@ def spectrum(file):
     return figure
 
 
-DRAWERS = {"map": stability_map, "ensemble": ensemble, "trajectory": trajectory, "spectrum": spectrum}
+def number(value):
+    """A number for a title: five digits, powers of ten where they are shorter."""
+    return f"{value:.5g}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
+
+
+def frequency_axis(axis, values, label):
+    """An axis over radians, with ticks at multiples of pi."""
+    low, high = np.min(values), np.max(values)
+    ticks = [k * np.pi / 2 for k in range(-2, 3) if low - 0.2 <= k * np.pi / 2 <= high + 0.2]
+    names = {-2: r"$-\pi$", -1: r"$-\pi/2$", 0: "0", 1: r"$\pi/2$", 2: r"$\pi$"}
+    axis.set_ticks(ticks, labels=[names[round(2 * t / np.pi)] for t in ticks])
+    axis.set_label_text(label)
+
+
+def draw_frequencies(axes, group, values, norm=None, cmap="viridis"):
+    """Values over both frequencies as colour, with a bar; a half plane w_x >= 0 is completed, f(-w) = f(w). Returns the bar."""
+    x, y = group["frequency_x"][:], group["frequency_y"][:]
+    if x[0] == 0 and len(x) > 1:
+        opposite = np.abs(np.exp(1j * (y[:, None] + y)) - 1).argmin(1)  # the row of -y
+        x, values = np.concatenate([-x[:0:-1], x]), np.hstack([values[opposite][:, :0:-1], values])
+    image = axes.pcolormesh(x, y, values, cmap=cmap, norm=norm, shading="nearest", rasterized=True)
+    window = axes.get_xlim(), axes.get_ylim()
+    frequency_axis(axes.xaxis, x, "$w_x$, radian")
+    frequency_axis(axes.yaxis, y, "$w_y$, radian")
+    axes.set(xlim=window[0], ylim=window[1], aspect="equal")
+    return axes.figure.colorbar(image, ax=axes, fraction=0.046, pad=0.04)
+
+
+def draw_power(axes, group, values, title):
+    """Values that are positive or 0, over six decades."""
+    top = np.max(values, initial=0, where=np.isfinite(values))
+    floor = np.max([np.min(values, initial=top, where=values > 0), 1e-6 * top])
+    draw_frequencies(axes, group, np.maximum(values, floor), LogNorm(floor, top) if floor < top else None)
+    axes.set_title(title, fontsize=10)
+
+
+def draw_growth(axes, group, values, title):
+    """Amplification per step over two frequencies: white is 1, blue decays, red grows."""
+    high = np.nanmax(values)
+    grows = np.isfinite(high) and high > 1 + 1e-9
+    low = 0 if grows else min(np.nanmin(values), 0.999)
+    bar = draw_frequencies(axes, group, values, TwoSlopeNorm(1, low, high) if grows else Normalize(low, 1), "RdBu_r" if grows else "Blues_r")
+    if grows:
+        ticks = [*np.linspace(low, 1, 4), *np.linspace(1, high, 4)[1:]]
+        bar.set_ticks(ticks, labels=[f"{t:.3g}" for t in ticks])
+    axes.set_title(title, fontsize=10)
+
+
+def span(values, low, high):
+    """The range of values with a margin, inside of low..high."""
+    return max(low, values.min() - 0.5), min(high, values.max() + 0.5)
+
+
+def draw_region(axes, file, points):
+    """The region of absolute stability and points z over it: (label, z, style) each; those outside the window are counted."""
+    group = file["stability_function"]
+    x, y, magnitude = group["real"][:], group["imaginary"][:], group["magnitude"][:]
+    axes.contourf(x, y, magnitude, [-1, 1], colors=[COLOURS["stable"]], alpha=0.6)
+    axes.contour(x, y, magnitude, [1], colors="black", linewidths=0.8)
+    axes.axhline(0, color="black", lw=0.4)
+    axes.axvline(0, color="black", lw=0.4)
+    stable_y, stable_x = np.nonzero(magnitude <= 1)
+    seen = [np.concatenate([[0], x[stable_x] + 1j * y[stable_y]])]
+    outside = 0
+    for label, z, style in points:
+        inside = (z.real >= x[0]) & (z.real <= x[-1]) & (z.imag >= y[0]) & (z.imag <= y[-1])
+        outside += np.count_nonzero(~inside)
+        seen.append(z[inside])
+        if inside.any():
+            axes.plot(z[inside].real, z[inside].imag, ls="", label=label, **style)
+    seen = np.concatenate(seen)
+    left, right = span(seen.real, x[0], x[-1])
+    low, high = span(seen.imag, y[0], y[-1])
+    wide, tall = max(0, 0.7 * (high - low) - right + left) / 2, max(0, 0.7 * (right - left) - high + low) / 2  # no narrow strips
+    labels = axes.get_legend_handles_labels()[1]
+    room = 0.08 * len(labels) * (high - low + 2 * tall)  # above, for the legend
+    axes.set(xlim=(left - wide, right + wide), ylim=(low - tall, high + tall + room), aspect="equal")
+    if labels:
+        axes.legend(fontsize=8, loc="upper left", frameon=False)
+    if outside:
+        axes.text(0.98, 0.02, f"{outside} outside this window", ha="right", fontsize=8, transform=axes.transAxes)
+    axes.set_xlabel("Re z")
+    axes.set_ylabel("Im z")
+    axes.set_title(f"$|R(z)| \\leq 1$ of {text(group.attrs['stepper'])}", fontsize=10)
+
+
+def split_by_powers(group):
+    """Which frequencies do what when a step is repeated: (name, mask) of those that occur."""
+    kinds = group["powers"][:]
+    return [(name, kinds == i) for i, name in enumerate(meanings(group["powers"])) if np.any(kinds == i)]
+
+
+def draw_amplification(axes, group):
+    """|G| of a linear PDE over frequency, coloured by what its powers do; dashed, the largest power where that is above |G|."""
+    values, bound = group["amplification"][:], group["power_bound"][:]
+    if len(values) > 1:
+        return draw_growth(axes, group, values, "|G|")
+    x = group["frequency_x"][:]
+    axes.plot(x, values[0], color="#9ecae1", lw=1)
+    for name, mask in split_by_powers(group):
+        axes.plot(x[mask[0]], values[mask], ls="", marker="o", ms=3, color=POWERS[name], label=name.replace("_", " "))
+    bounded = (group["powers"][:] == 0) & np.isfinite(bound)
+    if np.any(bound[bounded] > 1.01 * np.maximum(values[bounded], 1)):
+        axes.plot(x, np.where(bounded, bound, np.nan)[0], color="#6baed6", lw=1, ls="--", label="largest $|G^n|$")
+    axes.axhline(1, color="black", lw=0.8, ls=":")
+    axes.set_ylim(0, 1.08 * max(1, axes.dataLim.y1))
+    frequency_axis(axes.xaxis, x, "w, radian per grid point")
+    axes.set_ylabel("|G| per step")
+    axes.legend(fontsize=8, frameon=False)
+    axes.set_title("amplification factor", fontsize=10)
+
+
+def draw_transient(axes, group):
+    """Norms of the powers of the step's matrix beside those of its spectral radius."""
+    n, norms, radius = group["power"][:], group["transient_growth"][:], group["propagator_radius"][()]
+    with np.errstate(over="ignore", under="ignore"):
+        powers = radius ** n
+    for values, style in ((norms, dict(color="#08519c", marker="o", ms=3, label="$|G^n|$")),
+                          (powers, dict(color="black", lw=1, ls="--", label="$\\rho(G)^n$"))):
+        seen = np.isfinite(values) & (values > 1e-20) & (values < 1e20)
+        axes.plot(n[seen], values[seen], **style)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("n, steps")
+    axes.legend(fontsize=8, frameon=False)
+    axes.set_title(f"powers of the step's matrix, radius {number(radius)}", fontsize=10)
+
+
+def limit_of_step(limit):
+    """The longest stable step, in words."""
+    return {0: "0, every step is too long", np.inf: "none, no step is too long"}.get(limit, number(limit))
+
+
+def pde_symbol(file):
+    """Linear PDE: amplification over frequency, and dt lambda over the stepper's region; between walls, the matrix too."""
+    from matplotlib import pyplot as plt
+
+    group, step = file["symbol"], file["symbol"].attrs["step"]
+    z = step * (group["symbol_real"][:] + 1j * group["symbol_imaginary"][:])
+    z = np.array([z, z.conj()])  # the coefficients are real: -w has the conjugate
+    points = [("symbol, " + name.replace("_", " "), z[:, mask].ravel(), dict(marker="o", ms=3.5, color=POWERS[name]))
+              for name, mask in split_by_powers(group)]
+    if "matrix" in file:
+        matrix = file["matrix"]
+        points.append(("matrix", step * (matrix["eigenvalue_real"][:] + 1j * matrix["eigenvalue_imaginary"][:]),
+                       dict(marker="x", ms=5, mew=0.7, color="black")))
+    powers = "matrix" in file and np.any(np.isfinite(file["matrix/transient_growth"][:]))  # left out for large grids
+    panels = 2 + powers
+    figure, axes = plt.subplots(1, panels, figsize=(0.6 + 4.4 * panels, 4.6))
+    draw_amplification(axes[0], group)
+    draw_region(axes[1], file, points)
+    if powers:
+        draw_transient(axes[2], file["matrix"])
+    limits = [f"limit by the {name}: {limit_of_step(file[name]['limit'][()])}" for name in ("symbol", "matrix") if name in file]
+    figure.suptitle(f"{heading(file)}\n{'; '.join(['step ' + number(step), *limits])}", fontsize=11)
+    figure.tight_layout(rect=(0, 0, 1, 0.98))
+    return figure
+
+
+def draw_windows(axes, group):
+    """Under each curve the learning rates and weight decays that are stable by the symbol or by the operator; a point is the deck."""
+    rate, decay, reach = (group.attrs[name] for name in ("learning_rate", "weight_decay", "reach"))
+    least = {name: group["alpha_min_" + name][()] for name, _, _ in OPERATORS}
+    known = np.array([v for v in [decay, *least.values(), reach / rate] if np.isfinite(v) and v > 0])
+    alpha = np.geomspace(known.min() / 10, known.max() * 10, 400)
+    if np.isinf(reach):
+        axes.text(0.5, 0.4, "no learning rate is too long", ha="center", transform=axes.transAxes)
+        axes.set_xlim(rate / 30, rate * 30)
+    for name, label, style in OPERATORS:
+        limit = np.minimum(reach / np.maximum(alpha + group["lambda_max_" + name][()], 1e-300), 1e3 * rate if np.isinf(reach) else np.inf)
+        stable = (alpha >= least[name]) & np.isfinite(limit)
+        axes.plot(limit[stable], alpha[stable], label=label, **style)
+        if stable.any() and least[name] > alpha[0]:
+            axes.plot([0, limit[stable][0]], [alpha[stable][0]] * 2, **style)
+        if name == "operator":
+            axes.fill_betweenx(alpha, 0, limit, where=stable, color=COLOURS["stable"], alpha=0.5, lw=0)
+    axes.plot(rate, decay, ls="", marker="*", ms=9, color=COLOURS["divergent"], label="the deck")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_ylim(alpha[0], alpha[-1])
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("weight decay")
+    axes.legend(fontsize=8, framealpha=0.9)
+    axes.set_title(f"stable on the left of each line; slack {number(group['slack'][()])}", fontsize=10)
+
+
+def first_end(group):
+    """The end of the spectrum that the symbol reaches farthest: 0 overshoots first, 1 grows by itself."""
+    return np.nanargmax(np.abs(group["extreme"][:]))
+
+
+def mark_first(axes, group):
+    """A ring around the frequency that goes unstable first, and around its opposite."""
+    end = first_end(group)
+    w = np.array([group["first_unstable_frequency_x"][end], group["first_unstable_frequency_y"][end]])
+    axes.plot(*np.array([w, -w]).T, ls="", marker="o", ms=11, mfc="none", mec="#e7298a", mew=1.6, clip_on=False)
+
+
+def draw_kernel(axes, group):
+    """The kernel that goes unstable first."""
+    end = first_end(group)
+    kernel = group["first_unstable_kernel"][end]
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_title("kernel that goes unstable first", fontsize=10)
+    if not np.all(np.isfinite(kernel)):
+        axes.text(0.5, 0.5, "not computed", ha="center", va="center", transform=axes.transAxes)
+        return
+    top = np.abs(kernel).max()
+    axes.figure.colorbar(axes.imshow(kernel, cmap="RdBu_r", vmin=-top, vmax=top), ax=axes, fraction=0.046, pad=0.04)
+    axes.set_xlabel(("overshoots", "grows by itself")[end])
+
+
+def one_layer_symbol(file):
+    """One layer: symbol and amplification over frequency, the kernel that goes first, and where the bounds and the operator are stable."""
+    from matplotlib import pyplot as plt
+
+    group = file["symbol"]
+    figure, ((a, b), (c, d)) = plt.subplots(2, 2, figsize=(9.6, 8.6))
+    symbol = group["symbol"][:]
+    signs = "symbol, negated" if np.all(symbol <= 0) else "symbol" if np.all(symbol >= 0) else "|symbol|"
+    draw_power(a, group, np.abs(symbol), signs)
+    draw_growth(b, group, group["amplification"][:], f"amplification at rate {number(group.attrs['learning_rate'])}, "
+                                                     f"decay {number(group.attrs['weight_decay'])}")
+    for axes in (a, b):
+        mark_first(axes, group)
+    draw_kernel(c, group)
+    draw_windows(d, group)
+    figure.suptitle(f"{heading(file)}\nsymbol of the {text(group.attrs['normalisation']).split(':')[0]}", fontsize=11)
+    figure.tight_layout(rect=(0, 0, 1, 0.98))
+    return figure
+
+
+def symbol(file):
+    """What `courant symbol` found for a linear PDE or for a one-layer network."""
+    return (pde_symbol if "powers" in file["symbol"] else one_layer_symbol)(file)
+
+
+def draw_layers(axes, group):
+    """Bound and exact largest eigenvalue of each layer's block as bars; the line is the largest eigenvalue of all layers together."""
+    names = [text(n) for n in group["name"][:]]
+    place = np.arange(len(names))
+    for shift, key, colour in ((-0.2, "bound", "#a6cee3"), (0.2, "exact", "#08519c")):
+        axes.bar(place + shift, group[key][:], 0.4, color=colour, label=key)
+    whole = group.attrs.get("lambda_max", np.nan)
+    if np.isfinite(whole):
+        axes.axhline(whole, color="#b2473e", lw=1, ls="--", label="all layers together")
+    states = [meanings(group["status"])[i].replace("_", " ") for i in group["status"][:]]
+    labels = [n if s == "holds" else f"{n}: {s}" for n, s in zip(names, states)]
+    every = max(1, len(names) // 24)
+    crowded = len(max(labels, key=len)) > 2 or len(names) > 12
+    axes.set_xticks(place[::every], labels=labels[::every], rotation=60 if crowded else 0, fontsize=7 if crowded else None)
+    axes.set_yscale("log")
+    axes.set_xlabel("layer")
+    axes.set_ylabel("largest eigenvalue")
+    axes.legend(fontsize=8, frameon=False)
+    axes.set_title(f"block of each layer, bottleneck {text(group.attrs['bottleneck'])}", fontsize=10)
+
+
+def layer_points(group):
+    """z = -learning rate (lambda + weight decay) for the layers' bounds and exact values and for the whole."""
+    rate, decay = group.attrs["learning_rate"], group.attrs["weight_decay"]
+    rows = [("bound", group["bound"][:], dict(marker="o", ms=5, color="#6baed6")), ("exact", group["exact"][:], dict(marker="x", ms=5, color="#08519c")),
+            ("all layers together", np.array([group.attrs.get("lambda_max", np.nan)]), dict(marker="D", ms=4, color="#b2473e"))]
+    return [(label, -rate * (values[np.isfinite(values)] + decay) + 0j, style) for label, values, style in rows]
+
+
+def layers(file):
+    """A deep network layer by layer: bounds beside exact values, their points in the region, and spectral densities of what layers read."""
+    from matplotlib import pyplot as plt
+
+    group = file["layers"]
+    names = [text(n) for n in group["name"][:]]
+    pictured = [n for n in np.array(names)[np.argsort(-group["cfl"][:])] if n in group and group[n]["spectral_density"].size > 1][:MAPS]
+    pictured.sort(key=names.index)
+    columns = 2 if len(pictured) in (2, 4) else 3
+    rows = 1 + -(-len(pictured) // columns)
+    figure = plt.figure(figsize=(10.5, 0.9 + 3.7 * rows))
+    grid = figure.add_gridspec(rows, 6)
+    draw_layers(figure.add_subplot(grid[0, :3]), group)
+    draw_region(figure.add_subplot(grid[0, 3:]), file, layer_points(group))
+    for i, name in enumerate(pictured):
+        width = 6 // columns
+        first = width * (i % columns)
+        axes = figure.add_subplot(grid[1 + i // columns, first:first + width])
+        density = group[name]["spectral_density"][:]
+        draw_power(axes, group[name], density, f"spectral density before layer {name}")
+    figure.suptitle(heading(file), fontsize=11)
+    figure.tight_layout(rect=(0, 0, 1, 0.98))
+    return figure
+
+
+def draw_state(axes, group, name):
+    """The state before or after: a curve for each field in one dimension, colour of the first field in two."""
+    state, x, y = group[name][:], group["x"][:], group["y"][:]
+    if len(y) > 1:
+        top = np.nanmax(np.abs(state[0]))
+        image = axes.pcolormesh(x, y, state[0], cmap="RdBu_r", vmin=-top, vmax=top, shading="nearest", rasterized=True)
+        axes.figure.colorbar(image, ax=axes, fraction=0.046, pad=0.04)
+        axes.set_aspect("equal")
+        axes.set_ylabel("y")
+    else:
+        for field, values in enumerate(state[:, 0]):
+            axes.plot(x, values, lw=1.2, marker="." if len(x) <= 128 else None, ms=4, label=f"field {field}")
+        axes.axhline(0, color="black", lw=0.4)
+        if len(state) > 1:
+            axes.legend(fontsize=8, frameon=False)
+    axes.set_xlabel("x")
+    axes.set_title("initial state" if name == "initial" else f"after {group.attrs['steps_taken']} steps", fontsize=10)
+
+
+def draw_norm(axes, group):
+    """Norm and largest value of the state over the steps."""
+    steps, seen = group["step"][:], []
+    for name, label, colour in (("norm", "2-norm", "#08519c"), ("maximum", "largest value", "#6baed6")):
+        values = group[name][:]
+        known = np.isfinite(values) & (values > 0)
+        axes.plot(steps[known], values[known], color=colour, lw=1.4, label=label)
+        seen.extend(values[known])
+    axes.set_yscale("log" if max(seen, default=0) > 10 * min(seen, default=0) else "linear")
+    if axes.get_yscale() == "linear":
+        axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3, lw=0.5)
+    axes.legend(fontsize=8, frameon=False)
+    axes.set_xlabel("step")
+    axes.set_title("size of the state", fontsize=10)
+
+
+def draw_measured(axes, group):
+    """Measured growth over predicted, for each frequency of one dimension."""
+    x = group["frequency_x"][:]
+    axes.plot(x, group["predicted_growth"][0], color="black", lw=1, label="predicted")
+    axes.plot(x, group["measured_growth"][0], ls="", marker="o", ms=4, mfc="none", color="#b2473e", label="measured")
+    axes.axhline(1, color="black", lw=0.8, ls=":")
+    frequency_axis(axes.xaxis, x, "w, radian per grid point")
+    axes.legend(fontsize=8, frameon=False)
+    axes.set_title(f"growth per step, apart by {group.attrs['largest_difference']:.0e} at most", fontsize=10)
+
+
+def draw_measured_2d(axes, group):
+    """Over two frequencies: measured growth, predicted growth, and the one over the other."""
+    measured, predicted = group["measured_growth"][:], group["predicted_growth"][:]
+    draw_growth(axes[0], group, predicted, "growth per step, predicted")
+    draw_growth(axes[1], group, measured, "growth per step, measured")
+    ends = [np.nanmin(predicted), np.nanmax(predicted)]
+    axes[2].plot(ends, ends, color="black", lw=1)
+    axes[2].plot(predicted.ravel(), measured.ravel(), ls="", marker="o", ms=3, mfc="none", mew=0.6, color="#b2473e", rasterized=True)
+    axes[2].set_xlabel("predicted")
+    axes[2].set_ylabel("measured")
+    axes[2].set_title(f"apart by {group.attrs['largest_difference']:.0e} at most", fontsize=10)
+
+
+def flow(file):
+    """A linear PDE that was stepped: growth of each frequency, measured and predicted, the state before and after, its size."""
+    from matplotlib import pyplot as plt
+
+    group = file["flow"]
+    flat, measured = len(group["y"]) == 1, "measured_growth" in group
+    rows, columns = (1, 3) if not measured else (2, 2) if flat else (2, 3)
+    figure, all_axes = plt.subplots(rows, columns, figsize=(3.9 * columns + 0.9 * (columns == 2), 3.6 * rows + 0.5))
+    all_axes = all_axes.ravel()
+    draw_state(all_axes[0], group, "initial")
+    draw_state(all_axes[1], group, "final")
+    draw_norm(all_axes[2], group)
+    if measured:
+        draw_measured(all_axes[3], group) if flat else draw_measured_2d(all_axes[3:], group)
+    figure.suptitle(f"{heading(file)}\nstep {number(group.attrs['step_length'])} by {text(group.attrs['stepper'])}", fontsize=11)
+    figure.tight_layout(rect=(0, 0, 1, 0.98))
+    return figure
+
+
+DRAWERS = {
+    "map": stability_map, "ensemble": ensemble, "trajectory": trajectory, "spectrum": spectrum, "symbol": symbol, "layers": layers,
+    "flow": flow,
+}
 
 
 def draw(path):

@@ -601,10 +601,57 @@ if "$python" -c 'import h5py, matplotlib' 2>/dev/null; then
     "$python" "$source/notebooks-export/plot.py" kept-$run.h5 -o kept-$run.png >out 2>err && [ -s kept-$run.png ]
     ok $? "plot.py draws a $run"
   done
+  "$courant" symbol "$source/models/paper/heat.yaml" -output kept-walls.h5 -quiet >out 2>err
+  "$courant" flow "$source/models/paper/heat.yaml" -output kept-flow-walls.h5 -quiet >out 2>err
+  "$courant" symbol "$source/models/heat-2d.yaml" -output kept-symbol-2d.h5 -quiet >out 2>err
+  for kind in walls flow-heat; do
+    "$python" "$source/notebooks-export/plot.py" kept-$kind.h5 -o kept-$kind.png >out 2>err && [ -s kept-$kind.png ]
+    ok $? "plot.py draws an analysis ($kind)"
+  done
+  PYTHONPATH=$source/notebooks-export MPLBACKEND=Agg "$python" - >out 2>err <<'PY'
+import numpy as np, figures
+panels = {"walls": 3, "symbol-2d": 2, "photograph": 4, "linear": 4, "cn": 4, "signs": 4, "layers": 4,
+          "flow-walls": 3, "flow-heat": 4, "flow-wave": 4, "flow-heat-2d": 6}
+drawn = {name: figures.draw(f"kept-{name}.h5") for name in panels}
+for name, figure in drawn.items():
+    axes = [a for a in figure.axes if a.get_label() != "<colorbar>"]
+    assert len(axes) == panels[name] and all(a.has_data() and a.get_title() for a in axes), name
+    figure.savefig(f"kept-{name}.png", dpi=30)
+# Euler's method for the heat equation: 1 - 4 (dt / dx^2) sin^2(w / 2); the matrix has -4 sin^2(k pi / 64), k = 1 .. 31
+w, growth = drawn["walls"].axes[0].lines[0].get_data()
+assert np.allclose(growth, abs(1 - 1.6 * np.sin(w / 2) ** 2), atol=1e-13)
+crosses = [line for line in drawn["walls"].axes[1].lines if line.get_marker() == "x"][0]
+assert np.allclose(np.sort(crosses.get_xdata()), np.sort(-1.6 * np.sin(np.arange(1, 32) * np.pi / 64) ** 2), atol=1e-12)
+curves = {line.get_label(): line.get_data() for line in drawn["flow-heat"].axes[3].lines}
+for name, tolerance in (("predicted", 1e-13), ("measured", 1e-6)):
+    w, growth = curves[name]
+    assert np.allclose(growth, abs(1 - 1.6 * np.sin(w / 2) ** 2), rtol=0, atol=tolerance), name
+# half a plane of frequencies is completed to an even function
+image = drawn["photograph"].axes[0].collections[0].get_array().reshape(71, 71)
+assert np.allclose(image, image[::-1, ::-1], rtol=1e-9)
+PY
+  ok $? "every panel of an analysis has something in it, the right curves among them"
+  PATH=$(dirname "$courant"):$PATH MPLBACKEND=Agg "$python" - "$source/notebooks-export" >out 2>err <<'PY'
+import json, os, sys
+os.chdir(sys.argv[1])
+sys.path.insert(0, "")
+notebook = json.load(open("von-neumann.ipynb"))
+assert notebook["nbformat"] == 4 and notebook["metadata"]["kernelspec"]["name"] == "python3"
+cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+assert not any(cell["outputs"] for cell in cells)
+names = {}
+for cell in cells:
+    exec("".join(cell["source"]), names)
+assert len(names["plt"].get_fignums()) == 7
+PY
+  [ $? -eq 0 ] && [ ! -s err ] && grep -q "^limit by the symbol 0.5, by the matrix 0.501206723684, by hand 0.501206723684$" out &&
+    grep -q "^growth per step at 0.8: predicted 2.192296, measured 2.19" out && grep -q "^slack 82.8504 " out &&
+    grep -q "^measured growth differs from the formula by [0-9]e-\(0[7-9]\|1[0-9]\) at most$" out && grep -q "^  *48  circular  *1.0000 " out
+  ok $? "the notebook runs, and its numbers are those of its text"
   "$python" "$source/notebooks-export/plot.py" nothing.h5 >out 2>err
   [ $? -eq 1 ] && [ "$(wc -l <err)" -eq 1 ]
   ok $? "plot.py says what is wrong in one line"
-else skip "plot.py draws the map" "no h5py or matplotlib"; fi
+else skip "plot.py draws what commands write, and the notebook runs" "no h5py or matplotlib"; fi
 
 # ---- a network from PyTorch ----
 if "$python" -W ignore -c 'import torch, h5py' 2>/dev/null; then
