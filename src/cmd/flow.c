@@ -446,7 +446,7 @@ static PetscErrorCode Run(const char *model)
 static const CourantOption options[] = {
     {"-steps", "N", "steps to take (default: the deck's)"},
     COURANT_DECK_OPTIONS,
-    COURANT_RESULT_OPTIONS,
+    COURANT_OUTPUT_OPTIONS,
     {0},
 };
 
