@@ -37,12 +37,16 @@ const CourantCommandOps *CourantCommandFind(const char *name);
     "-isa", "NAME", "instruction set of the kernels: baseline, avx2, avx512 (default: the best there is)"    \
   }
 
-/* Options of every command that writes a result file. */
-#define COURANT_RESULT_OPTIONS                                                                               \
+/* Options of every command that writes a result file: of one that starts anew, and of one that can go on. */
+#define COURANT_OUTPUT_OPTIONS                                                                               \
   {"-output", "FILE", "the result file (default: MODEL's name and the command, in this folder)"},            \
       {"-force", NULL, "write over a result file that is there"},                                            \
-      {"-resume", NULL, "go on from FILE.partial of an interrupted run"},                                    \
-      {"-checkpoint", "SECONDS", "time between two writes of FILE.partial (default: 30)"},                   \
   {                                                                                                          \
     "-quiet", NULL, "print nothing but errors"                                                               \
+  }
+
+#define COURANT_RESULT_OPTIONS                                                                               \
+  COURANT_OUTPUT_OPTIONS, {"-resume", NULL, "go on from FILE.partial of an interrupted run"},                \
+  {                                                                                                          \
+    "-checkpoint", "SECONDS", "time between two writes of FILE.partial (default: 30)"                        \
   }

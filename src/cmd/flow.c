@@ -21,6 +21,7 @@ typedef struct {
   PetscInt starts; /* as many as fields on periodic grids, else one */
   Vec u[COURANT_FIELDS_MAX];
   CourantLinear flow[COURANT_FIELDS_MAX];
+  TSType type;          /* of the TS that steps; borrowed */
   CourantStepper probe; /* of periodic grids alone */
   PetscBool one_step;
   VecScatter to_zero;
@@ -57,6 +58,7 @@ static PetscErrorCode CreateStarts(Session *s)
     PetscCall(TSSetErrorIfStepFails(s->flow[i]->ts, PETSC_FALSE));
     PetscCall(TSSetSolution(s->flow[i]->ts, s->u[i]));
   }
+  PetscCall(TSGetType(s->flow[0]->ts, &s->type));
   PetscCall(VecScatterCreateToZero(s->u[0], &s->to_zero, &s->all));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -113,14 +115,11 @@ static PetscErrorCode Step(Session *s, PetscBool *more)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Run_Steps(Session *s)
+static PetscErrorCode StepAll(Session *s, CourantProgress *progress)
 {
-  CourantProgress progress;
   PetscBool more = PETSC_TRUE;
 
   PetscFunctionBeginUser;
-  for (PetscInt i = 0; i <= s->steps; i++) s->norm[i] = s->maximum[i] = NAN;
-  CourantProgressBegin(&progress, "steps", 0, (double)s->steps, s->output.quiet);
   PetscCall(Record(s));
   while (more && s->taken < s->steps) {
     PetscCall(CourantInterruptCheckTogether(s->scheme->comm));
@@ -128,10 +127,21 @@ static PetscErrorCode Run_Steps(Session *s)
     if (!more) break;
     s->taken++;
     PetscCall(Record(s));
-    CourantProgressUpdate(&progress, (double)s->taken);
+    CourantProgressUpdate(progress, (double)s->taken);
   }
-  CourantProgressEnd(&progress);
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RunSteps(Session *s)
+{
+  CourantProgress progress;
+
+  PetscFunctionBeginUser;
+  for (PetscInt i = 0; i <= s->steps; i++) s->norm[i] = s->maximum[i] = NAN;
+  CourantProgressBegin(&progress, "steps", 0, (double)s->steps, s->output.quiet);
+  const PetscErrorCode code = StepAll(s, &progress);
+  CourantProgressEnd(&progress);
+  PetscFunctionReturn(code);
 }
 
 /* ---- measured beside predicted ---- */
@@ -154,8 +164,8 @@ static PetscErrorCode Compare(Session *s)
 }
 
 /*
-  The place of the largest value among those that are numbers, -1 where there are none; of those that are
-  equal but for rounding the one nearest to frequency 0, and of a pair the positive one.
+  The place of the largest predicted growth among those that are measured, -1 where there are none; of those
+  that are equal but for rounding the one nearest to frequency 0, and of a pair the positive one.
 */
 static PetscInt Fastest(const Session *s)
 {
@@ -166,7 +176,8 @@ static PetscInt Fastest(const Session *s)
   for (PetscInt i = 0; i < ny * nx; i++) {
     const double here = hypot(CourantModesFrequency(i / nx, ny), CourantModesFrequency(i % nx, nx));
     const double gain = best < 0 ? INFINITY : s->growth[i] - s->growth[best];
-    if (!isfinite(s->growth[i]) || gain < -1e-12 || (gain < 1e-12 && here > distance)) continue;
+    if (!isfinite(s->growth[i]) || !isfinite(s->measured[i])) continue;
+    if (gain < -1e-12 || (gain < 1e-12 && here > distance)) continue;
     best = i;
     distance = here;
   }
@@ -258,7 +269,7 @@ static PetscErrorCode Write(const Session *s)
   PetscCall(AddScale(file, X, scheme->points[1], start * h[1], h[1], "x"));
   PetscCall(AddTable(file, PETSC_STATIC_ARRAY_LENGTH(entries), entries,
                      (const void *[]){s->norm, s->maximum, s->initial, s->final}));
-  PetscCall(CourantResultSetString(file, "/flow", "stepper", scheme->type));
+  PetscCall(CourantResultSetString(file, "/flow", "stepper", s->type));
   PetscCall(CourantResultSetReal(file, "/flow", "step_length", scheme->step));
   PetscCall(CourantResultSetInt(file, "/flow", "steps_taken", (int)s->taken));
   if (!s->modes) PetscFunctionReturn(PETSC_SUCCESS);
@@ -281,7 +292,7 @@ static PetscErrorCode PrintHeader(const Session *s)
   if (s->output.quiet || s->output.rank) PetscFunctionReturn(PETSC_SUCCESS);
   printf("flow of %s: %d steps of a linear PDE\n", s->scheme->model.name, (int)s->steps);
   if (s->scheme->model.about[0]) printf("  %s\n", s->scheme->model.about);
-  PetscCall(CourantSchemeView(s->scheme, stdout));
+  PetscCall(CourantSchemeView(s->scheme, s->type, stdout));
   PetscCall(CourantSchemeCheckConsistency(s->scheme, stderr));
   fflush(stdout);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -291,13 +302,15 @@ static void PrintFrequencies(const Session *s)
 {
   const PetscInt nx = s->scheme->points[1], best = Fastest(s);
 
-  if (best < 0) return;
-  printf("fastest-growing frequency (");
+  if (best < 0) {
+    printf("no frequency lasted for a step whose growth could be measured\n");
+    return;
+  }
+  printf("fastest-growing frequency measured (");
   if (s->scheme->dimension == 2) printf("%.6g, ", CourantModesFrequency(best / nx, s->scheme->points[0]));
-  printf("%.6g) radians a point: growth %.10g predicted", CourantModesFrequency(best % nx, nx),
-         s->growth[best]);
-  if (isfinite(s->measured[best])) printf(", %.10g measured", s->measured[best]);
-  printf("\nmeasured and predicted %sgrowth per step differ by at most %.1e over %d of %d frequencies\n",
+  printf("%.6g) radians a point: growth %.10g predicted, %.10g measured\n",
+         CourantModesFrequency(best % nx, nx), s->growth[best], s->measured[best]);
+  printf("measured and predicted %sgrowth per step differ by at most %.1e over %d of %d frequencies\n",
          s->one_step ? "" : "asymptotic ", s->difference, s->compared, (int)s->points);
 }
 
@@ -400,7 +413,7 @@ static PetscErrorCode Work(void *ctx)
   CourantCallOnRankZero(PETSC_COMM_WORLD, s->output.rank,
                         CourantOutputCreate(&s->output, &s->scheme->model, "flow"));
   PetscCall(PrintHeader(s));
-  PetscCall(Run_Steps(s));
+  PetscCall(RunSteps(s));
   CourantCallOnRankZero(PETSC_COMM_WORLD, s->output.rank, Finish(s));
   PetscCallMPI(MPI_Bcast(&s->disagreeing, 1, MPI_INT, 0, PETSC_COMM_WORLD));
   PetscCheck(
@@ -446,7 +459,7 @@ static PetscErrorCode Run(const char *model)
 static const CourantOption options[] = {
     {"-steps", "N", "steps to take (default: the deck's)"},
     COURANT_DECK_OPTIONS,
-    COURANT_RESULT_OPTIONS,
+    COURANT_OUTPUT_OPTIONS,
     {0},
 };
 

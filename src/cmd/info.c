@@ -55,7 +55,7 @@ static PetscErrorCode PrintScheme(CourantDeck deck)
   PetscFunctionBeginUser;
   PetscCall(CourantSchemeCreate(PETSC_COMM_SELF, deck, &scheme));
   PrintName(&scheme->model);
-  PetscCall(CourantSchemeView(scheme, stdout));
+  PetscCall(CourantSchemeView(scheme, NULL, stdout));
   PetscCall(CourantSchemeCheckConsistency(scheme, stderr));
   PetscCall(CourantSchemeDestroy(&scheme));
   PetscFunctionReturn(PETSC_SUCCESS);

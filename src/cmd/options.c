@@ -1,6 +1,7 @@
 #include "cmd/options.h"
 #include "core/suggest.h"
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -28,6 +29,25 @@ static PetscBool IsBoolean(const char *word)
   return PETSC_FALSE;
 }
 
+/* PETSc's own message on a value that is no number does not say whose it is. */
+static PetscErrorCode CheckNumber(const CourantOption *option, const char *value)
+{
+  const PetscBool integer = strcmp(option->argument, "N") ? PETSC_FALSE : PETSC_TRUE;
+  char *end = NULL;
+
+  PetscFunctionBeginUser;
+  if (!integer && strcmp(option->argument, "X") && strcmp(option->argument, "SECONDS"))
+    PetscFunctionReturn(PETSC_SUCCESS);
+  if (integer)
+    (void)strtol(value, &end, 10);
+  else
+    (void)strtod(value, &end);
+  if (end == value || *end)
+    CourantInputError(PETSC_COMM_WORLD, "%s %s: expected %s", option->name, value,
+                      integer ? "an integer" : "a number");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
   CourantOptionsCheckWords - Every word is an option or the value of one.
 
@@ -52,6 +72,7 @@ PetscErrorCode CourantOptionsCheckWords(const CourantCommandOps *command, int ar
       CourantInputError(PETSC_COMM_WORLD, "%s takes no value, not '%s'; %s stands directly after '%s'",
                         option->name, argv[i + 1], command->argument ? command->argument : "nothing",
                         command->name);
+    if (option && option->argument) PetscCall(CheckNumber(option, argv[i + 1]));
     if (value) i++;
   }
   PetscFunctionReturn(PETSC_SUCCESS);

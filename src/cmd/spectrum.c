@@ -543,7 +543,7 @@ static const CourantOption options[] = {
     COURANT_DENSITY_OPTIONS,
     COURANT_SGD_OPTIONS,
     COURANT_MODEL_OPTIONS,
-    COURANT_RESULT_OPTIONS,
+    COURANT_OUTPUT_OPTIONS,
     {0},
 };
 

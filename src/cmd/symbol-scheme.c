@@ -411,6 +411,21 @@ static PetscErrorCode WriteMatrix(const Session *s)
 
 /* ---- the terminal ---- */
 
+static PetscErrorCode PrintHeader(const Session *s)
+{
+  const char *type;
+
+  PetscFunctionBeginUser;
+  if (s->output.quiet || s->output.rank) PetscFunctionReturn(PETSC_SUCCESS);
+  printf("von Neumann analysis of %s\n", s->scheme->model.name);
+  if (s->scheme->model.about[0]) printf("  %s\n", s->scheme->model.about);
+  PetscCall(CourantStepperGetType(s->stepper, &type, NULL));
+  PetscCall(CourantSchemeView(s->scheme, type, stdout));
+  PetscCall(CourantSchemeCheckConsistency(s->scheme, stderr));
+  fflush(stdout);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static void PrintFrequency(const Session *s, const double phase[2])
 {
   if (s->scheme->dimension == 1)
@@ -442,6 +457,7 @@ static PetscBool PrintStep(const CourantStepLimit *limit)
     printf("0: unstable however short it is");
   else
     printf("%.12g +- %.1e", limit->step, limit->width);
+  if (limit->left_out && !isnan(limit->step)) printf(", but for what grows by itself");
   return limit->step > 0 && isfinite(limit->step) ? PETSC_TRUE : PETSC_FALSE;
 }
 
@@ -476,7 +492,8 @@ static void PrintVerdict(const Session *s)
            "frequencies\n",
            (int)count[COURANT_POWERS_DEFECTIVE], (int)n);
   else
-    printf("stable: |G| is at most 1%s\n", s->one_step ? ", and no power of it grows" : "");
+    printf("stable%s: |G| is at most 1%s\n", count[COURANT_FLOW_GROWS] ? " but for what grows by itself" : "",
+           s->one_step ? ", and no power of it grows" : "");
   if (worst >= 0) {
     const CourantAmplification *a = &s->amplification[worst];
     printf("largest growth     %.12g%s at ", a->growth, s->one_step ? "" : " (asymptotic)");
@@ -594,15 +611,9 @@ static PetscErrorCode Work(void *ctx)
   const MPI_Comm comm = s->scheme->comm;
 
   PetscFunctionBeginUser;
-  PetscCall(CourantSchemeCheckConsistency(s->scheme, stderr));
   CourantCallOnRankZero(comm, s->output.rank,
                         CourantOutputCreate(&s->output, &s->scheme->model, "von Neumann analysis"));
-  if (!s->output.quiet && s->output.rank == 0) {
-    printf("von Neumann analysis of %s\n", s->scheme->model.name);
-    if (s->scheme->model.about[0]) printf("  %s\n", s->scheme->model.about);
-    PetscCall(CourantSchemeView(s->scheme, stdout));
-    fflush(stdout);
-  }
+  PetscCall(PrintHeader(s));
   CourantCallOnRankZero(comm, s->output.rank, Analyse(s));
   if (!IsPeriodic(s)) PetscCall(SolveMatrix(s));
   CourantCallOnRankZero(comm, s->output.rank, Finish(s));

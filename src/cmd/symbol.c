@@ -15,7 +15,7 @@ static const CourantOption options[] = {
     {"-weight_decay", "X", "weight decay, instead of the deck's"},
     COURANT_REGION_OPTIONS,
     COURANT_MODEL_OPTIONS,
-    COURANT_RESULT_OPTIONS,
+    COURANT_OUTPUT_OPTIONS,
     {0},
 };
 

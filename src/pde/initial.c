@@ -95,6 +95,24 @@ static PetscErrorCode ReadFile(CourantScheme scheme, CourantNode node, const cha
 
 /* ---- the section ---- */
 
+/*
+  The modes that a grid can tell apart; beyond, a mode is one of these again or, with dirichlet, 0 everywhere.
+*/
+static PetscErrorCode CheckMode(CourantScheme scheme, CourantNode node)
+{
+  const PetscInt *mode = scheme->initial->mode;
+
+  PetscFunctionBeginUser;
+  for (PetscInt d = 2 - scheme->dimension; d < 2; d++) {
+    const PetscInt n = scheme->points[d];
+    const PetscInt first[] = {-(n / 2), 1, 0}, last[] = {n / 2, n, n - 1}; /* by boundary */
+    if (mode[d] < first[scheme->boundary] || mode[d] > last[scheme->boundary])
+      CourantNodeError(node, "mode %d is not one of a grid of %d points: expected %d to %d", (int)mode[d],
+                       (int)n, (int)first[scheme->boundary], (int)last[scheme->boundary]);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CourantInitialRead(CourantScheme scheme, CourantNode node)
 {
   Keys keys = {.file = ""};
@@ -111,6 +129,7 @@ PetscErrorCode CourantInitialRead(CourantScheme scheme, CourantNode node)
   if (keys.mode.id) {
     initial->is_mode = PETSC_TRUE;
     PetscCall(CourantReadIntegerPair(keys.mode, scheme->dimension, initial->mode));
+    PetscCall(CheckMode(scheme, keys.mode));
   }
   if (keys.file[0]) PetscCall(ReadFile(scheme, CourantNodeChild(node, "file"), keys.file));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -59,6 +59,8 @@ const CourantKey CourantTimeKeys[] = {
 
 enum { TERMS_MAX = 16, TYPES_MAX = 64 };
 
+static const double most_unknowns = 1e8; /* their states and matrix take some ten gigabytes */
+
 static const char lax_wendroff[] = "lax_wendroff";
 
 static PetscErrorCode ReadGrid(CourantScheme s, const Pde *pde)
@@ -77,8 +79,9 @@ static PetscErrorCode ReadGrid(CourantScheme s, const Pde *pde)
     if (!(s->spacing[d] > 0))
       CourantNodeError(pde->spacing, "the spacing is %g: expected a number above 0", s->spacing[d]);
   }
-  if ((double)s->points[0] * (double)s->points[1] * (double)s->fields > 1e9)
-    CourantNodeError(pde->points, "the grid is too large");
+  const double unknowns = (double)s->points[0] * (double)s->points[1] * (double)s->fields;
+  if (unknowns > most_unknowns)
+    CourantNodeError(pde->points, "the grid has %g unknowns: expected at most %g", unknowns, most_unknowns);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -216,11 +219,11 @@ static void PrintTerm(CourantScheme s, const CourantTerm *t, FILE *out)
     fprintf(out, ": no limit as dt goes to 0\n");
 }
 
-/* CourantSchemeView - Grid, terms and stepper, in a few lines. */
-PetscErrorCode CourantSchemeView(CourantScheme s, FILE *out)
+/* CourantSchemeView - Grid, terms and stepper, in a few lines; type: what steps in place of the deck's. */
+PetscErrorCode CourantSchemeView(CourantScheme s, const char type[], FILE *out)
 {
   static const char *const boundaries[] = {"periodic", "dirichlet", "neumann"};
-  const PetscBool lax = s->terms[s->nterms - 1].entry ? PETSC_FALSE : PETSC_TRUE;
+  const char *own = s->terms[s->nterms - 1].entry ? s->type : lax_wendroff;
 
   PetscFunctionBeginUser;
   fprintf(out, "  grid  %d field%s on ", (int)s->fields, s->fields > 1 ? "s" : "");
@@ -231,8 +234,10 @@ PetscErrorCode CourantSchemeView(CourantScheme s, FILE *out)
             s->spacing[1], boundaries[s->boundary]);
   for (PetscInt i = 0; i < s->nterms; i++)
     if (s->terms[i].entry) PrintTerm(s, &s->terms[i], out);
-  fprintf(out, "  step  %.9g by %s%s%s\n", s->step, lax ? lax_wendroff : s->type, s->options[0] ? " " : "",
-          s->options);
+  if (type && strcmp(type, s->type))
+    fprintf(out, "  step  %.9g by %s in place of %s\n", s->step, type, own);
+  else
+    fprintf(out, "  step  %.9g by %s%s%s\n", s->step, own, s->options[0] ? " " : "", s->options);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -40,7 +40,8 @@ typedef struct {
 
 PetscErrorCode CourantSchemeCreate(MPI_Comm, CourantDeck, CourantScheme *);
 PetscErrorCode CourantSchemeDestroy(CourantScheme *);
-PetscErrorCode CourantSchemeView(CourantScheme, FILE *);
+/* type: of the TS that steps; NULL: the deck's. */
+PetscErrorCode CourantSchemeView(CourantScheme, const char type[], FILE *);
 /* The warnings about stencils that are not what they claim to be, a line each, on rank 0. */
 PetscErrorCode CourantSchemeCheckConsistency(CourantScheme, FILE *);
 /* A(phase) of a step dt, [fields,fields] row-major; plain C, for any thread. dt 0: of the PDE's own terms. */

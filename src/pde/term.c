@@ -68,8 +68,9 @@ PetscErrorCode CourantReadIntegerPair(CourantNode node, PetscInt dimension, Pets
   PetscFunctionBeginUser;
   PetscCall(CourantReadPair(node, dimension, numbers));
   for (int i = 0; i < 2; i++) {
-    if (numbers[i] != rint(numbers[i]) || fabs(numbers[i]) > 1e8)
-      CourantNodeError(node, "expected integers, not %g", numbers[i]);
+    if (numbers[i] != rint(numbers[i])) CourantNodeError(node, "expected integers, not %g", numbers[i]);
+    if (fabs(numbers[i]) > 1e8)
+      CourantNodeError(node, "%g is out of range: expected integers up to 1e8", numbers[i]);
     values[i] = (PetscInt)numbers[i];
   }
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -1,4 +1,5 @@
 #include "stability/gridmatrix.h"
+#include "core/interrupt.h"
 #include "core/progress.h"
 #include "stability/steplimit.h"
 #include <complex.h>
@@ -96,15 +97,42 @@ PetscErrorCode CourantGridMatrixSetUp(MPI_Comm comm, EPS eps[2])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode SolveSparse(Mat A, EPS eps[2], CourantGridMatrix *m)
+/* Between two restarts: signals, and how many eigenvalues there are. */
+static PetscErrorCode Watch(EPS eps, PetscInt restart, PetscInt converged, PetscScalar re[], PetscScalar im[],
+                            PetscReal error[], PetscInt n, void *ctx)
+{
+  CourantProgress *progress = (CourantProgress *)ctx;
+
+  PetscFunctionBeginUser;
+  (void)restart, (void)re, (void)im, (void)error, (void)n;
+  PetscCall(CourantInterruptCheckTogether(PetscObjectComm((PetscObject)eps)));
+  CourantProgressUpdate(progress, (double)PetscMin(converged, EACH));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SolveEnd(Mat A, EPS eps, PetscBool quiet)
+{
+  CourantProgress progress;
+
+  PetscFunctionBeginUser;
+  CourantProgressBegin(&progress, "eigenvalues", 0, EACH, quiet);
+  PetscCall(EPSMonitorSet(eps, Watch, &progress, NULL));
+  PetscCall(EPSSetOperators(eps, A, NULL));
+  const PetscErrorCode code = EPSSolve(eps);
+  CourantProgressEnd(&progress);
+  PetscCall(code);
+  PetscCall(EPSMonitorCancel(eps));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SolveSparse(Mat A, EPS eps[2], PetscBool quiet, CourantGridMatrix *m)
 {
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc4(2 * EACH, &m->eigenvalue, 2 * EACH, &m->residual, 2 * EACH, &m->condition, 2 * EACH,
                          &m->growth));
   for (int end = 0; end < 2; end++) {
     PetscInt converged;
-    PetscCall(EPSSetOperators(eps[end], A, NULL));
-    PetscCall(EPSSolve(eps[end]));
+    PetscCall(SolveEnd(A, eps[end], quiet));
     PetscCall(EPSGetConverged(eps[end], &converged));
     m->unconverged += converged == 0;
     for (PetscInt i = 0; i < PetscMin(converged, EACH); i++, m->n++) {
@@ -141,16 +169,19 @@ static void Sort(CourantGridMatrix *m)
     }
 }
 
-/* Growth of each eigenvalue, and the limit of those that do not grow by themselves. */
+/*
+  Growth of each eigenvalue, and the limit of those that do not grow by themselves; to first order the limit
+  goes as 1 / |eigenvalue|, and its width has the error of the eigenvalue that is lost, too.
+*/
 static PetscErrorCode FindLimit(CourantStepper stepper, PetscReal step, PetscBool by_step,
                                 CourantGridMatrix *m)
 {
   PetscComplex *z;
-  PetscReal largest = 0;
+  PetscReal *relative, largest = 0;
   CourantSteppedModes modes = {.stepper = stepper, .quiet = PETSC_TRUE};
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc2(m->n, &z, m->n, &modes.lambda));
+  PetscCall(PetscMalloc3(m->n, &z, m->n, &relative, m->n, &modes.lambda));
   for (PetscInt i = 0; i < m->n; i++) largest = fmax(largest, cabs(m->eigenvalue[i]));
   for (PetscInt i = 0; i < m->n; i++) {
     const PetscReal condition = isfinite(m->condition[i]) ? m->condition[i] : 1;
@@ -160,12 +191,14 @@ static PetscErrorCode FindLimit(CourantStepper stepper, PetscReal step, PetscBoo
     if (creal(value) > error) continue; /* it grows by itself */
     /* what may be 0 for all we know is: no step then tells more than rounding */
     const PetscBool neutral = creal(value) > 0 || (creal(value) > -error && condition < 1e6);
+    relative[modes.n] = error / cabs(value);
     modes.lambda[modes.n++] = neutral ? cimag(value) * PETSC_i : value;
   }
   PetscCall(CourantStepperComputeGrowth(stepper, m->n, z, m->growth));
   if (!by_step) PetscCall(CourantStepLimitSolve(&modes, &m->limit));
+  if (m->limit.step > 0 && isfinite(m->limit.step)) m->limit.width += m->limit.step * relative[m->limit.mode];
   m->limit.left_out = m->n - modes.n;
-  PetscCall(PetscFree2(z, modes.lambda));
+  PetscCall(PetscFree3(z, relative, modes.lambda));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -204,7 +237,7 @@ PetscErrorCode CourantGridMatrixCompute(Mat A, CourantStepper stepper, PetscReal
   if (m->unknowns <= COURANT_DENSE_MAX)
     PetscCall(MatCreateRedundantMatrix(A, size, PETSC_COMM_SELF, MAT_INITIAL_MATRIX, &S));
   else
-    PetscCall(SolveSparse(A, eps, m));
+    PetscCall(SolveSparse(A, eps, quiet, m));
   CourantCallOnRankZero(comm, rank, Finish(S, stepper, step, by_step, quiet, m));
   PetscCall(MatDestroy(&S));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -7,17 +7,18 @@
 /* CourantStabilityRegionSetFromOptions - The window and its points. Options: -window, -window_points. */
 PetscErrorCode CourantStabilityRegionSetFromOptions(CourantStabilityRegion *region)
 {
-  PetscReal window[4] = {-6, 2, -4, 4};
-  PetscInt n = 4;
-  char text[64] = "161x161";
+  char corners[128] = "-6,2,-4,4", text[64] = "161x161";
+  double window[4];
   int points[2], end = 0;
-  PetscBool set;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscOptionsGetRealArray(NULL, NULL, "-window", window, &n, &set));
-  if ((set && n != 4) || !(window[0] < window[1]) || !(window[2] < window[3]))
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-window", corners, sizeof corners, NULL));
+  if (sscanf(corners, "%lf,%lf,%lf,%lf%n", &window[0], &window[1], &window[2], &window[3], &end) != 4 ||
+      corners[end] || !(window[0] < window[1]) || !(window[2] < window[3]) ||
+      !isfinite(window[1] - window[0]) || !isfinite(window[3] - window[2]))
     CourantInputError(PETSC_COMM_WORLD,
-                      "-window: expected four numbers RE0,RE1,IM0,IM1, each pair ascending");
+                      "-window %s: expected four numbers RE0,RE1,IM0,IM1, each pair ascending", corners);
+  end = 0;
   PetscCall(PetscOptionsGetString(NULL, NULL, "-window_points", text, sizeof text, NULL));
   if (sscanf(text, "%dx%d%n", &points[0], &points[1], &end) != 2 || text[end] || points[0] < 2 ||
       points[1] < 2 || points[0] > 4096 || points[1] > 4096)

@@ -94,11 +94,31 @@ static double Evaluate(const Polynomial *p, const double at[2], double gradient[
   return value;
 }
 
+/*
+  Newton's step to a maximum near by; along one axis where p bends down along that alone, as for an image of
+  one row. False: there is none.
+*/
+static PetscBool StepUphill(const double gradient[2], const double second[3], double move[2])
+{
+  const double determinant = second[0] * second[2] - second[1] * second[1];
+  const int axis = second[2] < second[0] ? 1 : 0;
+
+  move[0] = move[1] = 0;
+  if (second[0] < 0 && determinant > 0) {
+    move[0] = -(second[2] * gradient[0] - second[1] * gradient[1]) / determinant;
+    move[1] = -(second[0] * gradient[1] - second[1] * gradient[0]) / determinant;
+    return PETSC_TRUE;
+  }
+  if (!(second[2 * axis] < 0)) return PETSC_FALSE;
+  move[axis] = -gradient[axis] / second[2 * axis];
+  return PETSC_TRUE;
+}
+
 /* Newton's method uphill from a grid point; the best point seen. */
 static CourantSymbolPeak Climb(const Polynomial *p, const double from[2])
 {
   CourantSymbolPeak best = {.value = -INFINITY};
-  double at[2] = {from[0], from[1]}, gradient[2], second[3];
+  double at[2] = {from[0], from[1]}, gradient[2], second[3], move[2];
 
   for (int step = 0; step < NEWTON; step++) {
     const double value = Evaluate(p, at, gradient, second);
@@ -107,10 +127,7 @@ static CourantSymbolPeak Climb(const Polynomial *p, const double from[2])
     best.error = 0;
     best.frequency[0] = at[0];
     best.frequency[1] = at[1];
-    const double determinant = second[0] * second[2] - second[1] * second[1];
-    if (!(second[0] < 0 && determinant > 0)) break; /* no maximum near by */
-    const double move[2] = {-(second[2] * gradient[0] - second[1] * gradient[1]) / determinant,
-                            -(second[0] * gradient[1] - second[1] * gradient[0]) / determinant};
+    if (!StepUphill(gradient, second, move)) break;
     best.error = 0.5 * (gradient[0] * move[0] + gradient[1] * move[1]); /* what the step is to gain */
     if (best.error <= DBL_EPSILON * fabs(value)) break;
     at[0] += move[0];

@@ -417,11 +417,23 @@ fails 2 "-ts_type rk: dt is in the terms of this scheme, whose step is Euler's" 
 fails 2 "-ts_dt: the step is the deck's: -set stepper.step=VALUE" flow "$pde" -ts_dt 1
 fails 2 "unknown option -flow_ts_rk_typ" flow "$pde" -flow_ts_rk_typ 4
 fails 2 "-steps 0: expected a number from 1 to 10000000" flow "$pde" -steps 0
+fails 2 "-steps abc: expected an integer" flow "$pde" -steps abc
+fails 2 "-learning_rate fast: expected a number" symbol "$deck" -learning_rate fast
+not_pde "-set pde.points=2000000000: 2e+09 is out of range: expected integers up to 1e8" pde.points=2000000000
+not_pde "the grid has 1.6e+08 unknowns: expected at most 1e+08" pde.fields=8,pde.points=20000000
+not_pde "mode 33 is not one of a grid of 64 points: expected -32 to 32" "pde.initial={mode: 33}"
+not_pde "mode 0 is not one of a grid of 64 points: expected 1 to 64" "pde.initial={mode: 0},pde.boundary=dirichlet"
 fails 2 "courant flow takes decks with a section pde; this is a network's" flow "$deck"
 fails 2 "a linear PDE is for courant symbol and courant flow" map "$pde"
 "$courant" flow "$pde" -output kept-flow.h5 -force -set "pde.terms.0={derivative: dxx, offsets: [-1, 1], weights: [-1/(2*dx), 1/(2*dx)]}" >out 2>err &&
   grep -q "warning: -set .* claims dxx, but is consistent with dx of order 2" err
 ok $? "a stencil that is not what it claims is a warning with the order found"
+"$courant" flow "$pde" -output kept-flow.h5 -force -ts_type cn -set "pde.initial={mode: 3}" >out 2>err && grep -q "^  step  9.765625e-05 by cn in place of euler$" out &&
+  grep -q "^fastest-growing frequency measured (0.294524) .* predicted, 0.966135545[0-9]* measured$" out
+ok $? "flow names the stepper that it takes, and a frequency that was there"
+"$courant" flow "$source/models/advection-rk4.yaml" -output kept-flow.h5 -force -set stepper.step=1e100 >out 2>err && grep -q "^stopped: the next state is beyond 1e+150$" out &&
+  grep -q "^no frequency lasted for a step" out
+ok $? "flow without a single step has measured nothing"
 
 # ---- symbol of linear PDEs ----
 limit_of() { # limit_of MODEL PATTERN ARGUMENTS..: what symbol says of the step's limit
@@ -465,6 +477,18 @@ ok $? "between walls the eigenvalues alone allow too much, and their condition s
 "$courant" symbol "$source/models/paper/heat.yaml" -output kept-symbol.h5 -force -set pde.points=1200 >out 2>err &&
   grep -q "^with its boundaries: the matrix of 1200 unknowns, 16 eigenvalues" out && grep -q "^limit of the step  0.50000085" out
 ok $? "the ends of a large matrix's spectrum"
+stopped_solve() { # a solve of minutes ends soon after its signal
+  "$courant" symbol "$source/models/heat-2d.yaml" -output kept-stopped.h5 -force -quiet -set "pde.boundary=dirichlet,pde.points=[400,400]" >out 2>err &
+  victim=$!
+  sleep 5
+  kill -INT $victim
+  wait $victim
+}
+stopped_solve
+[ $? -eq 130 ] && grep -q "^courant: interrupted$" err
+ok $? "a signal ends a search for eigenvalues"
+"$courant" symbol "$pde" -output kept-symbol.h5 -force -set pde.terms.0.coefficient=-1 >out 2>err && grep -q "^at the deck's step stable but for what grows by itself: " out
+ok $? "the backward heat equation is not called stable"
 "$courant" symbol "$source/models/paper/heat.yaml" -output kept-symbol.h5 -force -set pde.points=1200 -matrix_right_eps_max_it 1 -matrix_large_eps_max_it 1 -matrix_large_eps_ncv 10 -quiet >out 2>err
 [ $? -eq 3 ] && grep -q "ends of the matrix's spectrum did not converge" err && [ ! -s out ]
 ok $? "a spectrum that did not converge ends with status 3"
@@ -474,7 +498,8 @@ for model in wave paper/heat; do
   mpiexec -n 2 "$courant" symbol "$source/models/$model.yaml" -output kept-two.h5 -force -quiet >out 2>err && "$compare" kept-symbol.h5 kept-two.h5 >out
   ok $? "symbol of $model on two ranks, to the bit"
 done
-fails 2 "-window: expected four numbers RE0,RE1,IM0,IM1, each pair ascending" symbol "$pde" -window 1,0,0,1
+fails 2 "-window 1,0,0,1: expected four numbers RE0,RE1,IM0,IM1, each pair ascending" symbol "$pde" -window 1,0,0,1
+fails 2 "-window -1,0,0,x: expected four numbers RE0,RE1,IM0,IM1, each pair ascending" symbol "$pde" -window -1,0,0,x
 fails 2 "-window_points 9: expected points real x imaginary" symbol "$pde" -window_points 9
 fails 2 "-ts_type irk: this stepper cannot be probed" symbol "$pde" -ts_type irk
 fails 2 "-threads has no effect here" symbol "$pde" -threads 2
