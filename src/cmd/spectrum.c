@@ -210,7 +210,8 @@ static PetscErrorCode CreateSolvers(SpectrumSession *s)
   PetscFunctionBeginUser;
   PetscCall(CourantSpectrumCreate(problem->comm, &s->spectrum));
   if (prefix) PetscCall(CourantSpectrumSetOptionsPrefix(s->spectrum, prefix));
-  PetscCall(CourantSpectrumSetMemory(s->spectrum, problem->memory - CourantProblemMemory(problem)));
+  PetscCall(
+      CourantSpectrumSetMemory(s->spectrum, PetscMax(1, problem->memory - CourantProblemMemory(problem))));
   PetscCall(CourantSpectrumSetProgress(s->spectrum, ShowProgress, &s->progress));
   PetscCall(UseOperator(s, s->A, s->fast));
   if (s->kind != LAYER_BLOCKS) PetscCall(CourantSpectrumSetUp(s->spectrum));

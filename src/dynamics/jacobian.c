@@ -100,10 +100,10 @@ static void Weigh(const Jacobian *j, const double from[], double to[])
 
   for (PetscInt i = 0; i < j->samples; i++)
     for (PetscInt a = 0; a < k; a++) {
-      const double *root = j->roots + (size_t)((i * k + a) * k), *p = from + i * k;
-      double sum = 0;
-      for (PetscInt b = 0; j->weighted && b < k; b++) sum += root[b] * p[b];
-      to[i * k + a] = j->scale * (j->weighted ? sum : p[a]);
+      double sum = j->weighted ? 0 : from[i * k + a];
+      for (PetscInt b = 0; j->weighted && b < k; b++)
+        sum += j->roots[(size_t)(i * k + a) * (size_t)k + (size_t)b] * from[i * k + b];
+      to[i * k + a] = j->scale * sum;
     }
 }
 

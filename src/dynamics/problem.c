@@ -126,7 +126,8 @@ static PetscErrorCode CreateShared(CourantProblem problem, const CourantBackend 
   const CourantEvaluatorSettings settings = {.order = order,
                                              .directions = order == 1 ? Directions(problem) : 1,
                                              .threads = (int)problem->threads,
-                                             .memory = problem->memory / 2,
+                                             .memory =
+                                                 problem->memory / (backend == problem->backend ? 2 : 4),
                                              .rank = rank,
                                              .size = size,
                                              .slopes = problem->slopes};
@@ -170,6 +171,8 @@ double CourantProblemMemory(CourantProblem problem)
 {
   const CourantDataset sets[] = {problem->data, problem->test};
   double bytes = problem->first ? CourantEvaluatorMemory(problem->first) : 0;
+
+  if (problem->single) bytes += CourantEvaluatorMemory(problem->single);
 
   for (int i = 0; i < 2; i++)
     if (sets[i])
