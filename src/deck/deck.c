@@ -612,7 +612,8 @@ static PetscErrorCode ReadPaths(CourantNode node, const CourantKey *key, const c
   PetscFunctionBeginUser;
   paths->n = 1;
   if (list) PetscCall(CourantNodeCount(node, &paths->n));
-  if (paths->n == 0) CourantNodeError(node, "expected the name of a file or a list of them");
+  if (paths->n == 0 || !(list || text))
+    CourantNodeError(node, "expected the name of a file or a list of them");
   PetscCall(PetscCalloc1(paths->n, &paths->names));
   for (PetscInt i = 0; i < paths->n; i++) {
     const CourantNode item = list ? CourantNodeItem(node, i) : node;
