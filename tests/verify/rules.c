@@ -52,7 +52,7 @@ static void OneLayer(void **state)
   for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
     char options[96];
     Solved s;
-    snprintf(options, sizeof options, "-points 16x16 -threads 2 -rule %s", rules[i].rule);
+    snprintf(options, sizeof options, "-points 10x10 -threads 2 -rule %s", rules[i].rule);
     SolveWith("models/one-layer.yaml", options, rules[i].overrides, &s);
     CheckMap(&s);
     for (PetscInt c = 0; c < s.map->nw * s.map->nl; c++) {
@@ -77,7 +77,7 @@ static void Noise(void **state)
     char options[96], overrides[96];
     CourantAgreement a;
     Solved s;
-    snprintf(options, sizeof options, "-points 12x12 -threads 2 -rule %s", rules[i].rule);
+    snprintf(options, sizeof options, "-points 8x8 -threads 2 -rule %s", rules[i].rule);
     SolveWith("models/one-layer-noise.yaml", options, rules[i].overrides, &s);
     CheckMap(&s);
     Free(&s);
