@@ -47,7 +47,8 @@ static const Field row_fields[] = {
         "branch of equilibria, 0 the one continued from the largest weight decay, one more after each fold",
         "1"),
     ROW(status, ENUM, "status of state and spectrum", "1", .meanings = STATUSES),
-    ROW(limit, REAL, "learning-rate limit of linear stability", "1",
+    ROW(limit, REAL,
+        "learning-rate limit of linear stability; at a trained state, of the modes that the flow damps", "1",
         .formula = "reach / (lambda_max + edge); interval reach / (lambda_max + edge -+ residual_max)" EDGE),
     ROW(limit_von_neumann, REAL, "sufficient learning-rate limit by the symbol of the data", "1",
         .formula = "reach / (edge + sup_w symbol_upper + rank_one), as courant symbol has them" EDGE),
@@ -133,6 +134,12 @@ static const CourantResultEntry parameters = {"/map/parameters",
                                               {WEIGHT_DECAY, "/map/parameter"},
                                               "weights theta* of each row, in PyTorch's order",
                                               "1"};
+static const CourantResultEntry moments = {"/map/second_moment",
+                                           COURANT_RESULT_REAL,
+                                           {WEIGHT_DECAY, "/map/parameter"},
+                                           "v_hat of Adam where its preconditioner is frozen",
+                                           "1",
+                                           .formula = "P = diag(sqrt(v_hat) + epsilon)"};
 enum { PARAMETERS_WRITTEN = 1000000 };
 
 /* Is this group part of the map that the deck asks for? */
@@ -178,7 +185,7 @@ static void DescribeRule(CourantMap map, char text[COURANT_TEXT_SIZE])
 
 static PetscErrorCode CreateDatasets(CourantMap map, CourantResult file)
 {
-  static const char *const names[] = {"equilibrium", "init", "zero", "zero_frozen", "file"};
+  static const char *const names[] = {"equilibrium", "init", "zero", "zero_frozen", "file", "trained"};
   char rule[COURANT_TEXT_SIZE];
   double *index;
 
@@ -196,6 +203,7 @@ static PetscErrorCode CreateDatasets(CourantMap map, CourantResult file)
     PetscCall(CourantResultAddScale(file, "/map/parameter", (int)map->p, index, "index of a weight", "1"));
     PetscCall(PetscFree(index));
     PetscCall(CourantResultAdd(file, &parameters));
+    if (map->moments) PetscCall(CourantResultAdd(file, &moments));
   }
   PetscCall(CourantResultSetString(file, "/map", "linearise", names[map->settings.linearise]));
   DescribeRule(map, rule);
@@ -204,6 +212,9 @@ static PetscErrorCode CreateDatasets(CourantMap map, CourantResult file)
   PetscReal reach = map->rule->Limit(map->train.options);
   PetscCall(CourantStepperGetType(map->stepper, &type, NULL));
   if (map->by_ts) PetscCall(CourantStepperGetRealLimit(map->stepper, &reach));
+  if (map->PHP)
+    PetscCall(CourantResultSetString(file, "/map", "operator",
+                                     "m: eigenvalues of P^-1 (H + alpha D), P frozen as training left it"));
   PetscCall(CourantResultSetString(file, "/map", "time_stepper", type));
   PetscCall(CourantResultSetReal(file, "/map", "reach", reach));
   const char *const exact =
@@ -267,6 +278,10 @@ static PetscErrorCode Exchange(CourantMap map, CourantResult file, PetscBool bac
     PetscCall(CourantResultRead(file, parameters.path, parameters.type, nw * (size_t)map->p, map->states));
   else
     PetscCall(CourantResultWrite(file, parameters.path, map->states));
+  if (map->moments && back)
+    PetscCall(CourantResultRead(file, moments.path, moments.type, nw * (size_t)map->p, map->moments));
+  else if (map->moments)
+    PetscCall(CourantResultWrite(file, moments.path, map->moments));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -518,7 +533,7 @@ static PetscErrorCode Run(const char *model)
 
 static const CourantOption options[] = {
     {"-rule", "NAME",
-     "gd, momentum or nesterov, instead of the deck's rule (momentum: the deck's, or 0.9); with -set "
+     "gd, momentum, nesterov or adam, instead of the deck's rule (momentum: the deck's, or 0.9); with -set "
      "train.decoupled=true their decoupled decay"},
     {"-learning_rate", "A,B,..", "learning rates, instead of the deck's axis"},
     {"-weight_decay", "A,B,..", "weight decays, instead of the deck's axis"},

@@ -23,7 +23,7 @@ static const char *StepDescent(void *ctx, int which, double state[])
 {
   DescentRun *run = (DescentRun *)ctx;
   (void)which;
-  return CourantTrainerStep(run->trainer, 2, run->learning_rate, run->weight_decay, state);
+  return CourantTrainerStep(run->trainer, COURANT_RULE_LATE, run->learning_rate, run->weight_decay, state);
 }
 
 typedef struct {
@@ -76,9 +76,16 @@ static const char *CheckLocal(CourantMap map, Worker *worker, const CourantMapRo
         .Step = StepDescent, .ctx = &run, .states = worker->trainer.rule->states, .unit = learning_rate};
     CourantTrainerRest(&worker->trainer, row->alpha, state, worker->rest);
     problem = CourantLocalGrowth(&runner, worker->rest, &worker->work, &cell->local_growth);
-  } else
-    problem = CourantLocalGrowthByDifferences(&worker->trainer, learning_rate, row->alpha, state,
-                                              &worker->work, &cell->local_growth);
+  } else {
+    CourantTrainer trainer = worker->trainer;
+    const double *held = NULL;
+    if (map->moments) { /* the preconditioner is that of the row */
+      held = map->moments + (size_t)(row - map->rows) * (size_t)map->p;
+      trainer.options = map->frozen;
+    }
+    problem = CourantLocalGrowthByDifferences(&trainer, learning_rate, row->alpha, state, held, &worker->work,
+                                              &cell->local_growth);
+  }
   if (problem == not_converged) { /* a flagged cell */
     cell->local_growth = NAN;
     problem = NULL;

@@ -1,5 +1,7 @@
 #include "stability/map.h"
 #include "core/interrupt.h"
+#include "stability/preconditioned.h"
+#include "train/run.h"
 #include <math.h>
 #include <string.h>
 
@@ -38,7 +40,7 @@ const CourantKey CourantMapSectionKeys[] = {
 
 const CourantKey CourantMapKeys[] = {
     {"linearise", COURANT_KEY_CHOICE, offsetof(CourantMapSettings, linearise), "equilibrium",
-     .choices = "equilibrium|init|zero|zero_frozen|file", .help = "the weights to linearise at"},
+     .choices = "equilibrium|init|zero|zero_frozen|file|trained", .help = "the weights to linearise at"},
     {"file", COURANT_KEY_PATH, offsetof(CourantMapSettings, file), "", .help = "weights for linearise: file"},
     {0},
 };
@@ -218,11 +220,12 @@ static PetscErrorCode ReadRule(CourantMap map)
   if (train->precision) CourantNodeError(train->node, "a map is of double precision");
   if (train->layer_rates.id)
     CourantNodeError(train->layer_rates, "a map is of one learning rate for all weights so far");
-  if (!map->rule->Growth)
-    CourantNodeError(train->node,
-                     "there is no map of rule %s: at rest its gradients are 0 and its steps have no linear "
-                     "part; courant train with sharpness_every follows it along a run",
-                     map->rule->name);
+  if (map->rule->Preconditioner && map->settings.linearise != COURANT_LINEARISE_TRAINED)
+    CourantNodeError(
+        train->node,
+        "rule %s has a map with linearise: trained alone: at rest its gradients are 0 and its steps "
+        "have no linear part; courant train with sharpness_every follows it along a run",
+        map->rule->name);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -321,7 +324,7 @@ PetscErrorCode CourantMapCreateSolvers(CourantMap map)
   }
   PetscCall(CheckSteppers(map));
   PetscCall(CourantSpectrumCreate(PETSC_COMM_SELF, &map->spectrum));
-  PetscCall(CourantSpectrumSetOperator(map->spectrum, map->H));
+  PetscCall(CourantSpectrumSetOperator(map->spectrum, map->PHP ? map->PHP : map->H));
   PetscCall(CourantSpectrumSetFromOptions(map->spectrum));
   PetscCall(CourantEquilibriumCreate(map->problem, &map->equilibrium));
   PetscCall(CourantEquilibriumSetFromOptions(map->equilibrium));
@@ -355,6 +358,20 @@ static CourantMapRow EmptyRow(CourantMap map, double alpha)
                          .branch = COURANT_UNSET,
                          .status = COURANT_UNSET,
                          .flip_status = COURANT_UNSET};
+}
+
+/* A rule with a preconditioner is mapped with that of each row's training, frozen. */
+static PetscErrorCode SetUpPreconditioner(CourantMap map)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1((size_t)map->nw * (size_t)map->p, &map->moments));
+  for (size_t i = 0; i < (size_t)map->nw * (size_t)map->p; i++) map->moments[i] = NAN;
+  PetscCall(PetscMalloc(map->rule->options_size, &map->frozen));
+  PetscCall(PetscMemcpy(map->frozen, map->train.options, map->rule->options_size));
+  map->rule->Freeze(map->frozen, 1, 0, (void *[COURANT_RULE_STATES]){NULL});
+  PetscCall(CourantPreconditionedCreate(map->H, &map->PHP));
+  map->bounded = PETSC_FALSE; /* where |theta| is large the preconditioner is another */
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /*
@@ -400,9 +417,12 @@ PetscErrorCode CourantMapSetUp(CourantMap map)
   PetscCall(VecRestoreArrayRead(D, &mask));
   PetscCall(SetUpState(map));
   map->at_rest = map->settings.linearise == COURANT_LINEARISE_EQUILIBRIUM ? PETSC_TRUE : PETSC_FALSE;
+  map->moves =
+      map->at_rest || map->settings.linearise == COURANT_LINEARISE_TRAINED ? PETSC_TRUE : PETSC_FALSE;
   PetscCall(CourantProblemHasBoundedGradient(map->problem, &map->bounded));
   if (!map->problem->decays_all) map->bounded = PETSC_FALSE; /* nothing holds what does not decay */
   PetscCall(CourantProblemCreateHessian(map->problem, &map->H));
+  if (map->rule->Preconditioner) PetscCall(SetUpPreconditioner(map));
   PetscCall(CourantMapCreateSolvers(map));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -415,6 +435,9 @@ PetscErrorCode CourantMapDestroy(CourantMap *result)
   if (!map) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(DestroySolvers(map));
   PetscCall(MatDestroy(&map->H));
+  PetscCall(MatDestroy(&map->PHP));
+  PetscCall(PetscFree(map->moments));
+  PetscCall(PetscFree(map->frozen));
   PetscCall(VecDestroy(&map->theta));
   PetscCall(CourantProblemDestroy(&map->problem));
   PetscCall(CourantTrainReset(&map->train));
@@ -459,7 +482,61 @@ static PetscInt NextRow(CourantMap map, PetscInt *previous)
   return next;
 }
 
-/* theta*(alpha) of a row, from that of the row before it. */
+/*
+  Trains from map->theta with the row's weight decay by the deck's rule, for as long as the deck says. What a
+  preconditioner is made of stays with the row.
+*/
+static PetscErrorCode TrainState(CourantMap map, PetscInt w, PetscBool *found)
+{
+  CourantTrainSettings settings = map->train;
+  CourantRunRecord record;
+  CourantRunState state;
+  PetscScalar *theta;
+  CourantRun run;
+
+  PetscFunctionBeginUser;
+  settings.weight_decay = map->rows[w].alpha;
+  PetscCall(CourantRunCreate(map->problem, &settings, PETSC_TRUE, &run));
+  PetscCall(CourantRunStateCreate(&run, &state));
+  PetscCall(CourantRunStart(&run, &map->problem->weights, settings.seed, settings.perturb, &state));
+  PetscCall(VecGetArray(map->theta, &theta));
+  CourantRunSet(&run, theta, state.theta);
+  while (state.step < run.steps && !state.diverged) {
+    CourantInterruptCheck();
+    PetscCall(CourantRunStep(&run, &state, &record));
+  }
+  CourantRunGet(&run, state.theta, theta);
+  *found = state.diverged || CourantRunIsLost(&run, &state, theta) ? PETSC_FALSE : PETSC_TRUE;
+  PetscCall(VecRestoreArray(map->theta, &theta));
+  if (map->PHP && *found) {
+    PetscCall(PetscMemcpy(map->frozen, map->train.options, map->rule->options_size));
+    map->rule->Freeze(map->frozen, state.step, run.n, state.rule);
+    CourantRunGet(&run, state.rule[map->rule->states - 1], map->moments + (size_t)w * run.n);
+  }
+  PetscCall(CourantRunStateDestroy(&state));
+  PetscCall(CourantRunDestroy(&run));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The preconditioner of a row becomes that of the operator whose spectrum is looked for. */
+static PetscErrorCode SetPreconditioner(CourantMap map, PetscInt w)
+{
+  PetscScalar *diagonal;
+  Vec P;
+
+  PetscFunctionBeginUser;
+  if (!map->PHP) PetscFunctionReturn(PETSC_SUCCESS);
+  void *const state[COURANT_RULE_STATES] = {NULL, map->moments + (size_t)w * (size_t)map->p};
+  PetscCall(VecDuplicate(map->theta, &P));
+  PetscCall(VecGetArrayWrite(P, &diagonal));
+  map->rule->Preconditioner(map->frozen, COURANT_RULE_LATE, (size_t)map->p, state, diagonal);
+  PetscCall(VecRestoreArrayWrite(P, &diagonal));
+  PetscCall(CourantPreconditionedSetDiagonal(map->PHP, P));
+  PetscCall(VecDestroy(&P));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The state of a row, from that of the row before it. */
 static PetscErrorCode FindState(CourantMap map, PetscInt w, PetscInt previous, PetscBool *found)
 {
   CourantMapRow *row = &map->rows[w];
@@ -468,27 +545,35 @@ static PetscErrorCode FindState(CourantMap map, PetscInt w, PetscInt previous, P
 
   PetscFunctionBeginUser;
   *found = PETSC_TRUE;
-  if (!map->at_rest) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!map->moves) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(VecGetArrayWrite(map->theta, &theta));
   PetscCall(PetscArraycpy(theta, previous < 0 ? map->start : map->states + (size_t)previous * (size_t)map->p,
                           map->p));
   PetscCall(VecRestoreArrayWrite(map->theta, &theta));
   PetscCall(PetscLogStagePush(CourantLogging.equilibrium));
-  if (previous < 0)
+  if (!map->at_rest)
+    PetscCall(TrainState(map, w, found));
+  else if (previous < 0)
     PetscCall(CourantEquilibriumDescend(map->equilibrium, row->rest, map->theta, found));
   else
     PetscCall(CourantEquilibriumContinue(map->equilibrium, map->rows[previous].rest, row->rest, map->theta,
                                          &jumps, found));
   PetscCall(PetscLogStagePop());
-  row->branch = (uint8_t)((previous < 0 ? 0 : map->rows[previous].branch) + jumps);
+  if (map->at_rest) row->branch = (uint8_t)((previous < 0 ? 0 : map->rows[previous].branch) + jumps);
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Are the eigenvalues m those without decay plus alpha, so that they are looked for without it? */
+static PetscBool IsShifted(CourantMap map)
+{
+  return map->problem->decays_all && (!map->PHP || map->train.decoupled) ? PETSC_TRUE : PETSC_FALSE;
 }
 
 /* Extreme eigenvalues m, their residuals and multiplicities, and the modes that are neutral. */
 static PetscErrorCode FillSpectrum(CourantMap map, CourantMapRow *row, CourantExtreme *largest,
                                    CourantExtreme *smallest)
 {
-  const PetscBool shift = map->problem->decays_all; /* then H + alpha D has the eigenvalues lambda + alpha */
+  const PetscBool shift = IsShifted(map);
   const PetscReal alpha = shift ? row->rest : 0, *all;
   PetscInt n;
 
@@ -498,13 +583,13 @@ static PetscErrorCode FillSpectrum(CourantMap map, CourantMapRow *row, CourantEx
     PetscCall(PetscLogStagePush(CourantLogging.spectrum));
     PetscCall(CourantSpectrumSolve(map->spectrum));
     PetscCall(PetscLogStagePop());
-    map->spectrum_known = map->at_rest ? PETSC_FALSE : PETSC_TRUE;
+    map->spectrum_known = map->moves ? PETSC_FALSE : PETSC_TRUE;
   }
   PetscCall(CourantSpectrumGetExtremes(map->spectrum, largest, smallest));
   PetscCall(CourantSpectrumGetNorm(map->spectrum, &row->norm));
   PetscCall(CourantSpectrumGetAll(map->spectrum, &n, &all));
-  row->lambda_max = shift ? largest->value : NAN;
-  row->lambda_min = shift ? smallest->value : NAN;
+  row->lambda_max = shift && !map->PHP ? largest->value : NAN;
+  row->lambda_min = shift && !map->PHP ? smallest->value : NAN;
   row->m_max = largest->value += alpha;
   row->m_min = smallest->value += alpha;
   row->residual_max = largest->residual;
@@ -556,8 +641,12 @@ static PetscErrorCode FillLimits(CourantMap map, CourantMapRow *row)
   if (map->by_ts) PetscCall(CourantStepperGetRealLimit(map->stepper, &reach));
   if (!isfinite(reach)) PetscFunctionReturn(PETSC_SUCCESS);
   const double edge = CourantRuleEdgeDecay(map->rule, map->train.options, row->alpha, map->train.decoupled);
-  if (row->low > 0 && row->high > 0) row->limit = reach / (row->high + (edge - row->rest));
-  if (map->at_rest || !map->bound_known) PetscCall(CourantSymbolBound(map->problem, map->theta, &map->bound));
+  /* a trained state may be a saddle yet: the limit is that of the modes which the flow damps */
+  const PetscBool damped =
+      row->low > 0 || map->settings.linearise == COURANT_LINEARISE_TRAINED ? PETSC_TRUE : PETSC_FALSE;
+  if (damped && row->high > 0) row->limit = reach / (row->high + (edge - row->rest));
+  if (map->PHP) PetscFunctionReturn(PETSC_SUCCESS);
+  if (map->moves || !map->bound_known) PetscCall(CourantSymbolBound(map->problem, map->theta, &map->bound));
   map->bound_known = PETSC_TRUE;
   if (isfinite(map->bound) && map->problem->decays_all && edge + map->bound > 0)
     row->limit_von_neumann = reach / (edge + map->bound);
@@ -602,7 +691,7 @@ enum {
 static PetscErrorCode ProbePoints(CourantMap map, const CourantMapRow *row, PetscInt *n,
                                   PetscReal m[INNER + 2])
 {
-  const PetscReal alpha = map->problem->decays_all ? row->rest : 0, *all;
+  const PetscReal alpha = IsShifted(map) ? row->rest : 0, *all;
   PetscInt total;
 
   PetscFunctionBeginUser;
@@ -736,6 +825,7 @@ static PetscErrorCode FillRow(CourantMap map, PetscInt w)
   PetscCall(FindState(map, w, previous, &found));
   if (found) {
     PetscCall(CourantProblemSetState(map->problem, map->theta, NULL, NULL));
+    PetscCall(SetPreconditioner(map, w));
     PetscCall(FillSpectrum(map, row, &largest, &smallest));
     PetscCall(VecDuplicate(map->theta, &F));
     PetscCall(CourantProblemComputeFlow(map->problem, row->rest, map->theta, F));
@@ -802,6 +892,9 @@ PetscErrorCode CourantMapSolve(CourantMap map)
   for (PetscInt w = 0; map->size > 1 && w < map->nw; w++)
     PetscCallMPI(
         MPI_Bcast(map->states + (size_t)w * (size_t)map->p, (PetscMPIInt)map->p, MPI_DOUBLE, 0, map->comm));
+  for (PetscInt w = 0; map->moments && map->size > 1 && w < map->nw; w++)
+    PetscCallMPI(
+        MPI_Bcast(map->moments + (size_t)w * (size_t)map->p, (PetscMPIInt)map->p, MPI_DOUBLE, 0, map->comm));
   PetscCall(PetscLogStagePush(CourantLogging.cross_check));
   PetscCall(CourantMapCrossCheck(map));
   PetscCall(PetscLogStagePop());

@@ -19,6 +19,7 @@ typedef enum {
   COURANT_LINEARISE_ZERO,
   COURANT_LINEARISE_ZERO_FROZEN,
   COURANT_LINEARISE_FILE,
+  COURANT_LINEARISE_TRAINED,
 } CourantLinearise;
 
 /* What one weight decay gives. NaN, -1 and COURANT_UNSET: not computed. */
@@ -74,19 +75,22 @@ struct _CourantMap {
   CourantMapRow *rows;                     /* [nw] */
   CourantMapCell *cells;                   /* [nw,nl] */
   double *states;                          /* [nw,p]: theta* of each row */
+  double *moments;                         /* [nw,p] of a rule with a preconditioner: its last state */
   double *start;                           /* [p]: the deck's weights */
   double *mask;                            /* [p]: D */
   double *affine;                          /* [p+1]: grad L(0), L(0), for zero_frozen */
   const CourantRuleOps *rule;
+  void *frozen;      /* options of a rule with a preconditioner that stays as it is */
   PetscBool by_ts;   /* growth from a time stepper other than Euler */
   PetscBool at_rest; /* states are equilibria: two runs can be compared */
+  PetscBool moves;   /* states depend on alpha */
   PetscBool bounded; /* |grad L| is bounded */
   CourantStepper stepper;
   CourantFlow flow[2];
   CourantSpectrum spectrum;
   CourantEquilibrium equilibrium;
   CourantFlip flip;
-  Mat H;
+  Mat H, PHP; /* PHP: P^-1/2 (H + alpha D) P^-1/2 of a rule with a preconditioner, else NULL */
   Vec theta;
   PetscBool spectrum_known; /* at a state that does not move with alpha */
   PetscBool bound_known;    /* the same for the symbol's bound */

@@ -150,36 +150,41 @@ const char *CourantLocalGrowth(const CourantRunner *runner, const double state[]
   CourantLocalGrowthByDifferences - The same where theta is no equilibrium, so that no run stays there: the
   rule steps a difference delta with H delta for a gradient.
 
-  H delta is the central difference of the trainer's own gradients, 1e-5 of theta to either side.
+  H delta is the central difference of the trainer's own gradients, 1e-5 of theta to either side. held: the
+  last of the rule's states [n], which a frozen rule keeps as it is; NULL: none. Its steps are linear in what
+  is small beside it, so delta is kept small then.
 */
 const char *CourantLocalGrowthByDifferences(CourantTrainer *trainer, double learning_rate,
-                                            double weight_decay, const double theta[],
+                                            double weight_decay, const double theta[], const double held[],
                                             CourantOutcomeWork *work, double *growth)
 {
-  const CourantRunner runner = {.states = trainer->rule->states, .unit = learning_rate};
+  const CourantRunner runner = {.states = trainer->rule->states - (held ? 1 : 0), .unit = learning_rate};
   const PetscBool turning = runner.states ? PETSC_TRUE : PETSC_FALSE;
-  const size_t n = work->n;
-  const double norm = Norm(n, theta), h = 1e-5 * (norm > 0 ? norm : 1);
+  const size_t n = work->n, size = (size_t)(1 + runner.states) * n;
+  const double norm = Norm(n, theta), h = 1e-5 * (norm > 0 ? norm : 1), small = held ? 1e-9 : 1;
   double *delta = work->base, *zero = work->other, *sums = work->sums, *at = work->ring,
          *forward = work->ring + n;
   PetscInt count = 0;
 
-  memset(zero, 0, trainer->size * sizeof(double));
+  memset(zero, 0, size * sizeof(double));
   RandomDirection(&runner, n, delta);
+  for (size_t i = 0; i < size; i++) delta[i] *= small;
+  if (held) memcpy(delta + size, held, n * sizeof(double));
   sums[0] = 0;
   *growth = 0;
   while (count < work->steps && !CourantInterrupted() && !Settled(sums, count, work, turning)) {
     for (int side = 1; side >= -1; side -= 2) {
-      for (size_t i = 0; i < n; i++) at[i] = theta[i] + side * h * delta[i];
+      for (size_t i = 0; i < n; i++) at[i] = theta[i] + side * (h / small) * delta[i];
       const char *problem = CourantTrainerGradient(trainer, at);
       if (problem) return problem;
       if (side > 0) memcpy(forward, trainer->gradient, n * sizeof(double));
     }
-    for (size_t i = 0; i < n; i++) trainer->gradient[i] = (forward[i] - trainer->gradient[i]) / (2 * h);
-    CourantTrainerUpdate(trainer, 2, learning_rate, weight_decay, delta);
-    const double length = StateDistance(&runner, n, delta, zero);
+    for (size_t i = 0; i < n; i++)
+      trainer->gradient[i] = (forward[i] - trainer->gradient[i]) / (2 * h) * small;
+    CourantTrainerUpdate(trainer, COURANT_RULE_LATE, learning_rate, weight_decay, delta);
+    const double length = StateDistance(&runner, n, delta, zero) / small;
     if (length == 0) return NULL;
-    for (size_t i = 0; i < trainer->size; i++) delta[i] /= length;
+    for (size_t i = 0; i < size; i++) delta[i] /= length;
     sums[count + 1] = sums[count] + log(length);
     count++;
   }

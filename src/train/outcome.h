@@ -51,7 +51,8 @@ PetscErrorCode CourantOutcomeWorkDestroy(CourantOutcomeWork *);
 const char *CourantLocalGrowth(const CourantRunner *, const double state[], CourantOutcomeWork *,
                                double *growth);
 const char *CourantLocalGrowthByDifferences(CourantTrainer *, double learning_rate, double weight_decay,
-                                            const double theta[], CourantOutcomeWork *, double *growth);
+                                            const double theta[], const double held[], CourantOutcomeWork *,
+                                            double *growth);
 CourantVerdict CourantLocalVerdict(double measured, double predicted, PetscInt steps);
 const char *CourantGlobalOutcome(CourantTrainer *, double learning_rate, double weight_decay,
                                  const double start[], CourantOutcomeWork *, CourantOutcome *);

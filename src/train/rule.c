@@ -76,7 +76,7 @@ double CourantRuleGrowth(const CourantRuleOps *rule, const void *options, double
 {
   double complex trace, determinant;
 
-  if (decay == 0) return rule->Growth(options, learning_rate, m);
+  if (rule->Growth && decay == 0) return rule->Growth(options, learning_rate, m);
   rule->Recurrence(options, learning_rate, m, decay, &trace, &determinant);
   return CourantLargerRoot(trace, determinant);
 }

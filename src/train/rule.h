@@ -6,6 +6,9 @@
 /* Arrays of theta's length that a rule keeps between steps. */
 #define COURANT_RULE_STATES 2
 
+/* A step so long after the first that a rule's corrections for its start are over. */
+#define COURANT_RULE_LATE ((int64_t)1 << 60)
+
 /*
   One step of a run, in the working precision of the variant (`real`, jet/variant.h) where the arrays are
   void: theta <- theta - (k eta) (d / k), d the rule's whole direction.
@@ -54,6 +57,9 @@ typedef struct {
     is of the eigenvalues of P^-1 (H + alpha D) then.
   */
   void (*Preconditioner)(const void *options, int64_t step, size_t n, void *const state[], double P[]);
+  /* Changes options, and the last state after `step` steps, so that late steps leave P as it is: it is
+   * frozen. */
+  void (*Freeze)(void *options, int64_t step, size_t n, void *const state[]);
   /* Where decoupled decay alpha comes to rest, coupled decay Rest() alpha does; NULL: decoupled decay is
      coupled. */
   double (*Rest)(const void *options);

@@ -1,4 +1,5 @@
 #include "train/settings.h"
+#include "core/suggest.h"
 #include <math.h>
 #include <string.h>
 
@@ -167,13 +168,20 @@ PetscErrorCode CourantTrainSetRule(CourantTrainSettings *settings, const char na
   static const char *const choices[] = {"gd", "momentum", "nesterov", "adam"};
   enum { NESTEROV = 2 };
   PetscInt choice, n = PETSC_STATIC_ARRAY_LENGTH(choices);
+  CourantSuggestion suggestion;
+  char phrase[160];
   PetscBool found;
   int rule = 0;
 
   PetscFunctionBeginUser;
   PetscCall(PetscEListFind(n, choices, name, &choice, &found));
-  if (!found)
-    CourantInputError(PETSC_COMM_WORLD, "-rule %s: expected one of gd, momentum, nesterov, adam", name);
+  if (!found) {
+    CourantSuggestBegin(&suggestion, name);
+    for (PetscInt i = 0; i < n; i++) CourantSuggestOffer(&suggestion, choices[i]);
+    CourantSuggestPhrase(&suggestion, phrase, sizeof phrase);
+    CourantInputError(PETSC_COMM_WORLD, "-rule %s: unknown rule%s", name,
+                      phrase[0] ? phrase : "; expected one of gd, momentum, nesterov, adam");
+  }
   const char *wanted = choices[choice == NESTEROV ? 1 : choice];
   while (strcmp(CourantRule(rule)->name, wanted)) rule++;
   const CourantRuleOps *ops = CourantRule(rule);

@@ -168,6 +168,20 @@ ok $? "a viewer that nothing reads is an error at the end"
 [ $? -eq 3 ] && grep -q "2 of 2 weight decays did not converge; they are flagged in the result file" err && [ -f kept-open.h5 ]
 ok $? "a solver that does not converge is flagged and counted"
 
+# ---- map: rules ----
+fails 2 "-rule momentun: unknown rule; did you mean 'momentum'?" map "$deck" -rule momentun
+fails 2 "rule adam has a map with linearise: trained alone: at rest its gradients are 0" map "$deck" -rule adam
+fails 2 "-ts_type rk steps the gradient flow: it goes with -rule gd, not with momentum" map "$deck" -rule momentum -ts_type rk
+fails 2 "lenet.yaml:15: train: a map is of full batches; courant spectrum has the limits of mini-batches" map "$source/models/lenet.yaml"
+fails 2 "decoupled decay of some weights and not of others mixes the modes of momentum" map "$source/models/one-layer-noise.yaml" -rule momentum \
+  -set train.decoupled=true,weights.decay=kernels,network.0.conv.bias=true
+fails 2 "-set map.cross_check.refine=0: 0 is out of range" map "$deck" -set map.cross_check.refine=0
+"$courant" map "$deck" -points 4x4 -rule nesterov -set train.decoupled=true -output kept-rule.h5 -malloc_debug -malloc_dump >out 2>err && [ ! -s err ] &&
+  grep -q "4 weight decays, momentum, momentum 0.9, nesterov, decoupled decay" out && grep -q "16 agree, 0 disagree" out
+ok $? "the map of another rule than the deck's"
+"$courant" info kept-rule.h5 >out 2>err && grep -q "/map/transient_growth .*4 x 4" out
+ok $? "which grows for a while first"
+
 # ---- train ----
 "$courant" train kept-train.yaml -threads 1 -output kept-run.h5 >out 2>err && grep -q "took 12 of 12 steps: loss" out &&
   grep -q "test loss .*accuracy" out && grep -q "kept-run.h5 written" out
@@ -267,6 +281,9 @@ for model in kept-train.yaml kept-adam.yaml; do
     ok $? "${model#kept-}: $1 ranks, $2 threads, $3 write the same file"
   done
 done
+"$courant" train kept-adam.yaml -threads 1 -output kept-nu.h5 -set train.steps=71 >out 2>err && grep -q "preconditioned [0-9.]* +- .*; adam is stable below" out &&
+  "$courant" info kept-nu.h5 >out 2>err && grep -q "/trajectory/preconditioned_residual" out
+ok $? "Adam's preconditioned sharpness stands beside its limit"
 seeds="train.ensemble.seeds=[1,2,3],train.ensemble.perturb=[1,2,3]"
 "$courant" train kept-train.yaml -threads 1 -output kept-ensemble.h5 -set "$seeds" >out 2>err && grep -q "std over k" out
 ok $? "an ensemble prints its table"
@@ -539,6 +556,13 @@ ok $? "symbol: 2 ranks find the densities, curvatures and bounds of one"
 ok $? "symbol: batch_norm is told not to be analysed layer by layer"
 rm -f kept-way.h5
 fails 2 "-memory 3MB is too little to analyse this model layer by layer: it takes at least" symbol kept-layers.yaml -memory 3MB -output kept-way.h5 -force -quiet
+"$courant" map "$deck" -points 24x24 -rule momentum -output kept-refined.h5 -quiet -set map.cross_check.refine=3 >out 2>err
+ok $? "a refined cross-check"
+"$courant" info kept-refined.h5 >out 2>err && grep -q "/trainer/global/interpolated" out && [ "$("$compare" kept-refined.h5 /trainer/local cells_interpolated)" -gt 100 ]
+ok $? "leaves cells to be interpolated"
+resumes KILL 137 "refined map" kept-refined.h5 map "$deck" -points 24x24 -rule momentum -checkpoint 0.3 -set map.cross_check.refine=3
+stopped KILL kept-ruled.h5 map "$deck" -points 24x24 -rule momentum -checkpoint 0.3
+fails 2 "kept-ruled.h5.partial cannot be resumed: its rule differs; -force starts again" map "$deck" -points 24x24 -rule nesterov -output kept-ruled.h5 -resume
 
 # ---- a full disk ----
 # a limit on the size of files stands for it; MPI needs some room for its own
@@ -553,6 +577,8 @@ for n in 2 3; do
   mpiexec -n $n "$courant" map "$deck" -points 9x9 -output "kept-$n.h5" -quiet >out 2>err && "$compare" kept-1.h5 "kept-$n.h5" >>out
   ok $? "$n ranks write the file of one"
 done
+mpiexec -n 3 "$courant" map "$deck" -points 24x24 -rule momentum -output kept-way.h5 -force -quiet -set map.cross_check.refine=3 >out 2>err && "$compare" kept-refined.h5 kept-way.h5 >>out
+ok $? "3 ranks refine as one does"
 "$bits" "$source/tests/cli/noise-100.yaml" -threads 1 >reference 2>err
 for way in "1 2 1GB" "1 1 4MB" "2 1 1GB" "2 2 13MB" "3 1 1GB" "3 2 20MB"; do
   set -- $way

@@ -83,7 +83,7 @@ static const Case cases[] = {
     {"train.rule=dg", "-set train.rule=dg: unknown rule 'dg'; did you mean 'gd'?"},
     {"train.batch=half", "-set train.batch=half: expected full or an integer, not half"},
     {"map.linearise=zerofrozen", "-set map.linearise=zerofrozen: expected equilibrium | init | zero | "
-                                 "zero_frozen | file, not zerofrozen; did you mean 'zero_frozen'?"},
+                                 "zero_frozen | file | trained, not zerofrozen; did you mean 'zero_frozen'?"},
     {"map.linearise=file", "deck:11: map: linearise: file needs the key 'file' beside it"},
     {"map.weight_decay.points=3",
      "deck:12: map.weight_decay: expected either values: [..] or from, to and points, not both"},

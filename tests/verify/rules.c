@@ -166,6 +166,113 @@ static void Lenet(void **state)
   OK(PetscFree(equilibrium));
 }
 
+/* ---- trained states ---- */
+
+/*
+  Each row is trained on from the row before it, starting with the largest decay, and linearised where that
+  ends: the state is the one of such runs to the bit, and measured growth is as predicted, of Adam with its
+  preconditioner frozen.
+*/
+static void Trained(void **state)
+{
+  static const char *const deck = "data: {source: glyphs, size: 8, samples: 20, noise: 0.1, seed: 1}\n"
+                                  "network: [{conv: {channels: 2, kernel: 3}}, tanh, {average_pool: {size: "
+                                  "2}}, flatten, {dense: {features: "
+                                  "10}}]\n"
+                                  "loss: squared\n"
+                                  "train: {rule: gd, learning_rate: 0.01, steps: 200}\n"
+                                  "map: {learning_rate: {from: 0.001, to: 1, points: 8, scale: log}, "
+                                  "weight_decay: {values: [0.01, 0.1]}, "
+                                  "linearise: trained, cross_check: {global: false, steps: 1000}}\n";
+  static const struct {
+    const char *options, *overrides;
+  } ways[] = {{"-threads 2 -rule gd", NULL},
+              {"-threads 2 -rule momentum", NULL},
+              {"-threads 2 -rule nesterov", "train.decoupled=true"},
+              {"-threads 2 -rule adam", NULL},
+              {"-threads 2 -rule adam", "train.decoupled=true"}};
+
+  (void)state;
+  for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+    CourantAgreement a;
+    CourantRun run;
+    CourantRunState at;
+    CourantRunRecord record;
+    Solved s;
+    OK(PetscOptionsClear(NULL));
+    OK(PetscOptionsInsertString(NULL, ways[i].options));
+    OK(CourantDeckParse(PETSC_COMM_SELF, deck, ways[i].overrides, &s.deck));
+    OK(CourantMapCreate(PETSC_COMM_SELF, s.deck, &s.map));
+    OK(CourantMapSetFromOptions(s.map));
+    OK(CourantMapSolve(s.map));
+    OK(CourantMapGetAgreement(s.map, &a));
+    assert_int_equal(a.checked, 16);
+    assert_true(2 * a.decided >= a.checked);
+    assert_int_equal(a.disagreeing, 0);
+    BELOW(a.median_error, 2e-3);
+
+    CourantTrainSettings settings = s.map->train;
+    const size_t p = (size_t)s.map->p;
+    OK(CourantRunCreate(s.map->problem, &settings, PETSC_TRUE, &run));
+    OK(CourantRunStateCreate(&run, &at));
+    for (int w = 1; w >= 0; w--) {
+      settings.weight_decay = w ? 0.1 : 0.01;
+      OK(CourantRunStart(&run, &s.map->problem->weights, 0, 1, &at));
+      if (w == 0) CourantRunSet(&run, s.map->states + p, at.theta);
+      for (int step = 0; step < 200; step++) OK(CourantRunStep(&run, &at, &record));
+      assert_memory_equal(s.map->states + (size_t)w * p, at.theta, p * sizeof(double));
+    }
+    OK(CourantRunStateDestroy(&at));
+    OK(CourantRunDestroy(&run));
+    Free(&s);
+  }
+}
+
+/* ---- refinement ---- */
+
+/* A refined cross-check says of every cell what the full one says, and runs the same in those it runs. */
+static void Refined(void **state)
+{
+  static const char *const deck =
+      "data: {source: noise, size: 12, exponent: 2, mean: 0.5, seed: 4}\n"
+      "network: [{conv: {channels: 1, kernel: 3, bias: false}}, swish, global_mean]\n"
+      "loss: logistic\n"
+      "weights: {init: normal, std: 1, seed: 7}\n"
+      "map: {learning_rate: {from: 0.01, to: 20, points: 48, scale: log}, weight_decay: {from: 0.1, to: 20, "
+      "points: 40, scale: log}}\n";
+  Solved full, refined;
+  Solved *const both[] = {&full, &refined};
+  CourantAgreement a;
+  PetscInt interpolated = 0;
+
+  (void)state;
+  OK(PetscOptionsClear(NULL));
+  OK(PetscOptionsInsertString(NULL, "-threads 2"));
+  for (int i = 0; i < 2; i++) {
+    OK(CourantDeckParse(PETSC_COMM_SELF, deck, i ? "map.cross_check.refine=3" : NULL, &both[i]->deck));
+    OK(CourantMapCreate(PETSC_COMM_SELF, both[i]->deck, &both[i]->map));
+    OK(CourantMapSetFromOptions(both[i]->map));
+    OK(CourantMapSolve(both[i]->map));
+  }
+  for (PetscInt i = 0; i < full.map->nw * full.map->nl; i++) {
+    const CourantMapCell *x = &full.map->cells[i], *y = &refined.map->cells[i];
+    assert_int_equal(x->local_verdict, y->local_verdict);
+    assert_int_equal(x->global_regime, y->global_regime);
+    assert_int_equal(x->interpolated, 0);
+    if (y->interpolated)
+      NEAR(y->local_growth, x->local_growth, 0.05 * x->local_growth);
+    else
+      assert_memory_equal(&x->local_growth, &y->local_growth, sizeof(double));
+    interpolated += y->interpolated;
+  }
+  OK(CourantMapGetAgreement(refined.map, &a));
+  assert_int_equal(a.interpolated, interpolated);
+  assert_int_equal(a.checked + interpolated, full.map->nw * full.map->nl);
+  assert_true(2 * interpolated > full.map->nw * full.map->nl);
+  Free(&full);
+  Free(&refined);
+}
+
 /* ---- Adam ---- */
 
 /*
@@ -238,10 +345,8 @@ static void AdamAtItsEdge(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(OneLayer),
-    cmocka_unit_test(Noise),
-    cmocka_unit_test(Lenet),
-    cmocka_unit_test(AdamAtItsEdge),
+    cmocka_unit_test(OneLayer), cmocka_unit_test(Noise),   cmocka_unit_test(Lenet),
+    cmocka_unit_test(Trained),  cmocka_unit_test(Refined), cmocka_unit_test(AdamAtItsEdge),
 };
 
 TEST_MAIN(tests)

@@ -46,7 +46,33 @@ static void Preconditioner(const void *options, int64_t step, size_t n, void *co
   for (size_t i = 0; i < n; i++) P[i] = sqrt((double)v[i]) / root_scale + o->epsilon;
 }
 
-/* With the preconditioner frozen, of its product with H: heavy ball with the gradient weighed by 1 - b1. */
+/* As late as COURANT_RULE_LATE a memory of 2^53 steps has no start to correct for, and forgets nothing. */
+static void Freeze(void *options, int64_t step, size_t n, void *const state[])
+{
+  Adam *o = (Adam *)options;
+  real *v = (real *)state[1];
+  const double scale = 1 - pow(o->beta2, (double)step);
+
+  for (size_t i = 0; i < n; i++) v[i] = (real)((double)v[i] / scale);
+  o->beta2 = 1 - 0x1p-53;
+}
+
+/* With the preconditioner frozen, of P^-1 (H + alpha D): heavy ball with the gradient weighed by 1 - b1. */
+static void Recurrence(const void *options, double learning_rate, double complex m, double decay,
+                       double complex *trace, double complex *determinant)
+{
+  const double b1 = ((const Adam *)options)->beta1;
+
+  *trace = 1 + b1 - learning_rate * ((1 - b1) * m + decay);
+  *determinant = b1 * (1 - learning_rate * decay);
+}
+
+static double Rest(const void *options)
+{
+  (void)options;
+  return 1;
+}
+
 static double Limit(const void *options)
 {
   const Adam *o = (const Adam *)options;
@@ -61,5 +87,8 @@ COURANT_RULE(adam) = {
     .states = 2,
     .Step = Step,
     .Limit = Limit,
+    .Recurrence = Recurrence,
     .Preconditioner = Preconditioner,
+    .Freeze = Freeze,
+    .Rest = Rest,
 };
