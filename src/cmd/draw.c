@@ -133,6 +133,9 @@ static void PrintGlobal(CourantMap map)
 PetscErrorCode CourantPrintChecks(CourantMap map, const CourantAgreement *agreement)
 {
   PetscFunctionBeginUser;
+  if (map->settings.refine >= 0)
+    printf("refined:      the checks ran in %d of %d cells, the others lie between corners that agree\n",
+           (int)(map->nw * map->nl - agreement->interpolated), (int)(map->nw * map->nl));
   PrintLocal(map, agreement);
   PrintGlobal(map);
   PetscFunctionReturn(PETSC_SUCCESS);

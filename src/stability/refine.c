@@ -32,24 +32,34 @@ typedef struct {
   void *ctx;
 } Walk;
 
-/* Does theory see one class in a block and right beside it? A boundary between two cells is next to both. */
+/* A block and the cells right beside it: a boundary between two cells counts for both. */
+static CourantCellBlock Widen(const CourantRefinement *r, const CourantCellBlock *b)
+{
+  return (CourantCellBlock){{PetscMax(b->y[0] - 1, 0), PetscMin(b->y[1] + 1, r->ny - 1)},
+                            {PetscMax(b->x[0] - 1, 0), PetscMin(b->x[1] + 1, r->nx - 1)}};
+}
+
+/* Does theory see one class? */
 static PetscBool IsPredictedUniform(const CourantRefinement *r, const CourantCellBlock *b)
 {
   const uint8_t first = r->predicted[b->y[0] * r->nx + b->x[0]];
-  for (PetscInt y = PetscMax(b->y[0] - 1, 0); y <= PetscMin(b->y[1] + 1, r->ny - 1); y++)
-    for (PetscInt x = PetscMax(b->x[0] - 1, 0); x <= PetscMin(b->x[1] + 1, r->nx - 1); x++)
+  for (PetscInt y = b->y[0]; y <= b->y[1]; y++)
+    for (PetscInt x = b->x[0]; x <= b->x[1]; x++)
       if (r->predicted[y * r->nx + x] != first) return PETSC_FALSE;
   return PETSC_TRUE;
 }
 
-/* Do all runs in a block, its edges included, agree? */
+/* Do all runs agree? */
 static PetscBool IsMeasuredUniform(const CourantRefinement *r, const CourantCellBlock *b)
 {
-  const uint8_t first = r->measured[b->y[0] * r->nx + b->x[0]];
+  int first = -1;
   for (PetscInt y = b->y[0]; y <= b->y[1]; y++)
-    for (PetscInt x = b->x[0]; x <= b->x[1]; x++)
-      if (r->state[y * r->nx + x] >= COURANT_CELL_RUN && r->measured[y * r->nx + x] != first)
-        return PETSC_FALSE;
+    for (PetscInt x = b->x[0]; x <= b->x[1]; x++) {
+      const PetscInt cell = y * r->nx + x;
+      if (r->state[cell] < COURANT_CELL_RUN) continue;
+      if (first < 0) first = r->measured[cell];
+      if (r->measured[cell] != first) return PETSC_FALSE;
+    }
   return PETSC_TRUE;
 }
 
@@ -81,9 +91,10 @@ static void WalkBlock(const Walk *walk, const CourantCellBlock *b)
     (void)HasRun(walk, b);
     return;
   }
-  if (IsPredictedUniform(walk->r, b)) {
+  const CourantCellBlock wide = Widen(walk->r, b);
+  if (IsPredictedUniform(walk->r, &wide)) {
     if (!HasRun(walk, b)) return;
-    if (IsMeasuredUniform(walk->r, b)) {
+    if (IsMeasuredUniform(walk->r, &wide)) {
       if (walk->Leaf) walk->Leaf(b, walk->ctx);
       return;
     }
