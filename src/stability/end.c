@@ -28,6 +28,7 @@ static PetscErrorCode CreateEPS(CourantSpectrumEnd *end, EPS *result)
   PetscCall(EPSSetType(eps, EPSKRYLOVSCHUR));
   PetscCall(EPSKrylovSchurSetRestart(eps, keep));
   PetscCall(EPSSetTolerances(eps, default_tolerance, 1000));
+  PetscCall(CourantSpectrumSetTests(end->spectrum, eps));
   *result = eps;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

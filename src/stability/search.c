@@ -21,7 +21,7 @@ enum {
 
 static const PetscReal doubt = 0.05; /* probability of a miss that a certificate may leave */
 
-typedef struct {
+typedef struct CourantSearch {
   CourantSpectrum spectrum;
   int nends;
   CourantSpectrumEnd *const *ends;
@@ -112,7 +112,7 @@ static CourantSpectrumEnd *EndOf(const Search *search, PetscReal value)
 static PetscErrorCode ComparePlaces(PetscScalar ar, PetscScalar ai, PetscScalar br, PetscScalar bi,
                                     PetscInt *order, void *ctx)
 {
-  Search *search = (Search *)ctx;
+  Search *search = ((CourantSpectrum)ctx)->search;
 
   PetscFunctionBeginUser;
   (void)ai, (void)bi;
@@ -133,7 +133,7 @@ static PetscErrorCode ComparePlaces(PetscScalar ar, PetscScalar ai, PetscScalar 
 static PetscErrorCode TestConvergence(EPS eps, PetscScalar re, PetscScalar im, PetscReal residual,
                                       PetscReal *error, void *ctx)
 {
-  Search *search = (Search *)ctx;
+  Search *search = ((CourantSpectrum)ctx)->search;
   const PetscReal value = PetscRealPart(re);
   PetscInt iteration, last;
   PetscBool krylov_schur;
@@ -195,7 +195,7 @@ static PetscErrorCode ShowProgress(const Search *search, PetscInt converged)
 static PetscErrorCode TestStop(EPS eps, PetscInt iteration, PetscInt last, PetscInt converged,
                                PetscInt wanted, EPSConvergedReason *reason, void *ctx)
 {
-  Search *search = (Search *)ctx;
+  Search *search = ((CourantSpectrum)ctx)->search;
 
   PetscFunctionBeginUser;
   if (search->spectrum->progress) PetscCall(ShowProgress(search, converged));
@@ -204,6 +204,15 @@ static PetscErrorCode TestStop(EPS eps, PetscInt iteration, PetscInt last, Petsc
   if (*reason || !search->can_grow || iteration < CYCLES) PetscFunctionReturn(PETSC_SUCCESS);
   *reason = EPS_CONVERGED_USER;
   search->gave_up = PETSC_TRUE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The tests of a solver, before its options are read, which may say otherwise. */
+PetscErrorCode CourantSpectrumSetTests(CourantSpectrum spectrum, EPS eps)
+{
+  PetscFunctionBeginUser;
+  PetscCall(EPSSetConvergenceTestFunction(eps, TestConvergence, spectrum, NULL));
+  PetscCall(EPSSetStoppingTestFunction(eps, TestStop, spectrum, NULL));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -342,7 +351,7 @@ static PetscErrorCode Deflate(const Search *search, EPS eps)
 }
 
 /* One end has its own order in EPS, which every type of solver knows; both take ours. */
-static PetscErrorCode SetOrder(Search *search, EPS eps)
+static PetscErrorCode SetOrder(const Search *search, EPS eps)
 {
   const PetscBool both = search->nends > 1 ? PETSC_TRUE : PETSC_FALSE;
 
@@ -350,10 +359,8 @@ static PetscErrorCode SetOrder(Search *search, EPS eps)
   PetscCall(EPSSetWhichEigenpairs(eps, both                        ? EPS_WHICH_USER
                                        : search->ends[0]->sign > 0 ? EPS_LARGEST_REAL
                                                                    : EPS_SMALLEST_REAL));
-  if (both) PetscCall(EPSSetEigenvalueComparison(eps, ComparePlaces, search));
+  if (both) PetscCall(EPSSetEigenvalueComparison(eps, ComparePlaces, search->spectrum));
   PetscCall(EPSSetTrackAll(eps, both)); /* a candidate of each end */
-  PetscCall(EPSSetConvergenceTestFunction(eps, TestConvergence, search, NULL));
-  PetscCall(EPSSetStoppingTestFunction(eps, TestStop, search, NULL));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -569,7 +576,9 @@ static PetscErrorCode Find(CourantSpectrum spectrum, int nends, CourantSpectrumE
 
   PetscFunctionBeginUser;
   PetscCall(Begin(spectrum, nends, ends, &search));
+  spectrum->search = &search;
   PetscCall(certify ? Certify(&search) : FindWanted(&search));
+  spectrum->search = NULL;
   PetscCall(PetscFree(search.ritz));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -44,6 +44,7 @@ struct _CourantSpectrum {
   PetscInt products;            /* applications of the view, */
   PetscInt searched, certified; /* for searches and for certificates */
   CourantSpectrumEnd ends[2];   /* largest, smallest */
+  struct CourantSearch *search; /* at work; NULL: none */
   EPS norm_eps;
   PetscReal norm;   /* estimate of the largest |eigenvalue| */
   PetscReal memory; /* bytes for bases; 0: no limit */
@@ -63,4 +64,5 @@ PetscBool CourantSpectrumEndHasBetter(const CourantSpectrumEnd *, PetscInt first
 PetscErrorCode CourantSpectrumEndFinish(CourantSpectrumEnd *);
 PetscErrorCode CourantSpectrumSearchCheck(CourantSpectrumEnd *);
 PetscErrorCode CourantSpectrumSearch(CourantSpectrum, int nends, PetscBool certify);
+PetscErrorCode CourantSpectrumSetTests(CourantSpectrum, EPS);
 PetscErrorCode CourantSpectrumSetStart(EPS, Vec start, uint32_t index);
