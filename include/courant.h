@@ -87,8 +87,8 @@ typedef struct {
   PetscReal value;       /* the eigenvalue, by its Rayleigh quotient */
   PetscReal residual;    /* |A x - value x|: an eigenvalue lies within this distance */
   PetscInt multiplicity; /* how many agree with it; a lower bound unless all eigenvalues are known */
-  PetscInt products;     /* operator applications that this end took */
-  PetscInt certificate;  /* and those of its certificate, that nothing was missed */
+  PetscInt products;     /* operator applications of the search that found it */
+  PetscInt certificate;  /* and of the certificate that nothing was missed */
   PetscReal missed;      /* probability that one farther out by 1 % of the spectrum's length was missed */
   CourantStatus status;  /* converged or not_converged */
 } CourantEigenvalue;
@@ -114,8 +114,9 @@ PETSC_EXTERN PetscErrorCode CourantSpectrumSolveLargest(CourantSpectrum);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetEigenvalues(CourantSpectrum, CourantSide, PetscInt *n,
                                                           const CourantEigenvalue **);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetVector(CourantSpectrum, CourantSide, PetscInt i, Vec x);
-PETSC_EXTERN PetscErrorCode CourantSpectrumGetCertificate(CourantSpectrum, CourantSide, PetscInt *products,
-                                                          PetscInt *certificate, PetscReal *missed);
+PETSC_EXTERN PetscErrorCode CourantSpectrumGetProducts(CourantSpectrum, PetscInt *searches,
+                                                       PetscInt *certificates);
+PETSC_EXTERN PetscErrorCode CourantSpectrumGetMissed(CourantSpectrum, CourantSide, PetscReal *missed);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetExtremes(CourantSpectrum, CourantExtreme *largest,
                                                        CourantExtreme *smallest);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetTopVector(CourantSpectrum, Vec *);

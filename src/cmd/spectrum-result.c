@@ -49,7 +49,7 @@ static const CourantResultEntry entries[ENTRIES] = {
     [MULTIPLICITY] =
         {"/spectrum/multiplicity", COURANT_RESULT_INT, {INDEX}, "eigenvalues that agree with it", "1"},
     [PRODUCTS] =
-        {"/spectrum/products", COURANT_RESULT_INT, {INDEX}, "operator applications that its end took", "1"},
+        {"/spectrum/products", COURANT_RESULT_INT, {INDEX}, "operator applications of the search that found it", "1"},
     [CERTIFICATE] = {"/spectrum/certificate_products",
                      COURANT_RESULT_INT,
                      {INDEX},

@@ -1,7 +1,7 @@
 /*
   The ends of the spectrum of a symmetric operator, with what is known about their error.
 
-  How an end is solved is in end.c. Operators of up to 2048 unknowns are also assembled and given to LAPACK,
+  How they are found is in search.c. Operators of up to 2048 unknowns are also assembled and given to LAPACK,
   which has to agree.
 */
 #include "stability/spectrum.h"
@@ -285,7 +285,7 @@ PetscErrorCode CourantSpectrumDestroy(CourantSpectrum *spectrum)
 
 /*
   The norm to some percent, which is all that a convergence test needs. Krylov-Schur's first cycle gives it
-  for nothing (end.c); for other solvers it takes a few Lanczos steps of its own.
+  for nothing (search.c); for other solvers it takes a few Lanczos steps of its own.
 */
 static PetscErrorCode EstimateNorm(CourantSpectrum spectrum)
 {
@@ -393,22 +393,17 @@ PetscErrorCode CourantSpectrumSetUp(CourantSpectrum spectrum)
 {
   PetscFunctionBeginUser;
   for (int e = 0; e < 2; e++)
-    if (spectrum->ends[e].wanted) PetscCall(CourantSpectrumEndCheck(&spectrum->ends[e]));
+    if (spectrum->ends[e].wanted) PetscCall(CourantSpectrumSearchCheck(&spectrum->ends[e]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode SolveEnds(CourantSpectrum spectrum, PetscInt ends, PetscBool certify)
+static PetscErrorCode SolveEnds(CourantSpectrum spectrum, int ends, PetscBool certify)
 {
   PetscFunctionBeginUser;
   spectrum->products = 0;
   PetscCall(CourantSpectrumSetUp(spectrum));
   PetscCall(EstimateNorm(spectrum));
-  for (int e = 0; e < 2; e++) {
-    if (e < ends && spectrum->ends[e].wanted)
-      PetscCall(CourantSpectrumEndSolve(&spectrum->ends[e], certify));
-    else
-      PetscCall(CourantSpectrumEndReset(&spectrum->ends[e]));
-  }
+  PetscCall(CourantSpectrumSearch(spectrum, ends, certify));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -475,21 +470,28 @@ PetscErrorCode CourantSpectrumGetVector(CourantSpectrum spectrum, CourantSide si
 }
 
 /*
-  CourantSpectrumGetCertificate - What an end took, and what is known to be missing.
-
-  products: operator applications of the search, and `certificate` of the certificate; missed: the probability
-  that an eigenvalue was missed which is farther out than those found by 1 % of the spectrum's length, 1 where
-  the certificate did not converge or there was none. Each may be NULL.
+  CourantSpectrumGetProducts - Operator applications of the searches, and of the certificates that nothing was
+  missed. Either may be NULL.
 */
-PetscErrorCode CourantSpectrumGetCertificate(CourantSpectrum spectrum, CourantSide side, PetscInt *products,
-                                             PetscInt *certificate, PetscReal *missed)
+PetscErrorCode CourantSpectrumGetProducts(CourantSpectrum spectrum, PetscInt *searches,
+                                          PetscInt *certificates)
+{
+  PetscFunctionBeginUser;
+  if (searches) *searches = spectrum->searched;
+  if (certificates) *certificates = spectrum->certified;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantSpectrumGetMissed - The probability that at an end an eigenvalue was missed which is farther out than
+  those found by 1 % of the spectrum's length; 1 where the certificate did not converge or there was none.
+*/
+PetscErrorCode CourantSpectrumGetMissed(CourantSpectrum spectrum, CourantSide side, PetscReal *missed)
 {
   const CourantSpectrumEnd *end = &spectrum->ends[side];
 
   PetscFunctionBeginUser;
-  if (products) *products = end->searched;
-  if (certificate) *certificate = end->certified;
-  if (missed) *missed = spectrum->n_all && end->missed < 1 ? 0 : end->missed;
+  *missed = spectrum->n_all && end->missed < 1 ? 0 : end->missed;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-/* The inside of a CourantSpectrum: the object (spectrum.c) and how one end of the spectrum is solved (end.c).
- */
+/* The inside of a CourantSpectrum: the object (spectrum.c), how eigenvalues are searched for (search.c), and
+ * what was found at an end (end.c). */
 #include "courant.h"
 #include "core/error.h"
 
@@ -20,32 +20,31 @@ typedef struct {
   PetscReal tolerance; /* of a residual, relative to the norm */
   PetscInt nguesses;   /* vectors to start from; 0: a random one */
   Vec *guesses;
-  PetscInt n, capacity;         /* pairs found, best first */
-  PetscInt told;                /* of them what was asked for */
-  Vec *vectors;                 /* [capacity], the first n are there */
-  CourantEigenvalue *values;    /* [capacity] */
-  PetscReal missed;             /* probability that more is there */
-  PetscInt searched, certified; /* products */
+  PetscInt n, capacity;      /* pairs found, best first */
+  PetscInt told;             /* of them what was asked for */
+  Vec *vectors;              /* [capacity], the first n are there */
+  CourantEigenvalue *values; /* [capacity] */
+  PetscReal missed_first;    /* probability that the search has missed the outermost, */
+  PetscReal missed;          /* and that the certificate has missed more */
+  PetscReal open; /* where the certificate gave up: something may be beyond; -sign infinity: it did not */
+  PetscInt searched, certified; /* products; those of a search of both ends count for each */
   Vec top;                      /* the vector of the first one */
-  /* the solve at hand */
-  PetscBool certifies;           /* looks for more than was found */
-  PetscReal edge;                /* it ends when nothing more is expected beyond; -infinity: there is none */
-  PetscInt growth;               /* of the search's basis, over what it starts with */
-  PetscBool can_grow;            /* there is a larger one for a search that takes long */
-  PetscBool gave_up;             /* it did take long */
-  PetscReal candidate, distance; /* the Ritz value that was tested last, and its residual */
+  PetscReal edge; /* a certificate ends when nothing more is expected beyond; -sign infinity: there is none */
+  PetscReal candidate, distance; /* the outermost Ritz value that has not converged, and its residual */
 } CourantSpectrumEnd;
 
 struct _CourantSpectrum {
   MPI_Comm comm;
-  Mat A;                      /* the operator, in double precision */
-  Mat fast;                   /* the same to fewer digits, for the iterations; NULL: none */
-  Mat view;                   /* what the solvers see: counted, scaled, fast */
-  Vec scale;                  /* P^(-1/2); NULL: P = I */
-  Vec scaled;                 /* an argument of A */
-  PetscBool precise;          /* the view is of A, not of the fast one */
-  PetscInt products;          /* applications of the view */
-  CourantSpectrumEnd ends[2]; /* largest, smallest */
+  Mat A;                        /* the operator, in double precision */
+  Mat fast;                     /* the same to fewer digits, for the iterations; NULL: none */
+  Mat view;                     /* what the solvers see: counted, scaled, fast */
+  Vec scale;                    /* P^(-1/2); NULL: P = I */
+  Vec scaled;                   /* an argument of A */
+  PetscBool precise;            /* the view is of A, not of the fast one */
+  PetscInt products;            /* applications of the view, */
+  PetscInt searched, certified; /* for searches and for certificates */
+  CourantSpectrumEnd ends[2];   /* largest, smallest */
+  struct CourantSearch *search; /* at work; NULL: none */
   EPS norm_eps;
   PetscReal norm;   /* estimate of the largest |eigenvalue| */
   PetscReal memory; /* bytes for bases; 0: no limit */
@@ -59,6 +58,11 @@ PetscErrorCode CourantSpectrumEndCreate(CourantSpectrum, CourantSide, CourantSpe
 PetscErrorCode CourantSpectrumEndRenew(CourantSpectrumEnd *, PetscBool guesses);
 PetscErrorCode CourantSpectrumEndReset(CourantSpectrumEnd *);
 PetscErrorCode CourantSpectrumEndDestroy(CourantSpectrumEnd *);
-PetscErrorCode CourantSpectrumEndCheck(CourantSpectrumEnd *);
-PetscErrorCode CourantSpectrumEndSolve(CourantSpectrumEnd *, PetscBool certify);
+PetscErrorCode CourantSpectrumEndAdd(CourantSpectrumEnd *, EPS, PetscInt i);
+PetscErrorCode CourantSpectrumEndLastWanted(const CourantSpectrumEnd *, PetscReal *value);
+PetscBool CourantSpectrumEndHasBetter(const CourantSpectrumEnd *, PetscInt first, PetscReal value);
+PetscErrorCode CourantSpectrumEndFinish(CourantSpectrumEnd *);
+PetscErrorCode CourantSpectrumSearchCheck(CourantSpectrumEnd *);
+PetscErrorCode CourantSpectrumSearch(CourantSpectrum, int nends, PetscBool certify);
+PetscErrorCode CourantSpectrumSetTests(CourantSpectrum, EPS);
 PetscErrorCode CourantSpectrumSetStart(EPS, Vec start, uint32_t index);
