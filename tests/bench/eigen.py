@@ -50,9 +50,8 @@ def deck_file(net):
 
 
 # ---- the peer ----
-def solve(product, size, precision, end, tol, ncv):
+def solve(product, size, precision, which, k, tol, ncv):
     """eigsh as its user calls it: eigenvalues, outermost first, vectors [k,size], and the number of products."""
-    which, k = ENDS[end]
     count = 0
 
     def multiply(v):
@@ -63,7 +62,7 @@ def solve(product, size, precision, end, tol, ncv):
     first = np.random.default_rng(1).standard_normal(size).astype(KINDS[precision])
     operator = LinearOperator((size, size), multiply, dtype=KINDS[precision])
     values, vectors = eigsh(operator, k, which=which, tol=tol, ncv=min(ncv, size), v0=first)
-    outermost = np.argsort(-values if which == "LA" else values)
+    outermost = np.argsort(values if which == "SA" else -values)
     return values[outermost], vectors.T[outermost], count
 
 
@@ -100,7 +99,7 @@ def residuals(precise, values, vectors):
 def attempt(product, precise, size, precision, end, norm, tol, ncv):
     """The solve with this tol, or None where a residual is too large."""
     try:
-        values, vectors, count = solve(product, size, precision, end, tol, ncv)
+        values, vectors, count = solve(product, size, precision, *ENDS[end], tol, ncv)
     except ArpackNoConvergence:
         return None
     found = []
@@ -130,8 +129,7 @@ def count_peer(server, net, precision, folder):
     precise = Products(server, net, "f64", folder)
     product = precise if precision == "f64" else Products(server, net, precision, folder)
     size = parameters(problem_file(server, net, folder), net)
-    norm = abs(eigsh(LinearOperator((size, size), product, dtype=KINDS[precision]), 1, tol=1e-2, return_eigenvectors=False,
-                     v0=np.random.default_rng(1).standard_normal(size).astype(KINDS[precision]))[0])
+    norm = abs(solve(product, size, precision, "LM", 1, 1e-2, 20)[0][0])
     print(f"{net} {precision}: {size} weights, |H| = {norm:.6g}", flush=True)
     return {end: cheapest(product, precise, size, precision, end, norm) for end in ENDS}
 
@@ -161,7 +159,7 @@ def peer_process(net, precision, threads, problem):
     with open(PEER, encoding="utf-8") as file:
         known = json.load(file)[net][precision]
     size = sum(p.numel() for p in case.parameters)
-    found = {end: solve(case.product, size, precision, end, known[end]["tol"], known[end]["ncv"]) for end in ENDS}
+    found = {end: solve(case.product, size, precision, *ENDS[end], known[end]["tol"], known[end]["ncv"]) for end in ENDS}
     print(json.dumps({"eigenvalues": {end: values.tolist() for end, (values, _, _) in found.items()},
                       "products": sum(count for _, _, count in found.values())}))
 
@@ -206,15 +204,20 @@ def relative_residual(side, norm):
     return max(max(side[end]["residuals"]) for end in ENDS) / norm
 
 
+def time_products(arguments, net, precision, programs):
+    """Seconds of a product, repetition by repetition, of each program."""
+    answers, _ = measure(f"{net} {precision} hvp_kept", precision, *programs, [], arguments.repetitions)
+    for name, given in answers.items():
+        if "error" in given[-1]:
+            sys.exit(f"eigen.py: {name}: {given[-1]['error']}")
+    return {name: np.array([a["seconds"] for a in given]) for name, given in answers.items()}
+
+
 def compare_products(arguments, net, precision, threads, programs, known, folder, goals):
     """One line of the table and its numbers; adds to goals [(text, met)]."""
     ours, peers = programs
     own, peer = spectrum(arguments, net, precision, threads, folder), known[net][precision]
-    answers, _ = measure(f"{net} {precision} hvp_kept", precision, ours, peers, [], arguments.repetitions)
-    for name, given in answers.items():
-        if "error" in given[-1]:
-            sys.exit(f"eigen.py: {name}: {given[-1]['error']}")
-    seconds = {name: np.array([a["seconds"] for a in given]) for name, given in answers.items()}
+    seconds = time_products(arguments, net, precision, programs)
     best = min((p.name for p in peers), key=lambda name: np.median(seconds[name]))
     searched, certified = (sum(own[end][what] for end in ENDS) for what in ("products", "certificate"))
     precise = sum(len(own[end]["eigenvalues"]) for end in ENDS) if precision == "f32" else 0  # in double, for the residuals
@@ -240,9 +243,9 @@ def compare_products(arguments, net, precision, threads, programs, known, folder
 
 def compare_whole(arguments, precision, threads, programs, known, rows, folder):
     """Both programs on N1, the peer's process with the allocator that was the faster one there."""
-    net, (ours, _) = "N1", programs
+    net, (ours, peers) = "N1", programs
     row = next((r for r in rows if (r["net"], r["precision"], r["threads"]) == (net, precision, threads)), None)
-    best = row["best"] if row else "jemalloc"
+    best = row["best"] if row else peers[-1].name
     command = [sys.executable, os.path.abspath(__file__), "--peer", net, precision, str(threads), problem_file(ours, net, folder)]
     own = spectrum(arguments, net, precision, threads, folder)
     begin = time.perf_counter()
@@ -274,11 +277,12 @@ def compare_ranks(arguments, precision, folder, goals):
 
 
 def count(arguments, server, folder):
-    known = read_peer()
     for net in arguments.nets:
         for precision in arguments.precisions:
-            known.setdefault(net, {})[precision] = count_peer(server, net, precision, folder)
+            found = count_peer(server, net, precision, folder)
             ask(server, "rest")
+            known = read_peer()
+            known.setdefault(net, {})[precision] = found
             with open(PEER, "w", encoding="utf-8") as file:
                 json.dump(known, file, indent=1)
                 file.write("\n")
