@@ -1,113 +1,12 @@
 /* courant train: one run with its trajectory, or an ensemble of perturbed runs. */
-#include "cmd/train.h"
+#include "cmd/train-run.h"
 #include "core/interrupt.h"
-#include "core/progress.h"
 #include "stability/preconditioned.h"
-#include "train/run.h"
 #include <math.h>
-#include <string.h>
-
-/* ---- what a run records, step by step ---- */
-
-enum {
-  LOSS,
-  OBJECTIVE,
-  GRADIENT_NORM,
-  LEARNING_RATE,
-  EVALUATION_LOSS,
-  ACCURACY,
-  SHARPNESS,
-  RESIDUAL,
-  LIMIT,
-  PRECONDITIONED,
-  PRECONDITIONED_RESIDUAL,
-  COLUMNS
-};
-
-#define STEP "/trajectory/step"
-
-static const CourantResultEntry columns[COLUMNS] = {
-    [LOSS] = {"/trajectory/loss", COURANT_RESULT_REAL, {STEP}, "loss L over the batch, before the step", "1"},
-    [OBJECTIVE] = {"/trajectory/objective",
-                   COURANT_RESULT_REAL,
-                   {STEP},
-                   "loss with weight decay",
-                   "1",
-                   NULL,
-                   "L + weight_decay / 2 |D theta|^2"},
-    [GRADIENT_NORM] = {"/trajectory/gradient_norm",
-                       COURANT_RESULT_REAL,
-                       {STEP},
-                       "norm of the gradient of L over the batch",
-                       "1"},
-    [LEARNING_RATE] =
-        {"/trajectory/learning_rate", COURANT_RESULT_REAL, {STEP}, "learning rate of the step", "1"},
-    [EVALUATION_LOSS] = {"/trajectory/evaluation_loss",
-                         COURANT_RESULT_REAL,
-                         {STEP},
-                         "loss over the evaluated samples, after the step",
-                         "1"},
-    [ACCURACY] = {"/trajectory/accuracy",
-                  COURANT_RESULT_REAL,
-                  {STEP},
-                  "accuracy over the evaluated samples, after the step",
-                  "1"},
-    [SHARPNESS] = {"/trajectory/sharpness",
-                   COURANT_RESULT_REAL,
-                   {STEP},
-                   "largest eigenvalue of the Hessian of L over all samples, before the step",
-                   "1"},
-    [RESIDUAL] = {"/trajectory/sharpness_residual",
-                  COURANT_RESULT_REAL,
-                  {STEP},
-                  "residual of the eigenvalue: one lies within this distance",
-                  "1"},
-    [LIMIT] =
-        {"/trajectory/limit",
-         COURANT_RESULT_REAL,
-         {STEP},
-         "sharpness (of Adam the preconditioned one) above which the rule is unstable; none where weights "
-         "differ in decay or rate",
-         "1"},
-    [PRECONDITIONED] = {"/trajectory/preconditioned_sharpness",
-                        COURANT_RESULT_REAL,
-                        {STEP},
-                        "preconditioned sharpness: largest nu over all samples, before the step",
-                        "1",
-                        NULL,
-                        "(H + alpha D) x = nu P x, P = diag(sqrt(v_hat) + epsilon); decoupled: H x = nu P x"},
-    [PRECONDITIONED_RESIDUAL] = {"/trajectory/preconditioned_residual",
-                                 COURANT_RESULT_REAL,
-                                 {STEP},
-                                 "residual of nu: one lies within this distance",
-                                 "1",
-                                 NULL,
-                                 "|(P^-1/2 (H + alpha D) P^-1/2 - nu) y|"},
-};
-
-typedef struct {
-  CourantProblem problem;
-  CourantTrainSettings settings;
-  CourantOutput output;
-  CourantProgress progress;
-  CourantRun run;
-  CourantRunState state;
-  double *record[COLUMNS]; /* [steps] */
-  PetscInt evaluate_every; /* steps */
-  CourantSpectrum spectrum, preconditioned;
-  Mat H, PHP; /* PHP: P^-1/2 (H + alpha D) P^-1/2 of a rule with a preconditioner P */
-  Vec theta, P;
-} Session;
-
-/* Is this one of the columns that the run's rule has? */
-static PetscBool HasColumn(const Session *s, int column)
-{
-  return column < PRECONDITIONED || s->run.rule->Preconditioner ? PETSC_TRUE : PETSC_FALSE;
-}
 
 /* ---- the monitor of the sharpness ---- */
 
-static PetscErrorCode CreateSharpness(Session *s)
+static PetscErrorCode CreateSharpness(TrainSession *s)
 {
   PetscFunctionBeginUser;
   if (!s->settings.sharpness_every) PetscFunctionReturn(PETSC_SUCCESS);
@@ -130,7 +29,7 @@ static PetscErrorCode CreateSharpness(Session *s)
   ball with a frozen preconditioner, stable for 0 < eta nu < 2 (1 + beta1) / (1 - beta1) (Cohen et al.,
   arXiv:2207.14484). Weights with rates of their own have them in P; decoupled decay acts past it.
 */
-static PetscErrorCode MeasurePreconditioned(Session *s, PetscInt step)
+static PetscErrorCode MeasurePreconditioned(TrainSession *s, PetscInt step)
 {
   const CourantTrainSettings *t = &s->settings;
   const PetscReal alpha = t->decoupled ? 0 : t->weight_decay;
@@ -157,7 +56,7 @@ static PetscErrorCode MeasurePreconditioned(Session *s, PetscInt step)
 }
 
 /* Where the weights have diverged there is none: the step that follows says so. */
-static PetscErrorCode MeasureSharpness(Session *s, PetscInt step)
+static PetscErrorCode MeasureSharpness(TrainSession *s, PetscInt step)
 {
   const CourantTrainSettings *t = &s->settings;
   /* else the rule's limit is one of another matrix than H */
@@ -180,141 +79,6 @@ static PetscErrorCode MeasureSharpness(Session *s, PetscInt step)
     s->record[LIMIT][step] = CourantRuleSharpnessLimit(
         s->run.rule, t->options, CourantRunLearningRate(&s->run, step), t->weight_decay, t->decoupled);
   PetscCall(MeasurePreconditioned(s, step));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* ---- the result file ---- */
-
-static PetscErrorCode WriteWeights(Session *s)
-{
-  const CourantNet net = s->problem->net;
-  char path[256];
-
-  PetscFunctionBeginUser;
-  CourantRunGet(&s->run, s->state.theta, s->run.weights);
-  for (PetscInt l = 0; l < net->nlayers; l++) {
-    const CourantLayer *layer = &net->layers[l];
-    const double *values = s->run.weights + layer->offset;
-    for (int i = 0; i < layer->nparameters; values += layer->parameters[i].size, i++) {
-      const CourantParameter *p = &layer->parameters[i];
-      size_t dims[4];
-      for (int d = 0; d < p->ndims; d++) dims[d] = (size_t)p->dims[d];
-      snprintf(path, sizeof path, "/weights/%s.%s", layer->name, p->name);
-      PetscCall(
-          CourantResultAddArray(s->output.file, path, p->ndims, dims, values, "weights after the last step"));
-    }
-    for (int i = 0; CourantLayerIsCoupled(layer) && i < COURANT_RUNNING; i++) {
-      const size_t c = (size_t)layer->in.c;
-      snprintf(path, sizeof path, "/weights/%s.%s", layer->name, CourantRunningNames[i]);
-      PetscCall(CourantResultAddArray(s->output.file, path, 1, &c,
-                                      s->state.running + layer->buffer + (size_t)i * c,
-                                      "running statistics of batch_norm"));
-    }
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Numbers of a rule, and the mean of squared gradients that adam ends with: its preconditioner. */
-static PetscErrorCode WriteRule(Session *s)
-{
-  const CourantRuleOps *rule = s->run.rule;
-  const CourantResult file = s->output.file;
-  const size_t n = s->run.n;
-
-  PetscFunctionBeginUser;
-  if (strcmp(rule->name, "adam") || s->state.step == 0) PetscFunctionReturn(PETSC_SUCCESS);
-  CourantRunGet(&s->run, s->state.rule[1], s->run.weights);
-  PetscCall(CourantResultAddArray(
-      file, "/rule/second_moment", 1, &n, s->run.weights,
-      "mean of the squares of gradients after the last step, not corrected for its start"));
-  PetscCall(CourantResultSetString(file, "/rule", "name", rule->name));
-  PetscCall(CourantResultSetReal(file, "/rule", "step", (double)s->state.step));
-  for (const CourantKey *key = rule->keys; key->name; key++)
-    if (key->type == COURANT_KEY_REAL)
-      PetscCall(CourantResultSetReal(file, "/rule", key->name,
-                                     *(const double *)((const char *)s->settings.options + key->offset)));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* What a run goes on from, under /state of the .partial. */
-static PetscErrorCode ExchangeState(Session *s, PetscBool back)
-{
-  const size_t n = s->run.n, buffers = (size_t)s->problem->net->buffers;
-  const CourantResult file = s->output.file;
-  char path[32];
-  double step;
-
-  PetscFunctionBeginUser;
-  for (int i = -1; i < s->run.rule->states; i++) {
-    void *values = i < 0 ? s->state.theta : s->state.rule[i];
-    snprintf(path, sizeof path, i < 0 ? "/state/theta" : "/state/rule_%d", i);
-    if (back) {
-      PetscCall(CourantResultRead(file, path, COURANT_RESULT_REAL, n, s->run.weights));
-      CourantRunSet(&s->run, s->run.weights, values);
-    } else {
-      CourantRunGet(&s->run, values, s->run.weights);
-      PetscCall(CourantResultAddArray(file, path, 1, &n, s->run.weights, "state of the run"));
-    }
-  }
-  if (back) {
-    if (buffers)
-      PetscCall(CourantResultRead(file, "/state/running", COURANT_RESULT_REAL, buffers, s->state.running));
-    PetscCall(CourantResultGetReal(file, "/state", "step", &step));
-    if (!(step >= 0 && step <= (double)s->run.steps))
-      CourantInputError(PETSC_COMM_SELF,
-                        "%s cannot be resumed: it does not say at which step; -force starts again",
-                        s->output.partial);
-    s->state.step = (PetscInt)step;
-  } else {
-    if (buffers)
-      PetscCall(
-          CourantResultAddArray(file, "/state/running", 1, &buffers, s->state.running, "running statistics"));
-    PetscCall(CourantResultSetReal(file, "/state", "step", (double)s->state.step));
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode ExchangeRecords(Session *s, PetscBool back)
-{
-  PetscFunctionBeginUser;
-  for (int c = 0; c < COLUMNS && HasColumn(s, c); c++)
-    if (back)
-      PetscCall(CourantResultRead(s->output.file, columns[c].path, COURANT_RESULT_REAL, (size_t)s->run.steps,
-                                  s->record[c]));
-    else
-      PetscCall(CourantResultWrite(s->output.file, columns[c].path, s->record[c]));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Rank 0. */
-static PetscErrorCode StartRun(Session *s)
-{
-  const CourantProblem problem = s->problem;
-
-  PetscFunctionBeginUser;
-  PetscCall(CourantOutputCreate(&s->output, &problem->model, "training"));
-  const CourantResult file = s->output.file;
-  PetscCall(CourantResultSetString(file, "/", "precision", s->settings.precision ? "single" : "double"));
-  if (!s->output.resumed) {
-    PetscCall(CourantResultAddCount(file, STEP, (int)s->run.steps, 0, "steps taken before"));
-    for (int c = 0; c < COLUMNS && HasColumn(s, c); c++) PetscCall(CourantResultAdd(file, &columns[c]));
-    PetscCall(CourantResultSetString(file, "/trajectory", "rule", s->run.rule->name));
-    PetscCall(CourantResultSetString(file, "/trajectory", "evaluated",
-                                     problem->test ? "test samples" : "training samples"));
-    PetscFunctionReturn(PETSC_SUCCESS);
-  }
-  PetscCall(ExchangeRecords(s, PETSC_TRUE));
-  PetscCall(ExchangeState(s, PETSC_TRUE));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode Checkpoint(Session *s)
-{
-  PetscFunctionBeginUser;
-  if (!s->output.file) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(ExchangeRecords(s, PETSC_FALSE));
-  PetscCall(ExchangeState(s, PETSC_FALSE));
-  PetscCall(CourantOutputCheckpoint(&s->output));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -344,7 +108,7 @@ PetscErrorCode CourantTrainPrintHeader(CourantProblem problem, const CourantTrai
 /* ---- one run ---- */
 
 /* A resumed run goes on from rank 0's state on every rank. */
-static PetscErrorCode ShareState(Session *s)
+static PetscErrorCode ShareState(TrainSession *s)
 {
   const MPI_Comm comm = s->problem->comm;
   const PetscMPIInt n = (PetscMPIInt)s->run.n;
@@ -358,7 +122,7 @@ static PetscErrorCode ShareState(Session *s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode TakeStep(Session *s)
+static PetscErrorCode TakeStep(TrainSession *s)
 {
   const PetscInt step = s->state.step;
   CourantRunRecord record;
@@ -376,7 +140,7 @@ static PetscErrorCode TakeStep(Session *s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Train(Session *s)
+static PetscErrorCode Train(TrainSession *s)
 {
   int stop = 0;
 
@@ -395,57 +159,13 @@ static PetscErrorCode Train(Session *s)
     CourantProgressUpdate(&s->progress, (double)s->state.step);
     const PetscBool due = s->settings.checkpoint_every ? s->state.step % s->settings.checkpoint_every == 0
                                                        : CourantOutputDue(&s->output);
-    if (due) PetscCall(Checkpoint(s));
+    if (due) PetscCall(TrainCheckpoint(s));
   }
   CourantProgressEnd(&s->progress);
   if (!stop) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(Checkpoint(s));
+  PetscCall(TrainCheckpoint(s));
   CourantOutputSayInterrupted(&s->output, "what is done");
   PetscFunctionReturn(PETSC_ERR_SIG);
-}
-
-static void PrintRun(const Session *s)
-{
-  const PetscInt last = PetscMax(0, PetscMin(s->state.step, s->run.steps) - (s->state.diverged ? 0 : 1));
-  const char *judged = s->problem->test ? "test" : "training";
-  PetscInt seen = -1, sharp = -1;
-
-  for (PetscInt i = 0; i <= last; i++) {
-    if (isfinite(s->record[ACCURACY][i])) seen = i;
-    if (isfinite(s->record[SHARPNESS][i])) sharp = i;
-  }
-  printf("%s %d of %d steps: loss %.6g, objective %.6g, |gradient| %.3g\n",
-         s->state.diverged ? "diverged after" : "took", (int)s->state.step, (int)s->run.steps,
-         s->record[LOSS][last], s->record[OBJECTIVE][last], s->record[GRADIENT_NORM][last]);
-  if (seen >= 0)
-    printf("%s loss %.6g, accuracy %.2f %%\n", judged, s->record[EVALUATION_LOSS][seen],
-           100 * s->record[ACCURACY][seen]);
-  if (sharp >= 0)
-    printf("sharpness %.6g +- %.1e at step %d", s->record[SHARPNESS][sharp], s->record[RESIDUAL][sharp],
-           (int)sharp);
-  if (sharp >= 0 && isfinite(s->record[PRECONDITIONED][sharp]))
-    printf("; preconditioned %.6g +- %.1e", s->record[PRECONDITIONED][sharp],
-           s->record[PRECONDITIONED_RESIDUAL][sharp]);
-  if (sharp >= 0 && isfinite(s->record[LIMIT][sharp]))
-    printf("; %s is stable below %.6g", s->run.rule->name, s->record[LIMIT][sharp]);
-  if (sharp >= 0) printf("\n");
-}
-
-/* Rank 0. */
-static PetscErrorCode FinishRun(Session *s)
-{
-  PetscFunctionBeginUser;
-  PetscCall(ExchangeRecords(s, PETSC_FALSE));
-  PetscCall(WriteWeights(s));
-  PetscCall(WriteRule(s));
-  PetscCall(CourantResultDelete(s->output.file, "/state"));
-  PetscCall(CourantResultSetInt(s->output.file, "/trajectory", "diverged_at",
-                                s->state.diverged ? (int)s->state.step : -1));
-  PetscCall(CourantOutputFinish(&s->output));
-  if (s->output.quiet) PetscFunctionReturn(PETSC_SUCCESS);
-  PrintRun(s);
-  CourantOutputView(&s->output);
-  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* CourantTrainCheckRecords - Do so many numbers fit, in the program and twice in the file it writes? */
@@ -461,7 +181,7 @@ PetscErrorCode CourantTrainCheckRecords(CourantProblem problem, const CourantTra
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode RunOne(Session *s)
+static PetscErrorCode RunOne(TrainSession *s)
 {
   PetscFunctionBeginUser;
   PetscCall(CourantTrainCheckRecords(s->problem, &s->settings, s->settings.epochs ? "epochs" : "steps",
@@ -473,7 +193,7 @@ static PetscErrorCode RunOne(Session *s)
   }
   s->evaluate_every = s->settings.batch > 0 ? s->run.per_epoch : PetscMax(1, s->run.steps / 100);
   PetscCall(CourantRunStart(&s->run, &s->problem->weights, s->settings.seed, s->settings.perturb, &s->state));
-  CourantCallOnRankZero(s->problem->comm, s->output.rank, StartRun(s));
+  CourantCallOnRankZero(s->problem->comm, s->output.rank, TrainStartResult(s));
   PetscCall(ShareState(s));
   PetscCall(CourantTrainPrintHeader(s->problem, &s->settings, &s->output, s->run.evaluator));
   if (s->output.resumed && !s->output.quiet)
@@ -482,7 +202,7 @@ static PetscErrorCode RunOne(Session *s)
   CourantProgressBegin(&s->progress, "training", (double)s->state.step, (double)s->run.steps,
                        s->output.quiet);
   PetscCall(Train(s));
-  CourantCallOnRankZero(s->problem->comm, s->output.rank, FinishRun(s));
+  CourantCallOnRankZero(s->problem->comm, s->output.rank, TrainFinishResult(s));
   for (int c = 0; c < COLUMNS; c++) PetscCall(PetscFree(s->record[c]));
   PetscCall(CourantRunStateDestroy(&s->state));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -492,7 +212,7 @@ static PetscErrorCode RunOne(Session *s)
 
 static PetscErrorCode ReadAgain(void *ctx)
 {
-  Session *s = (Session *)ctx;
+  TrainSession *s = (TrainSession *)ctx;
 
   PetscFunctionBeginUser;
   if (s->spectrum) PetscCall(CourantSpectrumSetFromOptions(s->spectrum));
@@ -502,7 +222,7 @@ static PetscErrorCode ReadAgain(void *ctx)
 
 static PetscErrorCode SetUp(void *ctx, CourantDeck deck)
 {
-  Session *s = (Session *)ctx;
+  TrainSession *s = (TrainSession *)ctx;
 
   PetscFunctionBeginUser;
   PetscCall(CourantProblemCreate(PETSC_COMM_WORLD, deck, &s->problem));
@@ -517,7 +237,7 @@ static PetscErrorCode SetUp(void *ctx, CourantDeck deck)
 
 static PetscErrorCode Work(void *ctx)
 {
-  Session *s = (Session *)ctx;
+  TrainSession *s = (TrainSession *)ctx;
 
   PetscFunctionBeginUser;
   PetscCall(CourantProblemVerifyReference(s->problem));
@@ -527,7 +247,7 @@ static PetscErrorCode Work(void *ctx)
 
 static PetscErrorCode TearDown(void *ctx)
 {
-  Session *s = (Session *)ctx;
+  TrainSession *s = (TrainSession *)ctx;
 
   PetscFunctionBeginUser;
   PetscCall(CourantSpectrumDestroy(&s->spectrum));
@@ -548,7 +268,7 @@ extern const CourantCommandOps CourantCommand_train;
 static PetscErrorCode Run(const char *model)
 {
   static const CourantSessionOps ops = {
-      &CourantCommand_train, sizeof(Session), SetUp, ReadAgain, Work, TearDown};
+      &CourantCommand_train, sizeof(TrainSession), SetUp, ReadAgain, Work, TearDown};
 
   PetscFunctionBeginUser;
   PetscCall(CourantSessionRun(&ops, NULL, model));

@@ -2,11 +2,17 @@
 /* The numerical code of one precision and instruction set, and how a block of samples is run through it. */
 #include "net/net.h"
 
-/* Where each array of a block stands on its tape, in reals; one tape per Taylor coefficient. */
+/*
+  Where each array of a block stands on its tape, in reals, one tape per Taylor coefficient; and what the
+  layers have prepared.
+*/
 typedef struct {
-  int order;          /* highest coefficient the tapes are laid out for */
-  int samples;        /* of a full block */
-  size_t *value;      /* [nlayers+1]: values, as numbered in layer.h */
+  CourantNet net;                       /* borrowed */
+  const CourantLayerOps *const *layers; /* of the backend */
+  void **prepared;                      /* [nlayers]: what Prepare() made */
+  int order;                            /* highest coefficient the tapes are laid out for */
+  int samples;                          /* of a full block */
+  size_t *value;                        /* [nlayers+1]: values, as numbered in layer.h */
   size_t *adjoint;    /* [nlayers+1]: gradient of the objective by them; some share a place (layout.c) */
   size_t *state;      /* [nlayers] */
   size_t *primal;     /* [nlayers], on the tape of coefficient 0 alone */
@@ -26,7 +32,6 @@ typedef struct {
 typedef struct {
   CourantNet net;
   const CourantLayout *layout;
-  void *const *prepared;                      /* [nlayers] */
   int n, from, order, reserve;                /* as in CourantLayerCall */
   PetscBool gauss_newton;                     /* backward takes the loss's coefficient 1 through order 0 */
   const double *images;                       /* [n,h,w,c] */
@@ -53,11 +58,9 @@ typedef struct {
   size_t real_size;
   const CourantLayerOps *const *layers;
   const CourantLossOps *const *losses;
-  void (*Pack)(const CourantNet, const CourantLayout *, void *const prepared[], const double *theta,
-               void *packed, void *scratch);
+  void (*Pack)(const CourantLayout *, const double *theta, void *packed, void *scratch);
   /* A packed gradient to theta's order, in double. */
-  void (*Unpack)(const CourantNet, const CourantLayout *, void *const prepared[], void *packed,
-                 double *gradient, void *scratch);
+  void (*Unpack)(const CourantLayout *, void *packed, double *gradient, void *scratch);
   /* Images onto the tape; layers first .. last-1 forward; loss and its gradient; layers last-1 .. first
    * backward. */
   void (*Input)(const CourantBlock *);

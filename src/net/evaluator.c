@@ -32,7 +32,6 @@ struct _CourantEvaluator {
   const CourantBackend *backend;
   CourantEvaluatorSettings settings;
   CourantLayout layout;
-  void **prepared; /* [nlayers] */
   int nweights;
   void **weights; /* [nweights], packed */
   int nslots;
@@ -247,11 +246,6 @@ PetscErrorCode CourantEvaluatorCreate(CourantNet net, CourantDataset data, const
   PetscCall(FindCouplings(ev));
   CourantEvaluatorSetBatch(ev, &all, settings->samples ? settings->samples : PetscMin(net->group, data->n));
   ev->settings.threads = (int)PetscMax(1, PetscMin(settings->threads, leaves - 1));
-  PetscCall(PetscCalloc1(net->nlayers, &ev->prepared));
-  for (PetscInt l = 0; l < net->nlayers; l++) {
-    const CourantLayerOps *ops = backend->layers[net->layers[l].type];
-    if (ops->Prepare) ev->prepared[l] = ops->Prepare(&net->layers[l]);
-  }
   ev->nweights = settings->order ? DIRECTION + ev->settings.directions : 1;
   PetscCall(PetscCalloc1(ev->nweights, &ev->weights));
   for (int i = 0; i < ev->nweights; i++)
@@ -293,11 +287,6 @@ PetscErrorCode CourantEvaluatorDestroy(CourantEvaluator *evaluator)
   PetscCall(CourantTreeSumDestroy(&ev->sum));
   for (int i = 0; ev->slots && i < ev->nslots; i++) PetscCall(DestroySlot(ev, &ev->slots[i]));
   PetscCall(PetscFree(ev->slots));
-  for (PetscInt l = 0; l < ev->net->nlayers; l++) {
-    const CourantLayerOps *ops = ev->backend->layers[ev->net->layers[l].type];
-    if (ops->Release) ops->Release(ev->prepared[l]);
-  }
-  PetscCall(PetscFree(ev->prepared));
   for (int i = 0; ev->weights && i < ev->nweights; i++) CourantFree(&ev->weights[i]);
   PetscCall(PetscFree(ev->weights));
   for (int k = 0; k <= COURANT_ORDER_MAX; k++) CourantFree(&ev->shared[k]);
@@ -310,7 +299,7 @@ PetscErrorCode CourantEvaluatorDestroy(CourantEvaluator *evaluator)
 
 static void SetWeights(CourantEvaluator ev, int which, const double *theta)
 {
-  ev->backend->Pack(ev->net, &ev->layout, ev->prepared, theta, ev->weights[which], ev->workers[0].scratch);
+  ev->backend->Pack(&ev->layout, theta, ev->weights[which], ev->workers[0].scratch);
 }
 
 /* ---- one batch ---- */
@@ -387,7 +376,6 @@ static CourantBlock BlockOf(CourantEvaluator ev, const Work *work, const Pass *p
   CourantBlock block = {
       .net = ev->net,
       .layout = &ev->layout,
-      .prepared = ev->prepared,
       .n = (int)PetscMin(ev->layout.samples, leaf->end - first),
       .from = pass->from,
       .order = pass->order,
@@ -449,8 +437,7 @@ static void Deliver(CourantEvaluator ev, const Work *work, Worker *worker, Slot 
   for (int d = 0; d < work->directions; d++, sum += CourantEvaluatorLength(ev, n))
     for (int k = 0; k < n; k++) {
       const int from = d * coefficients + work->report + k;
-      ev->backend->Unpack(ev->net, &ev->layout, ev->prepared, slot->gradient[from], sum + (size_t)k * size,
-                          worker->scratch);
+      ev->backend->Unpack(&ev->layout, slot->gradient[from], sum + (size_t)k * size, worker->scratch);
       sum[(size_t)n * size + (size_t)k] = slot->loss[from] / (double)ev->batch.n;
     }
   CourantTreeSumAdd(&worker->sum, leaf);
@@ -914,7 +901,7 @@ const char *CourantEvaluatorLocalSample(CourantEvaluator ev, const double theta[
     block.slopes = ev->ones;
     ev->backend->Loss(&block);
     ev->backend->Backward(&block, 0, layers);
-    ev->backend->Unpack(ev->net, &ev->layout, ev->prepared, block.gradient[0], gradient, worker->scratch);
+    ev->backend->Unpack(&ev->layout, block.gradient[0], gradient, worker->scratch);
   }
   return NULL;
 }

@@ -18,7 +18,6 @@ struct _CourantInner {
   const CourantBackend *backend;
   CourantInnerSettings settings;
   CourantLayout layout;
-  void **prepared; /* [nlayers] */
   void *weights;   /* packed */
   void **tapes;    /* of coefficient 0, block by block; one allocation */
   double *labels;  /* of the samples at hand */
@@ -78,11 +77,6 @@ PetscErrorCode CourantInnerCreate(CourantNet net, CourantDataset data, const Cou
   const PetscInt blocks = Blocks(inner, settings->samples);
   const size_t tape = inner->layout.size0 * backend->real_size;
   inner->settings.threads = (int)PetscMax(1, PetscMin(settings->threads, blocks));
-  PetscCall(PetscCalloc1(net->nlayers, &inner->prepared));
-  for (PetscInt l = 0; l < net->nlayers; l++) {
-    const CourantLayerOps *ops = backend->layers[net->layers[l].type];
-    if (ops->Prepare) inner->prepared[l] = ops->Prepare(&net->layers[l]);
-  }
   PetscCall(Allocate(inner, inner->layout.packed[net->nlayers] * backend->real_size, &inner->weights));
   PetscCall(PetscMalloc1(blocks, &inner->tapes));
   PetscCall(Allocate(inner, (size_t)blocks * tape, &inner->tapes[0]));
@@ -105,11 +99,6 @@ PetscErrorCode CourantInnerDestroy(CourantInner *result)
     CourantFree(&inner->workers[t].images);
   }
   PetscCall(PetscFree(inner->workers));
-  for (PetscInt l = 0; l < inner->net->nlayers; l++) {
-    const CourantLayerOps *ops = inner->backend->layers[inner->net->layers[l].type];
-    if (ops->Release) ops->Release(inner->prepared[l]);
-  }
-  PetscCall(PetscFree(inner->prepared));
   if (inner->tapes) CourantFree(&inner->tapes[0]);
   PetscCall(PetscFree(inner->tapes));
   CourantFree(&inner->weights);
@@ -128,8 +117,7 @@ double CourantInnerMemory(CourantInner inner)
 /* CourantInnerSetWeights - The theta [size] that everything from now on is at. */
 void CourantInnerSetWeights(CourantInner inner, const double theta[])
 {
-  inner->backend->Pack(inner->net, &inner->layout, inner->prepared, theta, inner->weights,
-                       inner->workers[0].scratch);
+  inner->backend->Pack(&inner->layout, theta, inner->weights, inner->workers[0].scratch);
 }
 
 /* Block b of the samples at hand; the weights stay, so that they have no coefficient 1. */
@@ -140,7 +128,6 @@ static CourantBlock BlockOf(CourantInner inner, PetscInt b, int order, Worker *w
 
   return (CourantBlock){.net = inner->net,
                         .layout = &inner->layout,
-                        .prepared = inner->prepared,
                         .n = (int)PetscMin(inner->layout.samples, inner->n - start),
                         .from = order,
                         .order = order,

@@ -75,7 +75,8 @@ static void PlaceAdjoints(CourantNet net, const CourantBackend *backend, Courant
 }
 
 /*
-  CourantLayoutCreate - Lays out the tapes of a net for Taylor coefficients up to `order`.
+  CourantLayoutCreate - Lays out the tapes of a net, which is borrowed, for Taylor coefficients up to `order`,
+  and lets its layers prepare.
 
   A block stays in cache; its size is a matter of shapes alone, so that it never depends on budget or threads.
 */
@@ -87,16 +88,18 @@ PetscErrorCode CourantLayoutCreate(CourantNet net, const CourantBackend *backend
   size_t per_sample = 0, at = 0;
 
   PetscFunctionBeginUser;
-  *layout = (CourantLayout){.order = order};
+  *layout = (CourantLayout){.net = net, .layers = backend->layers, .order = order};
   PetscCall(PetscCalloc7(layers + 1, &layout->value, layers + 1, &layout->adjoint, layers, &layout->state,
                          layers, &layout->primal, layers + 1, &layout->packed, layers + 1, &layout->gradient,
                          layers + 1, &layout->shared));
-  PetscCall(PetscCalloc1(2 * layers, &layout->again));
+  PetscCall(PetscCalloc2(2 * layers, &layout->again, layers, &layout->prepared));
   PetscCall(PetscCalloc1(layers, &space));
   for (PetscInt l = 0; l < layers; l++) {
-    space[l].packed = space[l].gradient = (size_t)net->layers[l].size;
-    if (backend->layers[net->layers[l].type]->Space)
-      backend->layers[net->layers[l].type]->Space(&net->layers[l], order, &space[l]);
+    const CourantLayer *layer = &net->layers[l];
+    const CourantLayerOps *ops = backend->layers[layer->type];
+    space[l].packed = space[l].gradient = (size_t)layer->size;
+    if (ops->Space) ops->Space(layer, order, &space[l]);
+    if (ops->Prepare) layout->prepared[l] = ops->Prepare(layer);
     per_sample += 2 * CourantShapeSize(net->layers[l].out) + space[l].state + space[l].primal;
   }
   const size_t cached = (1 << 20) / (per_sample * backend->real_size + 1);
@@ -127,8 +130,12 @@ PetscErrorCode CourantLayoutCreate(CourantNet net, const CourantBackend *backend
 PetscErrorCode CourantLayoutDestroy(CourantLayout *layout)
 {
   PetscFunctionBeginUser;
+  for (PetscInt l = 0; layout->prepared && l < layout->net->nlayers; l++) {
+    const CourantLayerOps *ops = layout->layers[layout->net->layers[l].type];
+    if (ops->Release) ops->Release(layout->prepared[l]);
+  }
   PetscCall(PetscFree7(layout->value, layout->adjoint, layout->state, layout->primal, layout->packed,
                        layout->gradient, layout->shared));
-  PetscCall(PetscFree(layout->again));
+  PetscCall(PetscFree2(layout->again, layout->prepared));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

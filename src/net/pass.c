@@ -14,27 +14,25 @@ static const CourantLayerOps *const layers[] = {COURANT_LAYERS(LAYER)};
 static const CourantLossOps *const losses[] = {COURANT_LOSSES(LOSS)};
 
 /* Parameters [size] to the packed layout of every layer. */
-static void Pack(const CourantNet net, const CourantLayout *layout, void *const prepared[],
-                 const double *theta, void *packed, void *scratch)
+static void Pack(const CourantLayout *layout, const double *theta, void *packed, void *scratch)
 {
-  for (PetscInt l = 0; l < net->nlayers; l++) {
-    const CourantLayer *layer = &net->layers[l];
+  for (PetscInt l = 0; l < layout->net->nlayers; l++) {
+    const CourantLayer *layer = &layout->net->layers[l];
     real *to = (real *)packed + layout->packed[l];
     if (layers[layer->type]->Pack)
-      layers[layer->type]->Pack(layer, prepared[l], theta + layer->offset, to, scratch);
+      layers[layer->type]->Pack(layer, layout->prepared[l], theta + layer->offset, to, scratch);
     else
       for (PetscInt i = 0; i < layer->size; i++) to[i] = (real)theta[layer->offset + i];
   }
 }
 
-static void Unpack(const CourantNet net, const CourantLayout *layout, void *const prepared[], void *packed,
-                   double *gradient, void *scratch)
+static void Unpack(const CourantLayout *layout, void *packed, double *gradient, void *scratch)
 {
-  for (PetscInt l = 0; l < net->nlayers; l++) {
-    const CourantLayer *layer = &net->layers[l];
+  for (PetscInt l = 0; l < layout->net->nlayers; l++) {
+    const CourantLayer *layer = &layout->net->layers[l];
     real *from = (real *)packed + layout->gradient[l];
     if (layers[layer->type]->Unpack)
-      layers[layer->type]->Unpack(layer, prepared[l], from, gradient + layer->offset, scratch);
+      layers[layer->type]->Unpack(layer, layout->prepared[l], from, gradient + layer->offset, scratch);
     else
       for (PetscInt i = 0; i < layer->size; i++) gradient[layer->offset + i] = (double)from[i];
   }
@@ -63,7 +61,7 @@ static CourantLayerCall Call(const CourantBlock *block, PetscInt l)
   const CourantLayout *layout = block->layout;
   const CourantLayer *layer = &block->net->layers[l];
   CourantLayerCall call = {.layer = layer,
-                           .prepared = block->prepared[l],
+                           .prepared = layout->prepared[l],
                            .n = block->n,
                            .from = block->from,
                            .order = block->order,

@@ -116,6 +116,12 @@ def operations(deck, work):
 
 
 # ---- the run ----
+def peer_environment(allocator, threads):
+    """Of PyTorch with the allocator torch, the C library's, or jemalloc."""
+    preload = {"LD_PRELOAD": ctypes.util.find_library("jemalloc"), "MALLOC_CONF": JEMALLOC} if allocator == "jemalloc" else {}
+    return {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)} | preload
+
+
 def start(arguments, threads, notices):
     """The programs of one thread count: ours, peers, matrix products."""
     ours, peers = None, []
@@ -130,7 +136,7 @@ def start(arguments, threads, notices):
         if name == "jemalloc" and not preload:
             notices.add("no libjemalloc (libjemalloc2): PyTorch with the C library's allocator alone")
             continue
-        server = Server(name, peer, OMP_NUM_THREADS=threads, OPENBLAS_NUM_THREADS=threads, **({"LD_PRELOAD": preload, "MALLOC_CONF": JEMALLOC} if preload else {}))
+        server = Server(name, peer, **peer_environment(name, threads))
         if server.ask("rest") == {}:
             with open(f"/proc/{server.process.pid}/maps", encoding="utf-8") as maps:
                 loaded = name in maps.read()
@@ -209,15 +215,17 @@ def row(case, answers, rates, flops, goals):
                   "seconds": {name: s.tolist() for name, s in seconds.items()}, "errors": failed}
 
 
-def main():
-    def words(allowed):
-        def parse(text):
-            unknown = [w for w in text.split(",") if w not in allowed]
-            if unknown:
-                raise argparse.ArgumentTypeError(f"'{unknown[0]}' is none of {', '.join(allowed)}")
-            return text.split(",")
-        return parse
+def words(allowed):
+    """A parser of lists of such words."""
+    def parse(text):
+        unknown = [w for w in text.split(",") if w not in allowed]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"'{unknown[0]}' is none of {', '.join(allowed)}")
+        return text.split(",")
+    return parse
 
+
+def main():
     nets = sorted(f[:-5] for f in os.listdir(HERE) if f.endswith(".yaml"))
     parser = argparse.ArgumentParser(description="courant beside PyTorch and the machine's matrix products (see this file's head).")
     parser.add_argument("--nets", type=words(nets), default=nets, help=f"of {','.join(nets)}")

@@ -2,9 +2,12 @@
   bench-nets FOLDER [-threads n] [-isa ..] - Times of gradients, Hessian products and SGD steps, one
   repetition a line.
 
-  Reads lines `NET f32|f64 WORK`, NET.yaml a deck in the folder, WORK one of gradient, hvp_recomputed,
-  hvp_kept, sgd, and answers each with {"seconds": s, "rss_mb": peak} or {"error": text}; `rest` drops what is
-  kept between lines. compare.py puts it beside other programs. Not a test: nothing passes or fails by time.
+  Reads lines `NET f32|f64 WORK [FILE]`, NET.yaml a deck in the folder, and answers each with {"seconds": s,
+  "rss_mb": peak} or {"error": text}; `rest` drops what is kept between lines. WORK is one of gradient,
+  hvp_recomputed, hvp_kept, sgd, or makes others share the problem through a file of doubles: `product`
+  replaces the vector in it by its product with the Hessian, `problem` writes weights [p], images [n,h,w,c]
+  and labels [n]. compare.py and eigen.py put it beside other programs. Not a test: nothing passes or fails by
+  time.
 */
 #include "core/random.h"
 #include "train/run.h"
@@ -12,10 +15,10 @@
 #include <string.h>
 #include <time.h>
 
-enum { BATCH = 128 };
+enum { LINE = 4096 };
 
 typedef struct {
-  char line[128]; /* what it was made for */
+  char line[LINE], file[LINE]; /* what it was made for */
   CourantDeck deck;
   CourantProblem problem;
   CourantEvaluator evaluator;
@@ -63,6 +66,53 @@ static void Product(void *ctx)
       CourantEvaluatorProducts(c->evaluator, 1, (const double *const[]){c->v}, PETSC_COMM_SELF, c->result);
 }
 
+/* Numbers from the case's file or, by mode "wb" or "ab", to it. */
+static PetscErrorCode Transfer(Case *c, const char mode[], size_t n, double numbers[])
+{
+  FILE *file = fopen(c->file, mode);
+
+  PetscFunctionBeginUser;
+  if (!file) CourantInputError(PETSC_COMM_SELF, "cannot open '%s'", c->file);
+  const size_t done =
+      *mode == 'r' ? fread(numbers, sizeof *numbers, n, file) : fwrite(numbers, sizeof *numbers, n, file);
+  if (fclose(file) || done != n) CourantInputError(PETSC_COMM_SELF, "'%s': expected %zu numbers", c->file, n);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void ProductOfFile(void *ctx)
+{
+  Case *c = (Case *)ctx;
+  const size_t p = (size_t)c->problem->net->size;
+
+  c->code = Transfer(c, "rb", p, c->v);
+  if (!c->code) Product(c);
+  if (!c->code) c->code = Transfer(c, "wb", p, c->result);
+}
+
+static PetscErrorCode WriteProblem(Case *c)
+{
+  const CourantDataset data = c->problem->data;
+  const CourantBatch all = {.data = data, .n = data->n};
+  const size_t image = CourantDatasetImageSize(data), n = (size_t)data->n;
+  double *images;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(n * image, &images));
+  const char *error = CourantBatchRead(&all, 0, data->n, images);
+  if (error) CourantInputError(PETSC_COMM_SELF, "%s", error);
+  PetscCall(Transfer(c, "wb", (size_t)c->problem->net->size, c->theta));
+  PetscCall(Transfer(c, "ab", n * image, images));
+  PetscCall(Transfer(c, "ab", n * (size_t)data->width, data->labels));
+  PetscCall(PetscFree(images));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void Problem(void *ctx)
+{
+  Case *c = (Case *)ctx;
+  c->code = WriteProblem(c);
+}
+
 static void Step(void *ctx)
 {
   Case *c = (Case *)ctx;
@@ -75,10 +125,9 @@ static const struct {
   void (*Work)(void *);
   int order;
   double memory; /* of the evaluator: 0 keeps no primal */
-} works[] = {{"gradient", Gradient, 0, 0},
-             {"hvp_recomputed", Product, 1, 0},
-             {"hvp_kept", Product, 1, 1e11},
-             {"sgd", Step, 0, 0}};
+} works[] = {{"gradient", Gradient, 0, 0},   {"hvp_recomputed", Product, 1, 0},
+             {"hvp_kept", Product, 1, 1e11}, {"product", ProductOfFile, 1, 1e11},
+             {"problem", Problem, 0, 0},     {"sgd", Step, 0, 0}};
 
 static PetscErrorCode Close(Case *c)
 {
@@ -130,8 +179,8 @@ static PetscErrorCode Open(Case *c, const char *folder, const char *name, const 
   if (c->Work == Step) PetscCall(OpenRun(c, precision));
   if (c->Work != Step)
     PetscCall(CourantEvaluatorCreate(c->problem->net, c->problem->data, backend, &settings, &c->evaluator));
-  if (c->Work == Product) PetscCall(CourantEvaluatorKeep(c->evaluator, c->theta, PETSC_COMM_SELF, c->result));
-  c->Work(c);
+  if (works[work].order) PetscCall(CourantEvaluatorKeep(c->evaluator, c->theta, PETSC_COMM_SELF, c->result));
+  if (!c->file[0]) c->Work(c); /* warm */
   PetscFunctionReturn(c->code);
 }
 
@@ -145,8 +194,8 @@ static PetscErrorCode Answer(Case *c, const char *folder, const char *line)
   if (strcmp(c->line, line)) {
     PetscCall(Close(c));
     (void)Peak(PETSC_TRUE);
-    if (sscanf(line, "%63s %7s %31s", name, precision, work) != 3)
-      CourantInputError(PETSC_COMM_SELF, "expected NET f32|f64 WORK");
+    if (sscanf(line, "%63s %7s %31s %4095[^\n]", name, precision, work, c->file) < 3)
+      CourantInputError(PETSC_COMM_SELF, "expected NET f32|f64 WORK [FILE]");
     while (i < PETSC_STATIC_ARRAY_LENGTH(works) && strcmp(works[i].name, work)) i++;
     if (i == PETSC_STATIC_ARRAY_LENGTH(works)) CourantInputError(PETSC_COMM_SELF, "unknown work %s", work);
     PetscCall(Open(c, folder, name, precision, i));
@@ -154,13 +203,14 @@ static PetscErrorCode Answer(Case *c, const char *folder, const char *line)
   }
   const double start = Now();
   c->Work(c);
+  if (c->code) PetscFunctionReturn(c->code);
   printf("{\"seconds\": %.9g, \"rss_mb\": %.1f}\n", Now() - start, Peak(PETSC_FALSE));
-  PetscFunctionReturn(c->code);
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 int main(int argc, char **argv)
 {
-  char line[128];
+  char line[LINE];
   Case c = {{0}};
 
   PetscCall(SlepcInitialize(&argc, &argv, NULL, NULL));

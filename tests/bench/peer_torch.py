@@ -27,9 +27,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Case:
-    """A network with data and what one kind of work needs; run() is what is timed."""
+    """A network with data and what one kind of work needs; run() is what is timed.
 
-    def __init__(self, deck, precision, work):
+    file: weights and data in place of random ones, as bench-nets writes a problem.
+    """
+
+    def __init__(self, deck, precision, work, file=None):
         data = deck["data"]
         n, c, size = data["samples"], data.get("channels", 1), data["size"]
         kind = {"f32": torch.float32, "f64": torch.float64}[precision]
@@ -41,6 +44,8 @@ class Case:
         self.images = torch.randn(n, c, size, size).to(kind)
         self.labels = torch.randint(0, data["classes"], (n,))
         self.direction = [torch.randn_like(p) for p in self.parameters]
+        if file:
+            self.load(torch.from_numpy(np.fromfile(file)))
         self.run = getattr(self, work)
         if work == "hvp_kept":
             self.slope = torch.autograd.grad(self.loss(), self.parameters, create_graph=True)
@@ -48,7 +53,11 @@ class Case:
             if n < BATCH:
                 raise ValueError(f"{n} samples are less than a batch of {BATCH}")
             self.rule, self.first = torch.optim.SGD(self.parameters, lr=1e-3, momentum=0.9), 0
-        self.run()
+
+    def load(self, numbers):
+        targets = [*self.parameters, self.images.permute(0, 2, 3, 1), self.labels]
+        for target, values in zip(targets, numbers.split([t.numel() for t in targets])):
+            target.data.copy_(values.view(target.shape))
 
     def loss(self, part=slice(None)):
         return torch_deck.loss(self.name, self.net(self.images[part]), self.labels[part])
@@ -61,7 +70,13 @@ class Case:
         torch.autograd.grad(slope, self.parameters, self.direction)
 
     def hvp_kept(self):
-        torch.autograd.grad(self.slope, self.parameters, self.direction, retain_graph=True)
+        return torch.autograd.grad(self.slope, self.parameters, self.direction, retain_graph=True)
+
+    def product(self, v):
+        """The Hessian's product with a vector [p] of numpy, from a kept graph."""
+        for target, part in zip(self.direction, torch.from_numpy(v).split([p.numel() for p in self.parameters])):
+            target.copy_(part.view(target.shape))
+        return torch.cat([part.reshape(-1) for part in self.hvp_kept()]).numpy()
 
     def sgd(self):
         part = slice(self.first, self.first + BATCH)
@@ -104,6 +119,7 @@ def answer(state, line, folder):
             state.clear()
             with open(os.path.join(folder, net + ".yaml"), encoding="utf-8") as file:
                 state[line] = Case(yaml.safe_load(file), precision, work)
+            state[line].run()
         start = time.perf_counter()
         state[line].run()
         seconds = time.perf_counter() - start
@@ -126,6 +142,7 @@ def main():
 
 sys.path.insert(0, os.path.join(HERE, "../verify"))
 try:
+    import numpy as np
     import torch
     import yaml
 
