@@ -97,7 +97,10 @@ static const Field local_fields[] = {
   CELL(group, interpolated, interpolated, ENUM,                                                              \
        "not run: the class of the corners of a block that agree, numbers between theirs, of the growth its " \
        "ratio to the predicted one",                                                                         \
-       "1", .meanings = "run interpolated")
+       "1",                                                                                                  \
+       .formula = "drawn: run because of a random number; surprise: such a run that contradicts the cells "  \
+                  "around it, which were run then",                                                          \
+       .meanings = "run interpolated drawn surprise")
 
 static const Field refined_fields[] = {INTERPOLATED("/trainer/local/"), INTERPOLATED("/trainer/global/")};
 
@@ -334,7 +337,9 @@ typedef struct {
 
 static void Progress(double cells, void *ctx)
 {
-  CourantProgressUpdate(&((Session *)ctx)->progress, cells);
+  Session *session = (Session *)ctx;
+  if (session->map->cells_wanted) session->progress.total = (double)session->map->cells_wanted;
+  CourantProgressUpdate(&session->progress, cells);
 }
 
 static PetscInt RowsDone(CourantMap map)
@@ -364,7 +369,10 @@ static PetscErrorCode Monitor(CourantMap map, void *ctx)
     CourantProgressBegin(&session->progress, "cross-check", (double)CellsDone(map),
                          (double)(map->nw * map->nl), session->output.quiet);
   }
-  CourantProgressUpdate(&session->progress, session->checking ? (double)map->cells_done : (double)rows);
+  if (session->checking)
+    Progress((double)map->cells_done, ctx);
+  else
+    CourantProgressUpdate(&session->progress, (double)rows);
   if (!CourantOutputDue(&session->output) && !CourantInterrupted()) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(Exchange(map, session->output.file, PETSC_FALSE));
   PetscCall(CourantOutputCheckpoint(&session->output));
@@ -382,9 +390,26 @@ static PetscErrorCode WriteAgreement(CourantMap map, CourantResult file, const C
   PetscCall(CourantResultSetInt(file, group, "cells_checked", (int)a->checked));
   PetscCall(CourantResultSetInt(file, group, "cells_decided", (int)a->decided));
   PetscCall(CourantResultSetInt(file, group, "cells_disagreeing", (int)a->disagreeing));
-  if (map->settings.refine >= 0)
-    PetscCall(CourantResultSetInt(file, group, "cells_interpolated", (int)a->interpolated));
   PetscCall(CourantResultSetReal(file, group, "median_relative_error", a->median_error));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* How many cells a refined check was run in, and what those drawn at random say about the others. */
+static PetscErrorCode WriteRefinement(CourantMap map, CourantResult file)
+{
+  const CourantRefinementCounts *r = &map->refined;
+  const struct {
+    const char *name;
+    PetscInt value;
+  } counts[] = {{"cells_run", r->run},      {"cells_interpolated", map->nw * map->nl - r->run},
+                {"cells_drawn", r->drawn},  {"cells_surprising", r->surprises},
+                {"draw_rounds", r->rounds}, {"interpolated_differing_at_most", r->differing}};
+
+  PetscFunctionBeginUser;
+  if (r->run == 0) PetscFunctionReturn(PETSC_SUCCESS);
+  for (int i = 0; i < LENGTH(counts); i++)
+    PetscCall(CourantResultSetInt(file, "/trainer", counts[i].name, (int)counts[i].value));
+  PetscCall(CourantResultSetReal(file, "/trainer", "interpolated_differing_confidence", 0.95));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -444,6 +469,7 @@ static PetscErrorCode Finish(CourantMap map, Session *session)
   PetscCall(CourantMapGetAgreement(map, &agreement));
   PetscCall(Exchange(map, session->output.file, PETSC_FALSE));
   PetscCall(WriteAgreement(map, session->output.file, &agreement));
+  PetscCall(WriteRefinement(map, session->output.file));
   PetscCall(CourantOutputFinish(&session->output));
   PetscCall(PrintSummary(map, session, &agreement));
   PetscFunctionReturn(PETSC_SUCCESS);

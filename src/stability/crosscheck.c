@@ -149,7 +149,7 @@ static const char *CheckCell(CourantMap map, Worker *worker, PetscInt index)
 
   if (TakesLocal(map, index)) problem = CheckLocal(map, worker, row, state, learning_rate, &cell);
   if (!problem && TakesGlobal(map)) problem = CheckGlobal(map, worker, row, state, learning_rate, &cell);
-  cell.interpolated = 0;
+  cell.interpolated = COURANT_ORIGIN_RUN;
   if (!problem && !CourantInterrupted()) map->cells[index] = cell;
   return problem;
 }
@@ -282,7 +282,7 @@ static void InterpolateBlock(const CourantCellBlock *b, void *ctx)
       const double v = (double)(y - b->y[0]) / (double)PetscMax(1, b->y[1] - b->y[0]),
                    u = (double)(x - b->x[0]) / (double)PetscMax(1, b->x[1] - b->x[0]);
       if (cell->interpolated != COURANT_UNSET) continue;
-      cell->interpolated = 1;
+      cell->interpolated = COURANT_ORIGIN_INTERPOLATED;
       cell->local_verdict = corner[0]->local_verdict;
       cell->global_regime = corner[0]->global_regime;
       for (size_t k = 0; k < PETSC_STATIC_ARRAY_LENGTH(numbers); k++) {
@@ -294,28 +294,49 @@ static void InterpolateBlock(const CourantCellBlock *b, void *ctx)
     }
 }
 
-static void CountBlock(const CourantCellBlock *b, void *ctx)
+/* Where the checks of each cell come from; the numbers of those that were not run. */
+static void FinishRefinement(CourantMap map, const CourantRefinement *r)
 {
-  *(PetscInt *)ctx += (b->y[1] - b->y[0]) * (b->x[1] - b->x[0]);
+  static const uint8_t origins[] = {[COURANT_CELL_OPEN] = COURANT_ORIGIN_INTERPOLATED,
+                                    [COURANT_CELL_DRAWN] = COURANT_ORIGIN_DRAWN,
+                                    [COURANT_CELL_SURPRISE] = COURANT_ORIGIN_SURPRISE};
+  CourantRefinementVisit(r, InterpolateBlock, map);
+  for (PetscInt i = 0; i < map->nw * map->nl; i++) map->cells[i].interpolated = origins[r->state[i]];
+  map->refined = r->counts;
+}
+
+/* The cells that are run if theory is right in every one. */
+static PetscErrorCode ExpectCells(const CourantRefinement *like, PetscInt cells[], PetscInt *wanted)
+{
+  CourantRefinement r;
+  PetscInt n = 1;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantRefinementCreate(like->ny, like->nx, like->depth, like->predicted, &r));
+  PetscCall(PetscArraycpy(r.measured, r.predicted, r.ny * r.nx));
+  while (n) PetscCall(CourantRefinementNext(&r, &n, cells));
+  *wanted = r.counts.run;
+  PetscCall(CourantRefinementDestroy(&r));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* The next cells to be run, on rank 0; none at the end. Without refinement all of them, at once. */
 static PetscErrorCode PlanCells(CourantMap map, CourantRefinement *r, PetscInt *n, PetscInt cells[])
 {
   const PetscInt total = map->nw * map->nl;
-  PetscInt settled = 0;
 
   PetscFunctionBeginUser;
   if (map->settings.refine < 0) {
-    *n = r->asked ? 0 : total;
+    *n = map->cells_wanted ? 0 : total;
     for (PetscInt i = 0; i < *n; i++) cells[i] = i;
-    r->asked = total;
+    map->cells_wanted = total;
   } else {
+    if (!map->cells_wanted) PetscCall(ExpectCells(r, cells, &map->cells_wanted));
     for (PetscInt i = 0; i < total; i++) r->measured[i] = MeasuredClass(&map->cells[i]);
     PetscCall(CourantRefinementNext(r, n, cells));
-    CourantRefinementVisit(r, CountBlock, &settled);
+    map->cells_wanted = PetscMax(map->cells_wanted, r->counts.run);
   }
-  map->cells_done = PetscMax(0, settled - r->asked);
+  map->cells_done = 0;
   for (PetscInt i = 0; i < total; i++) map->cells_done += CourantMapCellIsDone(map, i);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -371,6 +392,7 @@ PetscErrorCode CourantMapCrossCheck(CourantMap map)
   PetscCall(PetscMalloc3(map->nw * map->nl, &queue.index, map->nw * map->nl, &cells, map->nw * map->nl,
                          &predicted));
   PetscCall(CreateRefinement(map, &refinement, predicted));
+  map->cells_wanted = 0;
   PetscCall(PetscCalloc1(nworkers, &workers));
   for (int i = 0; i < nworkers; i++) {
     PetscCall(CourantTrainerCreate(map->problem, &map->train, map->mask, map->affine, &workers[i].trainer));
@@ -384,8 +406,7 @@ PetscErrorCode CourantMapCrossCheck(CourantMap map)
     PetscCallMPI(MPI_Bcast(cells, (PetscMPIInt)n, MPIU_INT, 0, map->comm));
     if (n) PetscCall(RunCells(map, n, cells, &queue, nworkers, workers, &problem, &stop));
   }
-  if (!stop && map->settings.refine >= 0 && map->rank == 0)
-    CourantRefinementVisit(&refinement, InterpolateBlock, map);
+  if (!stop && map->settings.refine >= 0 && map->rank == 0) FinishRefinement(map, &refinement);
   PetscCall(PetscLogEventEnd(CourantLogging.train, 0, 0, 0, 0));
   for (int i = 0; i < nworkers; i++) {
     PetscCall(CourantTrainerDestroy(&workers[i].trainer));
@@ -407,8 +428,8 @@ static int Ascending(const void *a, const void *b)
 }
 
 /*
-  CourantMapGetAgreement - Counts of the local check's verdicts
-  where it was run, and how far measured growth is from predicted.
+  CourantMapGetAgreement - Counts of the local check's verdicts where it was run, and how far measured growth
+  is from predicted.
 */
 PetscErrorCode CourantMapGetAgreement(CourantMap map, CourantAgreement *a)
 {
@@ -419,8 +440,8 @@ PetscErrorCode CourantMapGetAgreement(CourantMap map, CourantAgreement *a)
   PetscCall(PetscMalloc1(map->nw * map->nl, &errors));
   for (PetscInt i = 0; i < map->nw * map->nl; i++) {
     const CourantMapCell *cell = &map->cells[i];
-    a->interpolated += cell->interpolated == 1;
-    if (cell->local_verdict == COURANT_UNSET || cell->interpolated == 1) continue;
+    a->interpolated += cell->interpolated == COURANT_ORIGIN_INTERPOLATED;
+    if (cell->local_verdict == COURANT_UNSET || cell->interpolated == COURANT_ORIGIN_INTERPOLATED) continue;
     a->checked++;
     if (cell->local_verdict == COURANT_VERDICT_UNDECIDED || !isfinite(cell->growth)) continue;
     a->agreed += cell->local_verdict == COURANT_AGREE;
