@@ -418,8 +418,9 @@ static PetscErrorCode PrintHeader(CourantMap map, const Session *session)
   const CourantProblem problem = map->problem;
   const double p = (double)map->p, threads = (double)problem->threads;
   /* states of the rows, the Krylov bases, the assembled Hessian, and what each thread of the cross-check
-   * holds */
+     holds; cells as they are, in the file, and in a copy of it that is on its way to the disk */
   const double vectors = (double)map->nw + 100 + (map->p <= 2048 ? p : 0) + threads * (COURANT_RING + 8);
+  const double cells = 3 * (double)sizeof(CourantMapCell) * (double)(map->nw * map->nl);
   char rule[COURANT_TEXT_SIZE];
 
   PetscFunctionBeginUser;
@@ -427,8 +428,9 @@ static PetscErrorCode PrintHeader(CourantMap map, const Session *session)
   DescribeRule(map, rule);
   printf("stability map of %s: %d learning rates x %d weight decays, %s\n", problem->model.name, (int)map->nl,
          (int)map->nw, rule);
-  PetscCall(CourantSessionPrintModel(problem, &session->output,
-                                     CourantProblemMemory(problem) * (1 + threads / 2) + 8 * p * vectors));
+  PetscCall(
+      CourantSessionPrintModel(problem, &session->output,
+                               CourantProblemMemory(problem) * (1 + threads / 2) + 8 * p * vectors + cells));
   if (session->output.resumed) printf("  resumed from %s\n", session->output.partial);
   fflush(stdout);
   PetscFunctionReturn(PETSC_SUCCESS);
