@@ -23,10 +23,28 @@ static int Island(PetscInt y, PetscInt x, PetscInt ny, PetscInt nx)
   return Line(y, x, ny, nx) ? 1 : 2 * Disc(y, x, 0.3 * (double)ny, 0.4 * (double)nx, 0.1 * (double)ny);
 }
 
+/* One at the centre of a block of 32. */
+static int Small(PetscInt y, PetscInt x, PetscInt ny, PetscInt nx)
+{
+  return (void)ny, (void)nx, Disc(y, x, 16, 48, 5);
+}
+
 /* One between corners and centres of blocks of 64. */
 static int Hidden(PetscInt y, PetscInt x, PetscInt ny, PetscInt nx)
 {
   return Line(y, x, ny, nx) ? 1 : 2 * Disc(y, x, 16, 48, 14);
+}
+
+/* A boundary along the blocks, behind a column; and specks two cells from it on either side. */
+static PetscInt column;
+static int Edge(PetscInt y, PetscInt x, PetscInt ny, PetscInt nx)
+{
+  return (void)y, (void)ny, (void)nx, x > column;
+}
+
+static int Specks(PetscInt y, PetscInt x, PetscInt ny, PetscInt nx)
+{
+  return y % 3 == 1 && (x == column - 1 || x == column + 2) ? 2 : Edge(y, x, ny, nx);
 }
 
 /* A crooked line one cell wide that theory does not know of. */
@@ -158,9 +176,19 @@ static void Surprises(void **state)
   assert_int_equal(o.wrong, 0);
   assert_true(o.counts.run < 128 * 128 / 4);
   assert_int_equal(Refine(128, 128, 5, Line, Island).wrong, 0);
+  const Outcome seen = Refine(128, 128, 5, Nothing, Small);
+  assert_int_equal(seen.wrong, 0);
+  assert_int_equal(seen.counts.surprises, 0);
   const Outcome hidden = Refine(256, 256, 6, Line, Hidden); /* runs at random find it */
   assert_int_equal(hidden.wrong, 0);
   assert_true(hidden.counts.surprises > 0 && hidden.counts.rounds > 1);
+}
+
+/* Wherever a predicted boundary lies to the blocks, two cells on either side of it are run. */
+static void Beside(void **state)
+{
+  (void)state;
+  for (column = 40; column < 73; column++) assert_int_equal(Refine(128, 128, 4, Edge, Specks).wrong, 0);
 }
 
 /* A filament is followed to its ends from wherever it is met; where nothing has a boundary, all is run. */
@@ -201,7 +229,7 @@ static void Bounds(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(Shapes), cmocka_unit_test(Cost),   cmocka_unit_test(Surprises),
-    cmocka_unit_test(NoArea), cmocka_unit_test(Bounds),
+    cmocka_unit_test(Beside), cmocka_unit_test(NoArea), cmocka_unit_test(Bounds),
 };
 
 TEST_MAIN(tests)
