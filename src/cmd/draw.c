@@ -137,14 +137,13 @@ static void PrintRefinement(CourantMap map)
 
   if (r->run == 0) return;
   printf(
-      "refined:      the checks ran in %d of %d cells, %d of them drawn at random, where %d were not as the "
-      "cells around them\n",
+      "refined:      run in %d of %d cells, %d of them drawn at random, where %d contradicted those around\n",
       (int)r->run, (int)all, (int)r->drawn, (int)r->surprises);
-  if (r->run < all)
-    printf(
-        "              of the %d cells in between, which were not run, at most %d (%.2g %%) differ, with 95 "
-        "%% confidence\n",
-        (int)(all - r->run), (int)r->differing, 100 * (double)r->differing / (double)(all - r->run));
+  if (r->run == all) return;
+  printf("              of the %d in between at most %d (%.2g %%) differ, with 95 %% confidence",
+         (int)(all - r->run), (int)r->differing, 100 * (double)r->differing / (double)(all - r->run));
+  if (map->settings.local) printf("; growth by %.1e at most where drawn", map->refined_error);
+  printf("\n");
 }
 
 /* CourantPrintChecks - Verdicts of both checks. */

@@ -95,10 +95,10 @@ static const Field local_fields[] = {
 
 #define INTERPOLATED(group)                                                                                  \
   CELL(group, interpolated, interpolated, ENUM,                                                              \
-       "not run: the class of the corners of a block that agree, numbers between theirs, of the growth its " \
-       "ratio to the predicted one",                                                                         \
+       "where it comes from: not run, it has the class of the corners of a block that agree, and the ratio " \
+       "of growth to the predicted one between theirs",                                                      \
        "1",                                                                                                  \
-       .formula = "drawn: run because of a random number; surprise: such a run that contradicts the cells "  \
+       .formula = "drawn: run because of a random number; surprise: such a run that contradicted the cells " \
                   "around it, which were run then",                                                          \
        .meanings = "run interpolated drawn surprise")
 
@@ -410,6 +410,8 @@ static PetscErrorCode WriteRefinement(CourantMap map, CourantResult file)
   for (int i = 0; i < LENGTH(counts); i++)
     PetscCall(CourantResultSetInt(file, "/trainer", counts[i].name, (int)counts[i].value));
   PetscCall(CourantResultSetReal(file, "/trainer", "interpolated_differing_confidence", 0.95));
+  if (map->settings.local && r->drawn)
+    PetscCall(CourantResultSetReal(file, "/trainer/local", "interpolated_growth_error", map->refined_error));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

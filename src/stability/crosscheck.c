@@ -259,50 +259,60 @@ static uint8_t MeasuredClass(const CourantMapCell *cell)
   return (uint8_t)((cell->local_verdict & 15) << 4 | (cell->global_regime & 15));
 }
 
-/* A number of a cell that is interpolated; of the growth its logarithm beside the predicted one's. */
-static double Number(const CourantMapCell *cell, size_t offset)
+typedef struct {
+  CourantMap map;
+  const CourantRefinement *refinement;
+} Interpolation;
+
+/* Of measured growth beside the predicted one. */
+static double LogRatio(CourantMap map, PetscInt y, PetscInt x)
 {
-  const double value = *(const double *)((const char *)cell + offset);
-  return offset == offsetof(CourantMapCell, local_growth) ? log(value / cell->growth) : value;
+  const CourantMapCell *cell = &map->cells[y * map->nl + x];
+  return log(cell->local_growth / cell->growth);
 }
 
-/* Cells of a block that were not run: the class of its corners, and numbers linearly between theirs. */
+/*
+  Cells of a block that were not run get the class of its corners, and the growth that is so far from the
+  predicted one as linearly between the corners'. Where a drawn cell was run, the two show how good that is.
+  What else the checks measure varies too wildly for it, and stays "not computed".
+*/
 static void InterpolateBlock(const CourantCellBlock *b, void *ctx)
 {
-  static const size_t numbers[] = {offsetof(CourantMapCell, local_growth),
-                                   offsetof(CourantMapCell, amplitude), offsetof(CourantMapCell, final_loss),
-                                   offsetof(CourantMapCell, distance)};
-  const CourantMap map = (CourantMap)ctx;
-  const CourantMapCell *corner[4];
+  const Interpolation *to = (const Interpolation *)ctx;
+  const CourantMap map = to->map;
+  const CourantMapCell *corner = &map->cells[b->y[0] * map->nl + b->x[0]];
+  double ratio[2][2];
 
-  for (int i = 0; i < 4; i++) corner[i] = &map->cells[b->y[i / 2] * map->nl + b->x[i % 2]];
+  for (int i = 0; i < 4; i++) ratio[i / 2][i % 2] = LogRatio(map, b->y[i / 2], b->x[i % 2]);
   for (PetscInt y = b->y[0]; y <= b->y[1]; y++)
     for (PetscInt x = b->x[0]; x <= b->x[1]; x++) {
-      CourantMapCell *cell = &map->cells[y * map->nl + x];
+      const PetscInt index = y * map->nl + x;
+      const uint8_t state = to->refinement->state[index];
       const double v = (double)(y - b->y[0]) / (double)PetscMax(1, b->y[1] - b->y[0]),
                    u = (double)(x - b->x[0]) / (double)PetscMax(1, b->x[1] - b->x[0]);
-      if (cell->interpolated != COURANT_UNSET) continue;
+      const double between =
+          (1 - v) * ((1 - u) * ratio[0][0] + u * ratio[0][1]) + v * ((1 - u) * ratio[1][0] + u * ratio[1][1]);
+      CourantMapCell *cell = &map->cells[index];
+      if (state == COURANT_CELL_DRAWN)
+        map->refined_error = fmax(map->refined_error, fabs(expm1(between - LogRatio(map, y, x))));
+      if (state != COURANT_CELL_OPEN || cell->interpolated != COURANT_UNSET) continue;
       cell->interpolated = COURANT_ORIGIN_INTERPOLATED;
-      cell->local_verdict = corner[0]->local_verdict;
-      cell->global_regime = corner[0]->global_regime;
-      for (size_t k = 0; k < PETSC_STATIC_ARRAY_LENGTH(numbers); k++) {
-        double *value = (double *)((char *)cell + numbers[k]);
-        *value = (1 - v) * ((1 - u) * Number(corner[0], numbers[k]) + u * Number(corner[1], numbers[k])) +
-                 v * ((1 - u) * Number(corner[2], numbers[k]) + u * Number(corner[3], numbers[k]));
-      }
-      cell->local_growth = cell->growth * exp(cell->local_growth);
+      cell->local_verdict = corner->local_verdict;
+      cell->global_regime = corner->global_regime;
+      cell->local_growth = cell->growth * exp(between);
     }
 }
 
-/* Where the checks of each cell come from; the numbers of those that were not run. */
+/* What is said of the cells that were not run, and where the checks of each cell come from. */
 static void FinishRefinement(CourantMap map, const CourantRefinement *r)
 {
   static const uint8_t origins[] = {[COURANT_CELL_OPEN] = COURANT_ORIGIN_INTERPOLATED,
                                     [COURANT_CELL_DRAWN] = COURANT_ORIGIN_DRAWN,
                                     [COURANT_CELL_SURPRISE] = COURANT_ORIGIN_SURPRISE};
-  CourantRefinementVisit(r, InterpolateBlock, map);
-  for (PetscInt i = 0; i < map->nw * map->nl; i++) map->cells[i].interpolated = origins[r->state[i]];
   map->refined = r->counts;
+  map->refined_error = 0;
+  CourantRefinementVisit(r, InterpolateBlock, &(Interpolation){map, r});
+  for (PetscInt i = 0; i < map->nw * map->nl; i++) map->cells[i].interpolated = origins[r->state[i]];
 }
 
 /* The cells that are run if theory is right in every one. */

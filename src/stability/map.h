@@ -105,7 +105,8 @@ struct _CourantMap {
   PetscBool bound_known;    /* the same for the symbol's bound */
   PetscReal bound;          /* of lambda_max by the symbol, NaN where there is none */
   double missed; /* the largest probability of any row that an eigenvalue beyond m_max was missed */
-  CourantRefinementCounts refined;   /* of the cross-check, on rank 0 */
+  CourantRefinementCounts refined; /* of the cross-check, on rank 0 */
+  double refined_error; /* of interpolated growth, relative: the largest at cells drawn at random */
   PetscInt cells_done, cells_wanted; /* as far as is known: where theory errs there will be more */
   double round_seconds;              /* between two gatherings of what the ranks have checked */
   CourantMapMonitor monitor;
