@@ -140,8 +140,9 @@ static void PrintRefinement(CourantMap map)
       "refined:      run in %d of %d cells, %d of them drawn at random, where %d contradicted those around\n",
       (int)r->run, (int)all, (int)r->drawn, (int)r->surprises);
   if (r->run == all) return;
-  printf("              of the %d in between at most %d (%.2g %%) differ, with 95 %% confidence",
-         (int)(all - r->run), (int)r->differing, 100 * (double)r->differing / (double)(all - r->run));
+  printf("              of the %d in between at most %d (%.2g %%) differ, with %g %% confidence",
+         (int)(all - r->run), (int)r->differing, 100 * (double)r->differing / (double)(all - r->run),
+         100 * COURANT_REFINEMENT_CONFIDENCE);
   if (map->settings.local) printf("; growth by %.1e at most where drawn", map->refined_error);
   printf("\n");
 }

@@ -409,7 +409,8 @@ static PetscErrorCode WriteRefinement(CourantMap map, CourantResult file)
   if (r->run == 0) PetscFunctionReturn(PETSC_SUCCESS);
   for (int i = 0; i < LENGTH(counts); i++)
     PetscCall(CourantResultSetInt(file, "/trainer", counts[i].name, (int)counts[i].value));
-  PetscCall(CourantResultSetReal(file, "/trainer", "interpolated_differing_confidence", 0.95));
+  PetscCall(CourantResultSetReal(file, "/trainer", "interpolated_differing_confidence",
+                                 COURANT_REFINEMENT_CONFIDENCE));
   if (map->settings.local && r->drawn)
     PetscCall(CourantResultSetReal(file, "/trainer/local", "interpolated_growth_error", map->refined_error));
   PetscFunctionReturn(PETSC_SUCCESS);

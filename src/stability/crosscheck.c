@@ -398,7 +398,7 @@ PetscErrorCode CourantMapCrossCheck(CourantMap map)
   Queue queue = {0};
 
   PetscFunctionBeginUser;
-  if (!map->settings.local && !map->settings.global) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!map->settings.local && !TakesGlobal(map)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscMalloc3(map->nw * map->nl, &queue.index, map->nw * map->nl, &cells, map->nw * map->nl,
                          &predicted));
   PetscCall(CreateRefinement(map, &refinement, predicted));

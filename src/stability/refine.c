@@ -4,9 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* A twentieth of the cells asked for are drawn at random, and what they say is true with so much doubt. */
+/* A twentieth of the cells asked for are drawn at random. */
 enum { SHARE = 20 };
-static const double doubt = 0.05;
 
 /* CourantRefinementCreate - A grid of which no cell has been run yet. */
 PetscErrorCode CourantRefinementCreate(PetscInt ny, PetscInt nx, int depth, const uint8_t predicted[],
@@ -168,8 +167,9 @@ static void ExpectBlock(const CourantCellBlock *b, void *ctx)
   always the same.
 
   If this round has no surprise, what it says is the last word. Were d of the n cells that it draws m from
-  unlike their blocks, all m would be like theirs with a probability of at most (1 - d/n)^m. The k-th round is
-  trusted with 2^-k of the doubt, so that however many there are, all of them together are with the whole.
+  unlike their blocks, all m would be like theirs with a probability of at most (1 - d/n)^m. The k-th round
+  may err with 2^-k of the probability that is left to err, so that however many there are, all of them
+  together may with the whole.
 */
 static PetscErrorCode DrawCells(CourantRefinement *r, List *list)
 {
@@ -194,8 +194,8 @@ static PetscErrorCode DrawCells(CourantRefinement *r, List *list)
   counts->rounds++;
   counts->differing = 0;
   if (m < n) {
-    const double level = doubt * pow(2, -(double)counts->rounds);
-    counts->differing = PetscMin(n - m, (PetscInt)((double)n * (1 - pow(level, 1 / (double)m))));
+    const double level = ldexp(1 - COURANT_REFINEMENT_CONFIDENCE, -(int)counts->rounds);
+    counts->differing = PetscMin(n - m, (PetscInt)(-(double)n * expm1(log(level) / (double)m)));
   }
   r->surprised = PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);

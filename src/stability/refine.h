@@ -13,12 +13,16 @@ typedef enum {
   COURANT_CELL_SURPRISE, /* drawn, and not of its block's class */
 } CourantCellState;
 
+/* What is said of the cells that are not run is true with this probability. */
+#define COURANT_REFINEMENT_CONFIDENCE 0.95
+
 /* How many cells were run, and what those drawn at random say about the others. */
 typedef struct {
-  PetscInt run, drawn,
-      surprises;      /* cells asked for; of them at random; of those not of their block's class */
+  PetscInt run;       /* cells asked for */
+  PetscInt drawn;     /* of them at random */
+  PetscInt surprises; /* of those not of their block's class */
   PetscInt rounds;    /* of draws; at the end the last of them had no surprise */
-  PetscInt differing; /* cells not run that are not of their block's class: at most so many, with 95 % */
+  PetscInt differing; /* cells not run that are not of their block's class: at most */
 } CourantRefinementCounts;
 
 typedef struct {
