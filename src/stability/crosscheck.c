@@ -29,13 +29,16 @@ static const char *StepDescent(void *ctx, int which, double state[])
 typedef struct {
   CourantMap map;
   double learning_rate;
+  PetscBool one_step;
 } StepperRun;
 
+/* What a one-step method keeps is a stage it could use again, but the runs are moved in between. */
 static PetscErrorCode StepFlow(StepperRun *run, int which, double theta[], PetscBool *converged)
 {
   Vec v = run->map->theta;
 
   PetscFunctionBeginUser;
+  if (run->one_step) PetscCall(CourantFlowRestart(run->map->flow[which]));
   PetscCall(VecPlaceArray(v, theta));
   PetscCall(CourantFlowStep(run->map->flow[which], run->learning_rate, v, converged));
   PetscCall(VecResetArray(v));
@@ -58,16 +61,15 @@ static const char *CheckLocal(CourantMap map, Worker *worker, const CourantMapRo
   const char *problem;
 
   if (map->by_ts) {
-    StepperRun run = {.map = map, .learning_rate = learning_rate};
-    PetscBool one_step = PETSC_TRUE;
-    PetscErrorCode code = CourantStepperGetType(map->stepper, NULL, &one_step);
+    StepperRun run = {.map = map, .learning_rate = learning_rate, .one_step = PETSC_TRUE};
+    PetscErrorCode code = CourantStepperGetType(map->stepper, NULL, &run.one_step);
     for (int i = 0; i < 2 && !code; i++) {
       code = CourantFlowSetWeightDecay(map->flow[i], row->alpha);
       if (!code) code = CourantFlowRestart(map->flow[i]);
     }
     if (code) return CourantErrorMessage();
     const CourantRunner runner = {
-        .Step = StepByStepper, .ctx = &run, .remembers = one_step ? PETSC_FALSE : PETSC_TRUE};
+        .Step = StepByStepper, .ctx = &run, .remembers = run.one_step ? PETSC_FALSE : PETSC_TRUE};
     problem = CourantLocalGrowth(&runner, state, &worker->work, &cell->local_growth);
   } else if (map->at_rest) {
     DescentRun run = {

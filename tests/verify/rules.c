@@ -228,6 +228,28 @@ static void Trained(void **state)
   }
 }
 
+/* ---- time steppers ---- */
+
+/*
+  Growth by the trainer's gradients is |R(z)| on both sides of 1; the first two reuse the last stage of a step
+  in the next. The tolerance is what a run has settled to.
+*/
+static void Steppers(void **state)
+{
+  static const char *const types[] = {"rk", "rk -ts_rk_type 5dp", "rk -ts_rk_type 4", "cn"};
+
+  (void)state;
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+    char options[96];
+    Solved s;
+    snprintf(options, sizeof options, "-points 6x3 -threads 1 -ts_type %s", types[i]);
+    Solve("models/islands.yaml", options, &s);
+    for (PetscInt c = 0; c < s.map->nw * s.map->nl; c++)
+      NEAR(s.map->cells[c].local_growth, s.map->cells[c].growth, 2e-3 * s.map->cells[c].growth);
+    Free(&s);
+  }
+}
+
 /* ---- refinement ---- */
 
 /* A refined cross-check says of every cell what the full one says, and runs the same in those it runs. */
@@ -402,9 +424,9 @@ static void AdamAtItsEdge(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(OneLayer),      cmocka_unit_test(Noise),   cmocka_unit_test(Lenet),
-    cmocka_unit_test(Trained),       cmocka_unit_test(Refined), cmocka_unit_test(RefinedIslands),
-    cmocka_unit_test(AdamAtItsEdge),
+    cmocka_unit_test(OneLayer), cmocka_unit_test(Noise),         cmocka_unit_test(Lenet),
+    cmocka_unit_test(Trained),  cmocka_unit_test(Refined),       cmocka_unit_test(RefinedIslands),
+    cmocka_unit_test(Steppers), cmocka_unit_test(AdamAtItsEdge),
 };
 
 TEST_MAIN(tests)
