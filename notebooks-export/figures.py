@@ -3,7 +3,7 @@ import textwrap
 import h5py
 import matplotlib
 import numpy as np
-from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm, Normalize, TwoSlopeNorm
+from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm, Normalize, TwoSlopeNorm, to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -13,6 +13,9 @@ COLOURS = {
     "stable": "#a6cee3", "restrained": "#fdbf6f", "divergent": "#b2473e", "unstable_flow": "#8a6bbe",
     "undecided": "#d9d9d9", "past_limit": "#e8a6c1",
 }
+VERDICTS = {"agree": "#cfe8cf", "disagree": "#d7301f", "undecided": "#d9d9d9"}
+# where what a refined check says of a cell comes from
+ORIGINS = {"interpolated": "#f0f0f0", "run": "#6baed6", "drawn": "#08306b", "surprise": COLOURS["divergent"]}
 # one style per curve of a training run
 CURVES = {
     "loss": dict(color="#08519c", lw=1.4), "objective": dict(color="#6baed6", lw=1.2, ls="--"),
@@ -98,6 +101,25 @@ def draw_limits(axes, group):
     return handles
 
 
+def draw_cells(axes, group, where, **style):
+    """A mark at each of these cells, however small they are on the page; returns how many."""
+    y, x = np.nonzero(where)
+    axes.scatter(group["learning_rate"][:][x], group["weight_decay"][:][y], lw=0, rasterized=True, **style)
+    return len(y)
+
+
+def draw_origins(axes, group):
+    """Which cells of a refined check were run, drawn at random or interpolated, and draws that were a surprise."""
+    dataset = group["interpolated"]
+    names, values = meanings(dataset), dataset[:]
+    draw_regimes(axes, group, dataset, {**ORIGINS, "drawn": ORIGINS["run"]})
+    counts = {name: int(np.sum(values == i)) for i, name in enumerate(names)}
+    for name, size in (("drawn", 3), ("surprise", 14)):
+        draw_cells(axes, group, values == names.index(name), s=size, color=ORIGINS[name])
+    axes.legend(handles=[Patch(color=ORIGINS[n], label=f"{n}: {counts[n]}") for n in ORIGINS if counts[n]], loc="upper right", fontsize=8)
+    return f"checks run in {1 - counts['interpolated'] / values.size:.1%} of the cells"
+
+
 def heading(file):
     """What the deck says it is about, or else its name."""
     about = text(file.attrs.get("about", "")) or text(file.attrs.get("model", ""))
@@ -114,26 +136,54 @@ def stability_map(file):
         panels.append(("trained from the deck's weights", file["trainer/global"], file["trainer/global/regime"]))
     if "trainer/local" in file:
         panels.append(("local check", file["trainer/local"], file["trainer/local/verdict"]))
-    figure, all_axes = plt.subplots(1, len(panels), figsize=(1.2 + 4.3 * len(panels), 4.9), sharey=True, squeeze=False)
+    refined = [group for _, group, _ in panels[1:] if "interpolated" in group][:1]  # the same for both checks
+    count = len(panels) + len(refined)
+    figure, all_axes = plt.subplots(1, count, figsize=(1.2 + 4.3 * count, 4.9), sharey=True, squeeze=False)
     seen, handles = [], []
-    verdicts = {"agree": "#cfe8cf", "disagree": "#d7301f", "undecided": "#d9d9d9"}
     for axes, (title, group, dataset) in zip(all_axes[0], panels):
         local = dataset.name.endswith("verdict")
-        names = draw_regimes(axes, group, dataset, verdicts if local else COLOURS)
+        names = draw_regimes(axes, group, dataset, VERDICTS if local else COLOURS)
         lines = draw_limits(axes, file["map"])
         handles = handles or lines
         if local:
             error = np.abs(group["growth"][:] / file["map/growth"][:] - 1)
-            axes.legend(handles=[Patch(color=verdicts[n], label=n) for n in names], loc="upper right", fontsize=8)
+            if refined:
+                error = error[group["interpolated"][:] != meanings(group["interpolated"]).index("interpolated")]
+            axes.legend(handles=[Patch(color=VERDICTS[n], label=n) for n in names], loc="upper right", fontsize=8)
             title += f": growth off by {np.nanmedian(error):.1e} (median)"
         else:
             seen += [n for n in names if n not in seen]
         axes.set_title(title, fontsize=10)
+    for group in refined:
+        all_axes[0][-1].set_title(draw_origins(all_axes[0][-1], group), fontsize=10)
     all_axes[0][0].set_ylabel("weight decay")
     patches = [Patch(color=COLOURS[n], label=n.replace("_", " ")) for n in COLOURS if n in seen]
     figure.legend(handles=patches + handles, loc="lower center", ncol=len(patches) + len(handles), fontsize=8, frameon=False)
     figure.suptitle(heading(file), fontsize=11)
     figure.tight_layout(rect=(0, 0.06, 1, 0.98))
+    return figure
+
+
+def differences(file, other):
+    """Two maps on the same axes, such as a full and a refined one: the cells in which predictions or checks differ, marked and counted."""
+    from matplotlib import pyplot as plt
+
+    panels = [(title, path, colours) for title, path, colours in (
+        ("predicted", "map/regime", COLOURS), ("trained from the deck's weights", "trainer/global/regime", COLOURS),
+        ("local check", "trainer/local/verdict", VERDICTS)) if path in file and path in other]
+    for key in ("learning_rate", "weight_decay"):
+        if "map" not in file or "map" not in other or not np.array_equal(file["map"][key][:], other["map"][key][:]):
+            raise ValueError(f"its map has not the same axes as that of {other.filename}")
+    figure, all_axes = plt.subplots(1, len(panels), figsize=(1.2 + 4.3 * len(panels), 4.9), sharey=True, squeeze=False)
+    for axes, (title, path, colours) in zip(all_axes[0], panels):
+        group, ours, theirs = file[path].parent, file[path][:], other[path][:]
+        pale = {name: 0.4 * np.array(to_rgb(colour)) + 0.6 for name, colour in colours.items()}
+        draw_regimes(axes, group, file[path], pale)
+        count = draw_cells(axes, group, ours != theirs, s=14, color="black")
+        axes.set_title(f"{title}: {count} of {ours.size} differ", fontsize=10)
+    all_axes[0][0].set_ylabel("weight decay")
+    figure.suptitle(heading(file), fontsize=11)
+    figure.tight_layout(rect=(0, 0, 1, 0.98))
     return figure
 
 
@@ -671,8 +721,11 @@ DRAWERS = {
 }
 
 
-def draw(path):
-    """The figure that fits whatever the file holds."""
+def draw(path, other=None):
+    """The figure that fits whatever the file holds; with another map, where the two differ."""
+    if other:
+        with h5py.File(path, "r") as file, h5py.File(other, "r") as beside:
+            return differences(file, beside)
     with h5py.File(path, "r") as file:
         for group, drawer in DRAWERS.items():
             if group in file:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws a result file of courant: plot.py FILE.h5 [-o FILE.png]"""
+"""Draws a result file of courant: plot.py FILE.h5 [OTHER.h5] [-o FILE.png]"""
 import argparse
 import os
 import sys
@@ -16,11 +16,12 @@ except ImportError as missing:
 def main():
     parser = argparse.ArgumentParser(description="Draws a result file of courant.")
     parser.add_argument("file", help="a result file (HDF5)")
+    parser.add_argument("other", nargs="?", help="another map on the same axes: draw where the two differ")
     parser.add_argument("-o", "--output", help="the picture (default: FILE with .png)")
     arguments = parser.parse_args()
     output = arguments.output or os.path.splitext(arguments.file)[0] + ".png"
     try:
-        figures.draw(arguments.file).savefig(output, dpi=150)
+        figures.draw(arguments.file, arguments.other).savefig(output, dpi=150)
     except (OSError, ValueError, KeyError) as error:
         sys.exit(f"plot.py: {arguments.file}: {error}")
     print(output)

@@ -129,13 +129,29 @@ static void PrintGlobal(CourantMap map)
          (int)predicted[2], (int)counts[3]);
 }
 
+/* Where a refined check was run, and how far what lies between is to be trusted. */
+static void PrintRefinement(CourantMap map)
+{
+  const CourantRefinementCounts *r = &map->refined;
+  const PetscInt all = map->nw * map->nl;
+
+  if (r->run == 0) return;
+  printf(
+      "refined:      run in %d of %d cells, %d of them drawn at random, where %d contradicted those around\n",
+      (int)r->run, (int)all, (int)r->drawn, (int)r->surprises);
+  if (r->run == all) return;
+  printf("              of the %d in between at most %d (%.2g %%) differ, with %g %% confidence",
+         (int)(all - r->run), (int)r->differing, 100 * (double)r->differing / (double)(all - r->run),
+         100 * COURANT_REFINEMENT_CONFIDENCE);
+  if (map->settings.local) printf("; growth by %.1e at most where drawn", map->refined_error);
+  printf("\n");
+}
+
 /* CourantPrintChecks - Verdicts of both checks. */
 PetscErrorCode CourantPrintChecks(CourantMap map, const CourantAgreement *agreement)
 {
   PetscFunctionBeginUser;
-  if (map->settings.refine >= 0)
-    printf("refined:      the checks ran in %d of %d cells, the others lie between corners that agree\n",
-           (int)(map->nw * map->nl - agreement->interpolated), (int)(map->nw * map->nl));
+  PrintRefinement(map);
   PrintLocal(map, agreement);
   PrintGlobal(map);
   PetscFunctionReturn(PETSC_SUCCESS);

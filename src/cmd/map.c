@@ -95,9 +95,12 @@ static const Field local_fields[] = {
 
 #define INTERPOLATED(group)                                                                                  \
   CELL(group, interpolated, interpolated, ENUM,                                                              \
-       "not run: the class of the corners of a block that agree, numbers between theirs, of the growth its " \
-       "ratio to the predicted one",                                                                         \
-       "1", .meanings = "run interpolated")
+       "where it comes from: not run, it has the class of the corners of a block that agree, and the ratio " \
+       "of growth to the predicted one between theirs",                                                      \
+       "1",                                                                                                  \
+       .formula = "drawn: run because of a random number; surprise: such a run that contradicted the cells " \
+                  "around it, which were run then",                                                          \
+       .meanings = "run interpolated drawn surprise")
 
 static const Field refined_fields[] = {INTERPOLATED("/trainer/local/"), INTERPOLATED("/trainer/global/")};
 
@@ -334,7 +337,9 @@ typedef struct {
 
 static void Progress(double cells, void *ctx)
 {
-  CourantProgressUpdate(&((Session *)ctx)->progress, cells);
+  Session *session = (Session *)ctx;
+  if (session->map->cells_wanted) session->progress.total = (double)session->map->cells_wanted;
+  CourantProgressUpdate(&session->progress, cells);
 }
 
 static PetscInt RowsDone(CourantMap map)
@@ -364,7 +369,10 @@ static PetscErrorCode Monitor(CourantMap map, void *ctx)
     CourantProgressBegin(&session->progress, "cross-check", (double)CellsDone(map),
                          (double)(map->nw * map->nl), session->output.quiet);
   }
-  CourantProgressUpdate(&session->progress, session->checking ? (double)map->cells_done : (double)rows);
+  if (session->checking)
+    Progress((double)map->cells_done, ctx);
+  else
+    CourantProgressUpdate(&session->progress, (double)rows);
   if (!CourantOutputDue(&session->output) && !CourantInterrupted()) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(Exchange(map, session->output.file, PETSC_FALSE));
   PetscCall(CourantOutputCheckpoint(&session->output));
@@ -382,9 +390,29 @@ static PetscErrorCode WriteAgreement(CourantMap map, CourantResult file, const C
   PetscCall(CourantResultSetInt(file, group, "cells_checked", (int)a->checked));
   PetscCall(CourantResultSetInt(file, group, "cells_decided", (int)a->decided));
   PetscCall(CourantResultSetInt(file, group, "cells_disagreeing", (int)a->disagreeing));
-  if (map->settings.refine >= 0)
-    PetscCall(CourantResultSetInt(file, group, "cells_interpolated", (int)a->interpolated));
   PetscCall(CourantResultSetReal(file, group, "median_relative_error", a->median_error));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* How many cells a refined check was run in, and what those drawn at random say about the others. */
+static PetscErrorCode WriteRefinement(CourantMap map, CourantResult file)
+{
+  const CourantRefinementCounts *r = &map->refined;
+  const struct {
+    const char *name;
+    PetscInt value;
+  } counts[] = {{"cells_run", r->run},      {"cells_interpolated", map->nw * map->nl - r->run},
+                {"cells_drawn", r->drawn},  {"cells_surprising", r->surprises},
+                {"draw_rounds", r->rounds}, {"interpolated_differing_at_most", r->differing}};
+
+  PetscFunctionBeginUser;
+  if (r->run == 0) PetscFunctionReturn(PETSC_SUCCESS);
+  for (int i = 0; i < LENGTH(counts); i++)
+    PetscCall(CourantResultSetInt(file, "/trainer", counts[i].name, (int)counts[i].value));
+  PetscCall(CourantResultSetReal(file, "/trainer", "interpolated_differing_confidence",
+                                 COURANT_REFINEMENT_CONFIDENCE));
+  if (map->settings.local && r->drawn)
+    PetscCall(CourantResultSetReal(file, "/trainer/local", "interpolated_growth_error", map->refined_error));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -393,8 +421,9 @@ static PetscErrorCode PrintHeader(CourantMap map, const Session *session)
   const CourantProblem problem = map->problem;
   const double p = (double)map->p, threads = (double)problem->threads;
   /* states of the rows, the Krylov bases, the assembled Hessian, and what each thread of the cross-check
-   * holds */
+     holds; cells as they are, in the file, and in a copy of it that is on its way to the disk */
   const double vectors = (double)map->nw + 100 + (map->p <= 2048 ? p : 0) + threads * (COURANT_RING + 8);
+  const double cells = 3 * (double)sizeof(CourantMapCell) * (double)(map->nw * map->nl);
   char rule[COURANT_TEXT_SIZE];
 
   PetscFunctionBeginUser;
@@ -402,8 +431,9 @@ static PetscErrorCode PrintHeader(CourantMap map, const Session *session)
   DescribeRule(map, rule);
   printf("stability map of %s: %d learning rates x %d weight decays, %s\n", problem->model.name, (int)map->nl,
          (int)map->nw, rule);
-  PetscCall(CourantSessionPrintModel(problem, &session->output,
-                                     CourantProblemMemory(problem) * (1 + threads / 2) + 8 * p * vectors));
+  PetscCall(
+      CourantSessionPrintModel(problem, &session->output,
+                               CourantProblemMemory(problem) * (1 + threads / 2) + 8 * p * vectors + cells));
   if (session->output.resumed) printf("  resumed from %s\n", session->output.partial);
   fflush(stdout);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -444,6 +474,7 @@ static PetscErrorCode Finish(CourantMap map, Session *session)
   PetscCall(CourantMapGetAgreement(map, &agreement));
   PetscCall(Exchange(map, session->output.file, PETSC_FALSE));
   PetscCall(WriteAgreement(map, session->output.file, &agreement));
+  PetscCall(WriteRefinement(map, session->output.file));
   PetscCall(CourantOutputFinish(&session->output));
   PetscCall(PrintSummary(map, session, &agreement));
   PetscFunctionReturn(PETSC_SUCCESS);

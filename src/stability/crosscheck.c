@@ -29,13 +29,16 @@ static const char *StepDescent(void *ctx, int which, double state[])
 typedef struct {
   CourantMap map;
   double learning_rate;
+  PetscBool one_step;
 } StepperRun;
 
+/* What a one-step method keeps is a stage it could use again, but the runs are moved in between. */
 static PetscErrorCode StepFlow(StepperRun *run, int which, double theta[], PetscBool *converged)
 {
   Vec v = run->map->theta;
 
   PetscFunctionBeginUser;
+  if (run->one_step) PetscCall(CourantFlowRestart(run->map->flow[which]));
   PetscCall(VecPlaceArray(v, theta));
   PetscCall(CourantFlowStep(run->map->flow[which], run->learning_rate, v, converged));
   PetscCall(VecResetArray(v));
@@ -58,16 +61,15 @@ static const char *CheckLocal(CourantMap map, Worker *worker, const CourantMapRo
   const char *problem;
 
   if (map->by_ts) {
-    StepperRun run = {.map = map, .learning_rate = learning_rate};
-    PetscBool one_step = PETSC_TRUE;
-    PetscErrorCode code = CourantStepperGetType(map->stepper, NULL, &one_step);
+    StepperRun run = {.map = map, .learning_rate = learning_rate, .one_step = PETSC_TRUE};
+    PetscErrorCode code = CourantStepperGetType(map->stepper, NULL, &run.one_step);
     for (int i = 0; i < 2 && !code; i++) {
       code = CourantFlowSetWeightDecay(map->flow[i], row->alpha);
       if (!code) code = CourantFlowRestart(map->flow[i]);
     }
     if (code) return CourantErrorMessage();
     const CourantRunner runner = {
-        .Step = StepByStepper, .ctx = &run, .remembers = one_step ? PETSC_FALSE : PETSC_TRUE};
+        .Step = StepByStepper, .ctx = &run, .remembers = run.one_step ? PETSC_FALSE : PETSC_TRUE};
     problem = CourantLocalGrowth(&runner, state, &worker->work, &cell->local_growth);
   } else if (map->at_rest) {
     DescentRun run = {
@@ -149,7 +151,7 @@ static const char *CheckCell(CourantMap map, Worker *worker, PetscInt index)
 
   if (TakesLocal(map, index)) problem = CheckLocal(map, worker, row, state, learning_rate, &cell);
   if (!problem && TakesGlobal(map)) problem = CheckGlobal(map, worker, row, state, learning_rate, &cell);
-  cell.interpolated = 0;
+  cell.interpolated = COURANT_ORIGIN_RUN;
   if (!problem && !CourantInterrupted()) map->cells[index] = cell;
   return problem;
 }
@@ -259,63 +261,94 @@ static uint8_t MeasuredClass(const CourantMapCell *cell)
   return (uint8_t)((cell->local_verdict & 15) << 4 | (cell->global_regime & 15));
 }
 
-/* A number of a cell that is interpolated; of the growth its logarithm beside the predicted one's. */
-static double Number(const CourantMapCell *cell, size_t offset)
+typedef struct {
+  CourantMap map;
+  const CourantRefinement *refinement;
+} Interpolation;
+
+/* Of measured growth beside the predicted one. */
+static double LogRatio(CourantMap map, PetscInt y, PetscInt x)
 {
-  const double value = *(const double *)((const char *)cell + offset);
-  return offset == offsetof(CourantMapCell, local_growth) ? log(value / cell->growth) : value;
+  const CourantMapCell *cell = &map->cells[y * map->nl + x];
+  return log(cell->local_growth / cell->growth);
 }
 
-/* Cells of a block that were not run: the class of its corners, and numbers linearly between theirs. */
+/*
+  Cells of a block that were not run get the class of its corners, and the growth that is so far from the
+  predicted one as linearly between the corners'. Where a drawn cell was run, the two show how good that is.
+  What else the checks measure varies too wildly for it, and stays "not computed".
+*/
 static void InterpolateBlock(const CourantCellBlock *b, void *ctx)
 {
-  static const size_t numbers[] = {offsetof(CourantMapCell, local_growth),
-                                   offsetof(CourantMapCell, amplitude), offsetof(CourantMapCell, final_loss),
-                                   offsetof(CourantMapCell, distance)};
-  const CourantMap map = (CourantMap)ctx;
-  const CourantMapCell *corner[4];
+  const Interpolation *to = (const Interpolation *)ctx;
+  const CourantMap map = to->map;
+  const CourantMapCell *corner = &map->cells[b->y[0] * map->nl + b->x[0]];
+  double ratio[2][2];
 
-  for (int i = 0; i < 4; i++) corner[i] = &map->cells[b->y[i / 2] * map->nl + b->x[i % 2]];
+  for (int i = 0; i < 4; i++) ratio[i / 2][i % 2] = LogRatio(map, b->y[i / 2], b->x[i % 2]);
   for (PetscInt y = b->y[0]; y <= b->y[1]; y++)
     for (PetscInt x = b->x[0]; x <= b->x[1]; x++) {
-      CourantMapCell *cell = &map->cells[y * map->nl + x];
+      const PetscInt index = y * map->nl + x;
+      const uint8_t state = to->refinement->state[index];
       const double v = (double)(y - b->y[0]) / (double)PetscMax(1, b->y[1] - b->y[0]),
                    u = (double)(x - b->x[0]) / (double)PetscMax(1, b->x[1] - b->x[0]);
-      if (cell->interpolated != COURANT_UNSET) continue;
-      cell->interpolated = 1;
-      cell->local_verdict = corner[0]->local_verdict;
-      cell->global_regime = corner[0]->global_regime;
-      for (size_t k = 0; k < PETSC_STATIC_ARRAY_LENGTH(numbers); k++) {
-        double *value = (double *)((char *)cell + numbers[k]);
-        *value = (1 - v) * ((1 - u) * Number(corner[0], numbers[k]) + u * Number(corner[1], numbers[k])) +
-                 v * ((1 - u) * Number(corner[2], numbers[k]) + u * Number(corner[3], numbers[k]));
-      }
-      cell->local_growth = cell->growth * exp(cell->local_growth);
+      const double between =
+          (1 - v) * ((1 - u) * ratio[0][0] + u * ratio[0][1]) + v * ((1 - u) * ratio[1][0] + u * ratio[1][1]);
+      CourantMapCell *cell = &map->cells[index];
+      if (state == COURANT_CELL_DRAWN)
+        map->refined_error = fmax(map->refined_error, fabs(expm1(between - LogRatio(map, y, x))));
+      if (state != COURANT_CELL_OPEN || cell->interpolated != COURANT_UNSET) continue;
+      cell->interpolated = COURANT_ORIGIN_INTERPOLATED;
+      cell->local_verdict = corner->local_verdict;
+      cell->global_regime = corner->global_regime;
+      cell->local_growth = cell->growth * exp(between);
     }
 }
 
-static void CountBlock(const CourantCellBlock *b, void *ctx)
+/* What is said of the cells that were not run, and where the checks of each cell come from. */
+static void FinishRefinement(CourantMap map, const CourantRefinement *r)
 {
-  *(PetscInt *)ctx += (b->y[1] - b->y[0]) * (b->x[1] - b->x[0]);
+  static const uint8_t origins[] = {[COURANT_CELL_OPEN] = COURANT_ORIGIN_INTERPOLATED,
+                                    [COURANT_CELL_DRAWN] = COURANT_ORIGIN_DRAWN,
+                                    [COURANT_CELL_SURPRISE] = COURANT_ORIGIN_SURPRISE};
+  map->refined = r->counts;
+  map->refined_error = 0;
+  CourantRefinementVisit(r, InterpolateBlock, &(Interpolation){map, r});
+  for (PetscInt i = 0; i < map->nw * map->nl; i++) map->cells[i].interpolated = origins[r->state[i]];
+}
+
+/* The cells that are run if theory is right in every one. */
+static PetscErrorCode ExpectCells(const CourantRefinement *like, PetscInt cells[], PetscInt *wanted)
+{
+  CourantRefinement r;
+  PetscInt n = 1;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantRefinementCreate(like->ny, like->nx, like->depth, like->predicted, &r));
+  PetscCall(PetscArraycpy(r.measured, r.predicted, r.ny * r.nx));
+  while (n) PetscCall(CourantRefinementNext(&r, &n, cells));
+  *wanted = r.counts.run;
+  PetscCall(CourantRefinementDestroy(&r));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* The next cells to be run, on rank 0; none at the end. Without refinement all of them, at once. */
 static PetscErrorCode PlanCells(CourantMap map, CourantRefinement *r, PetscInt *n, PetscInt cells[])
 {
   const PetscInt total = map->nw * map->nl;
-  PetscInt settled = 0;
 
   PetscFunctionBeginUser;
   if (map->settings.refine < 0) {
-    *n = r->asked ? 0 : total;
+    *n = map->cells_wanted ? 0 : total;
     for (PetscInt i = 0; i < *n; i++) cells[i] = i;
-    r->asked = total;
+    map->cells_wanted = total;
   } else {
+    if (!map->cells_wanted) PetscCall(ExpectCells(r, cells, &map->cells_wanted));
     for (PetscInt i = 0; i < total; i++) r->measured[i] = MeasuredClass(&map->cells[i]);
     PetscCall(CourantRefinementNext(r, n, cells));
-    CourantRefinementVisit(r, CountBlock, &settled);
+    map->cells_wanted = PetscMax(map->cells_wanted, r->counts.run);
   }
-  map->cells_done = PetscMax(0, settled - r->asked);
+  map->cells_done = 0;
   for (PetscInt i = 0; i < total; i++) map->cells_done += CourantMapCellIsDone(map, i);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -367,10 +400,11 @@ PetscErrorCode CourantMapCrossCheck(CourantMap map)
   Queue queue = {0};
 
   PetscFunctionBeginUser;
-  if (!map->settings.local && !map->settings.global) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!map->settings.local && !TakesGlobal(map)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscMalloc3(map->nw * map->nl, &queue.index, map->nw * map->nl, &cells, map->nw * map->nl,
                          &predicted));
   PetscCall(CreateRefinement(map, &refinement, predicted));
+  map->cells_wanted = 0;
   PetscCall(PetscCalloc1(nworkers, &workers));
   for (int i = 0; i < nworkers; i++) {
     PetscCall(CourantTrainerCreate(map->problem, &map->train, map->mask, map->affine, &workers[i].trainer));
@@ -384,8 +418,7 @@ PetscErrorCode CourantMapCrossCheck(CourantMap map)
     PetscCallMPI(MPI_Bcast(cells, (PetscMPIInt)n, MPIU_INT, 0, map->comm));
     if (n) PetscCall(RunCells(map, n, cells, &queue, nworkers, workers, &problem, &stop));
   }
-  if (!stop && map->settings.refine >= 0 && map->rank == 0)
-    CourantRefinementVisit(&refinement, InterpolateBlock, map);
+  if (!stop && map->settings.refine >= 0 && map->rank == 0) FinishRefinement(map, &refinement);
   PetscCall(PetscLogEventEnd(CourantLogging.train, 0, 0, 0, 0));
   for (int i = 0; i < nworkers; i++) {
     PetscCall(CourantTrainerDestroy(&workers[i].trainer));
@@ -407,8 +440,8 @@ static int Ascending(const void *a, const void *b)
 }
 
 /*
-  CourantMapGetAgreement - Counts of the local check's verdicts
-  where it was run, and how far measured growth is from predicted.
+  CourantMapGetAgreement - Counts of the local check's verdicts where it was run, and how far measured growth
+  is from predicted.
 */
 PetscErrorCode CourantMapGetAgreement(CourantMap map, CourantAgreement *a)
 {
@@ -419,8 +452,8 @@ PetscErrorCode CourantMapGetAgreement(CourantMap map, CourantAgreement *a)
   PetscCall(PetscMalloc1(map->nw * map->nl, &errors));
   for (PetscInt i = 0; i < map->nw * map->nl; i++) {
     const CourantMapCell *cell = &map->cells[i];
-    a->interpolated += cell->interpolated == 1;
-    if (cell->local_verdict == COURANT_UNSET || cell->interpolated == 1) continue;
+    a->interpolated += cell->interpolated == COURANT_ORIGIN_INTERPOLATED;
+    if (cell->local_verdict == COURANT_UNSET || cell->interpolated == COURANT_ORIGIN_INTERPOLATED) continue;
     a->checked++;
     if (cell->local_verdict == COURANT_VERDICT_UNDECIDED || !isfinite(cell->growth)) continue;
     a->agreed += cell->local_verdict == COURANT_AGREE;

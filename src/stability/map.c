@@ -56,7 +56,9 @@ const CourantKey CourantMapCheckKeys[] = {
      .choices = "false",
      .help =
          "run the corners of blocks with sides of 2^refine cells and, where they or theory see a boundary, "
-         "of smaller ones; the cells in between are interpolated and marked"},
+         "of smaller ones; the cells in between are interpolated and marked, and draws at random say how "
+         "many "
+         "of them differ at most"},
     {0},
 };
 

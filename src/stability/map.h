@@ -2,6 +2,7 @@
 /* The stability map: a row for each weight decay, a cell for each pair with a learning rate. */
 #include "core/result.h"
 #include "courant.h"
+#include "stability/refine.h"
 #include "train/outcome.h"
 
 typedef enum {
@@ -43,8 +44,16 @@ typedef struct {
   double local_growth, amplitude, final_loss, distance;
   int period;
   uint8_t regime, local_verdict, global_regime;
-  uint8_t interpolated; /* 1: what the checks say is taken from the cells around it, 0: they were run */
+  uint8_t interpolated; /* CourantCellOrigin */
 } CourantMapCell;
+
+/* Where what the checks say of a cell comes from. */
+typedef enum {
+  COURANT_ORIGIN_RUN,
+  COURANT_ORIGIN_INTERPOLATED, /* the cells around it */
+  COURANT_ORIGIN_DRAWN,        /* a run, because it was drawn at random */
+  COURANT_ORIGIN_SURPRISE,     /* such a run, that does not say what the cells around it said */
+} CourantCellOrigin;
 
 typedef struct {
   CourantNode node;
@@ -96,8 +105,10 @@ struct _CourantMap {
   PetscBool bound_known;    /* the same for the symbol's bound */
   PetscReal bound;          /* of lambda_max by the symbol, NaN where there is none */
   double missed; /* the largest probability of any row that an eigenvalue beyond m_max was missed */
-  PetscInt cells_done;
-  double round_seconds; /* between two gatherings of what the ranks have checked */
+  CourantRefinementCounts refined; /* of the cross-check, on rank 0 */
+  double refined_error; /* of interpolated growth, relative: the largest at cells drawn at random */
+  PetscInt cells_done, cells_wanted; /* as far as is known: where theory errs there will be more */
+  double round_seconds;              /* between two gatherings of what the ranks have checked */
   CourantMapMonitor monitor;
   CourantMapProgress progress;
   void *monitor_ctx;

@@ -1,6 +1,7 @@
 #include "stability/refine.h"
 #include "core/error.h"
 #include "core/random.h"
+#include <math.h>
 #include <stdlib.h>
 
 /* A twentieth of the cells asked for are drawn at random. */
@@ -12,14 +13,14 @@ PetscErrorCode CourantRefinementCreate(PetscInt ny, PetscInt nx, int depth, cons
 {
   PetscFunctionBeginUser;
   *r = (CourantRefinement){.ny = ny, .nx = nx, .depth = depth, .predicted = predicted};
-  PetscCall(PetscCalloc2(ny * nx, &r->measured, ny * nx, &r->state));
+  PetscCall(PetscCalloc3(ny * nx, &r->measured, ny * nx, &r->expected, ny * nx, &r->state));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode CourantRefinementDestroy(CourantRefinement *r)
 {
   PetscFunctionBeginUser;
-  PetscCall(PetscFree2(r->measured, r->state));
+  PetscCall(PetscFree3(r->measured, r->expected, r->state));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -153,15 +154,31 @@ static int ByNumber(const void *a, const void *b)
   return (x->cell > y->cell) - (x->cell < y->cell);
 }
 
-/* Of the cells that were not asked for, those with the lowest lots; the lot of a cell is always the same. */
+static void ExpectBlock(const CourantCellBlock *b, void *ctx)
+{
+  const CourantRefinement *r = (const CourantRefinement *)ctx;
+  for (PetscInt y = b->y[0]; y <= b->y[1]; y++)
+    for (PetscInt x = b->x[0]; x <= b->x[1]; x++)
+      if (!r->state[y * r->nx + x]) r->expected[y * r->nx + x] = r->measured[b->y[0] * r->nx + b->x[0]];
+}
+
+/*
+  A round of draws: of the cells that were not asked for, those with the lowest lots; the lot of a cell is
+  always the same.
+
+  If this round has no surprise, what it says is the last word. Were d of the n cells that it draws m from
+  unlike their blocks, all m would be like theirs with a probability of at most (1 - d/n)^m. The k-th round
+  may err with 2^-k of the probability that is left to err, so that however many there are, all of them
+  together may with the whole.
+*/
 static PetscErrorCode DrawCells(CourantRefinement *r, List *list)
 {
-  const PetscInt wanted = (r->asked - SHARE * r->drawn + SHARE - 2) / (SHARE - 1);
+  CourantRefinementCounts *counts = &r->counts;
   PetscInt n = 0;
   Lot *lots;
 
   PetscFunctionBeginUser;
-  if (SHARE * r->drawn >= r->asked) PetscFunctionReturn(PETSC_SUCCESS);
+  CourantRefinementVisit(r, ExpectBlock, r);
   PetscCall(PetscMalloc1(r->ny * r->nx, &lots));
   for (PetscInt cell = 0; cell < r->ny * r->nx; cell++) {
     uint32_t bits[4];
@@ -170,10 +187,29 @@ static PetscErrorCode DrawCells(CourantRefinement *r, List *list)
     lots[n++] = (Lot){bits[0], cell};
   }
   qsort(lots, (size_t)n, sizeof *lots, ByNumber);
-  for (PetscInt i = 0; i < PetscMin(n, wanted); i++) AddCell(lots[i].cell, list);
-  r->drawn += list->n;
+  const PetscInt m = PetscMin(n, (counts->run + SHARE - 2) / (SHARE - 1));
+  for (PetscInt i = 0; i < m; i++) AddCell(lots[i].cell, list);
   PetscCall(PetscFree(lots));
+  counts->drawn += m;
+  counts->rounds++;
+  counts->differing = 0;
+  if (m < n) {
+    const double level = ldexp(1 - COURANT_REFINEMENT_CONFIDENCE, -(int)counts->rounds);
+    counts->differing = PetscMin(n - m, (PetscInt)(-(double)n * expm1(log(level) / (double)m)));
+  }
+  r->surprised = PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Are there cells drawn, and run by now, that are not of their block's class? */
+static void FindSurprises(CourantRefinement *r)
+{
+  for (PetscInt cell = 0; cell < r->ny * r->nx; cell++) {
+    if (r->state[cell] != COURANT_CELL_DRAWN || r->measured[cell] == r->expected[cell]) continue;
+    r->state[cell] = COURANT_CELL_SURPRISE;
+    r->surprised = PETSC_TRUE;
+    r->counts.surprises++;
+  }
 }
 
 /*
@@ -181,20 +217,25 @@ static PetscErrorCode DrawCells(CourantRefinement *r, List *list)
 
   Before the next call r->measured has to hold their classes. First those that the tree asks for: corners and
   centres of blocks that theory sees in one class, where these do not agree those of their parts, and every
-  cell next to a predicted boundary. When there are no more, cells are drawn at random from the rest until a
-  twentieth of all are such; a surprise among them splits its block. What is asked for depends on the classes
-  alone, not on who runs the cells in which order.
+  cell next to a predicted boundary. When there are no more, cells are drawn at random from the rest, a
+  twentieth of all; a surprise among them splits its block, and then there is another round of draws, until
+  one has no surprise. What is asked for depends on the classes alone, not on who runs the cells in which
+  order.
 */
 PetscErrorCode CourantRefinementNext(CourantRefinement *r, PetscInt *n, PetscInt cells[])
 {
   List list = {.r = r, .cells = cells};
+  CourantCellState state = COURANT_CELL_RUN;
 
   PetscFunctionBeginUser;
+  FindSurprises(r);
   WalkGrid(&(Walk){.r = r, .Ask = AddCell, .ctx = &list});
-  const CourantCellState state = list.n ? COURANT_CELL_RUN : COURANT_CELL_DRAWN;
-  if (list.n == 0) PetscCall(DrawCells(r, &list));
+  if (list.n == 0 && (r->surprised || !r->counts.rounds)) {
+    state = COURANT_CELL_DRAWN;
+    PetscCall(DrawCells(r, &list));
+  }
   for (PetscInt i = 0; i < list.n; i++) r->state[cells[i]] = (uint8_t)state;
-  r->asked += list.n;
+  r->counts.run += list.n;
   *n = list.n;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

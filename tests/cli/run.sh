@@ -556,9 +556,13 @@ ok $? "symbol: 2 ranks find the densities, curvatures and bounds of one"
 ok $? "symbol: batch_norm is told not to be analysed layer by layer"
 rm -f kept-way.h5
 fails 2 "-memory 3MB is too little to analyse this model layer by layer: it takes at least" symbol kept-layers.yaml -memory 3MB -output kept-way.h5 -force -quiet
-"$courant" map "$deck" -points 24x24 -rule momentum -output kept-refined.h5 -quiet -set map.cross_check.refine=3 >out 2>err
+"$courant" map "$deck" -points 24x24 -rule momentum -output kept-refined.h5 -set map.cross_check.refine=3 >out 2>err
 ok $? "a refined cross-check"
-"$courant" info kept-refined.h5 >out 2>err && grep -q "/trainer/global/interpolated" out && [ "$("$compare" kept-refined.h5 /trainer/local cells_interpolated)" -gt 100 ]
+run=$("$compare" kept-refined.h5 /trainer cells_run) drawn=$("$compare" kept-refined.h5 /trainer cells_drawn) differing=$("$compare" kept-refined.h5 /trainer interpolated_differing_at_most)
+[ "$run" -lt 476 ] && [ $((20 * drawn)) -ge "$run" ] && grep -q "^refined:      run in $run of 576 cells, $drawn of them drawn at random, where 0 contradicted those around$" out &&
+  grep -q "^              of the $((576 - run)) in between at most $differing (.* %) differ, with 95 % confidence; growth by .* where drawn$" out
+ok $? "says how many cells it ran, and how many of the others may differ"
+"$courant" info kept-refined.h5 >out 2>err && grep -q "/trainer/global/interpolated" out && [ "$("$compare" kept-refined.h5 /trainer cells_interpolated)" -eq $((576 - run)) ]
 ok $? "leaves cells to be interpolated"
 resumes KILL 137 "refined map" kept-refined.h5 map "$deck" -points 24x24 -rule momentum -checkpoint 0.3 -set map.cross_check.refine=3
 stopped KILL kept-ruled.h5 map "$deck" -points 24x24 -rule momentum -checkpoint 0.3
@@ -699,6 +703,28 @@ PY
     grep -q "^growth per step at 0.8: predicted 2.192296, measured 2.19" out && grep -q "^slack 82.8504 " out &&
     grep -q "^measured growth differs from the formula by [0-9]e-\(0[7-9]\|1[0-9]\) at most$" out && grep -q "^  *48  circular  *1.0000 " out
   ok $? "the notebook runs, and its numbers are those of its text"
+  for refine in false 3; do
+    "$courant" map "$source/models/islands.yaml" -points 24x24 -output kept-islands-$refine.h5 -quiet -set map.cross_check.local=false,map.cross_check.refine=$refine >out 2>err
+  done
+  "$python" "$source/notebooks-export/plot.py" kept-islands-false.h5 kept-islands-3.h5 -o kept-differ.png >out 2>err && [ -s kept-differ.png ]
+  ok $? "plot.py draws where two maps differ"
+  PYTHONPATH=$source/notebooks-export MPLBACKEND=Agg "$python" - >out 2>err <<'PY'
+import h5py, numpy as np, figures
+full, refined = (h5py.File(f"kept-islands-{name}.h5", "r") for name in ("false", "3"))
+a, b = (f["trainer/global/regime"][:] for f in (full, refined))
+origin, said = refined["trainer/global/interpolated"][:], refined["trainer"].attrs
+assert [np.sum(origin == i) for i in (1, 2)] == [said["cells_interpolated"], said["cells_drawn"]]
+assert not np.any((a != b) & (origin != 1)) and np.sum(a != b) <= said["interpolated_differing_at_most"]
+assert figures.differences(full, refined).axes[1].get_title().endswith(f": {np.sum(a != b)} of 576 differ")
+assert figures.stability_map(refined).axes[-1].get_title() == f"checks run in {said['cells_run'] / 576:.1%} of the cells"
+refined.close()
+changed = h5py.File("kept-islands-3.h5", "r+")
+changed["trainer/global/regime"][5, 7] = (b[5, 7] + 1) % 3 if a[5, 7] == b[5, 7] else a[5, 7]
+count = np.sum(a != changed["trainer/global/regime"][:])
+assert abs(int(count) - int(np.sum(a != b))) == 1
+assert figures.differences(full, changed).axes[1].get_title().endswith(f": {count} of 576 differ")
+PY
+  ok $? "and counts them; no cell that was run is among them"
   "$python" "$source/notebooks-export/plot.py" nothing.h5 >out 2>err
   [ $? -eq 1 ] && [ "$(wc -l <err)" -eq 1 ]
   ok $? "plot.py says what is wrong in one line"
