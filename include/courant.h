@@ -193,11 +193,12 @@ PETSC_EXTERN PetscErrorCode CourantSgdCreate(MPI_Comm, PetscInt batch, CourantSg
 PETSC_EXTERN PetscErrorCode CourantSgdSetFromOptions(CourantSgd);
 PETSC_EXTERN PetscErrorCode CourantSgdSetSeed(CourantSgd, PetscInt seed);
 PETSC_EXTERN PetscErrorCode CourantSgdSetHessians(CourantSgd, PetscInt n, PetscInt p, const PetscReal H[]);
-PETSC_EXTERN PetscErrorCode CourantSgdSetProblem(CourantSgd, CourantProblem, Vec theta, PetscReal alpha);
+PETSC_EXTERN PetscErrorCode CourantSgdSetProblem(CourantSgd, CourantProblem, Vec theta, PetscReal alpha,
+                                                 Vec slowest);
 PETSC_EXTERN PetscErrorCode CourantSgdGetDescentLimit(CourantSgd, PetscReal *limit, CourantStatus *);
 PETSC_EXTERN PetscErrorCode CourantSgdGetLimit(CourantSgd, CourantSgdKind, CourantEstimate *, CourantStatus *);
-PETSC_EXTERN PetscErrorCode CourantSgdGetGrowth(CourantSgd, CourantSgdKind, PetscReal learning_rate,
-                                                CourantEstimate *, CourantStatus *);
+PETSC_EXTERN PetscErrorCode CourantSgdGetGrowth(CourantSgd, CourantSgdKind, PetscInt n, const PetscReal rates[],
+                                                CourantEstimate growth[], CourantStatus *);
 PETSC_EXTERN PetscErrorCode CourantSgdGetModes(CourantSgd, PetscInt *modes, PetscInt *neutral,
                                                PetscBool *projected);
 PETSC_EXTERN PetscErrorCode CourantSgdGetNoise(CourantSgd, PetscReal *gradient);

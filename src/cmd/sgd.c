@@ -1,18 +1,8 @@
 #include "cmd/sgd.h"
 #include "core/progress.h"
+#include "stability/sgd.h"
 #include <math.h>
 #include <string.h>
-
-/* Why there are no limits for the batches of this deck; NULL: there are. */
-static const char *Obstacle(CourantProblem problem, const CourantTrainSettings *train)
-{
-  if (strcmp(CourantRule(train->rule)->name, "gd")) return "the rule is not gd";
-  if (train->layer_rates.id) return "layers have learning rates of their own";
-  if (problem->net->coupled) return "batch_norm couples the samples of a batch";
-  if (problem->data->augment.crop || problem->data->augment.flip) return "augmentation changes the samples";
-  if (train->batch > problem->data->n) return "a batch is larger than the data";
-  return NULL;
-}
 
 /*
   CourantSgdOpen - The limits that a deck with train: {batch: n} asks for; NULL for full batches, and where
@@ -24,7 +14,7 @@ PetscErrorCode CourantSgdOpen(CourantProblem problem, const CourantTrainSettings
 {
   PetscFunctionBeginUser;
   *sgd = NULL;
-  if (train->batch < 1 || Obstacle(problem, train)) PetscFunctionReturn(PETSC_SUCCESS);
+  if (train->batch < 1 || CourantSgdObstacle(problem, train)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CourantSgdCreate(problem->comm, train->batch, sgd));
   PetscCall(CourantSgdSetFromOptions(*sgd));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -142,7 +132,7 @@ static PetscErrorCode Compute(CourantSgd sgd, CourantProblem problem, Vec theta,
   CourantStatus status;
 
   PetscFunctionBeginUser;
-  PetscCall(CourantSgdSetProblem(sgd, problem, theta, alpha));
+  PetscCall(CourantSgdSetProblem(sgd, problem, theta, alpha, NULL));
   CourantProgressUpdate(progress, 1);
   PetscCall(CourantSgdGetDescentLimit(sgd, &report->descent, &status));
   PetscCall(CourantSgdGetNoise(sgd, &report->noise));
@@ -167,7 +157,7 @@ PetscErrorCode CourantReportSgd(CourantSgd sgd, CourantProblem problem, Vec thet
 
   PetscFunctionBeginUser;
   if (!sgd) {
-    const char *obstacle = train->batch > 0 ? Obstacle(problem, train) : NULL;
+    const char *obstacle = train->batch > 0 ? CourantSgdObstacle(problem, train) : NULL;
     if (obstacle && output->rank == 0 && !output->quiet) printf("no limits of mini-batches: %s\n", obstacle);
     PetscFunctionReturn(PETSC_SUCCESS);
   }
