@@ -20,14 +20,12 @@ PetscErrorCode CourantSgdOpen(CourantProblem problem, const CourantTrainSettings
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-enum { KINDS = 3 };
-
 #define STATUSES "converged not_converged multiple no_equilibrium kink degenerate"
 
 static const struct {
   CourantResultEntry limit, status;
   const char *name, *about;
-} kinds[KINDS] = {
+} kinds[COURANT_SGD_KINDS] = {
     {{"/sgd/limit_mean_square",
       COURANT_RESULT_REAL,
       {NULL},
@@ -71,8 +69,8 @@ static const CourantResultEntry noise_entry = {
 
 typedef struct {
   PetscReal descent, noise;
-  CourantEstimate limit[KINDS];
-  CourantStatus status[KINDS];
+  CourantEstimate limit[COURANT_SGD_KINDS];
+  CourantStatus status[COURANT_SGD_KINDS];
 } Report;
 
 static PetscErrorCode Add(CourantResult file, const CourantResultEntry *entry, const void *value)
@@ -86,7 +84,7 @@ static PetscErrorCode Add(CourantResult file, const CourantResultEntry *entry, c
 static PetscErrorCode Write(const Report *report, const CourantTrainSettings *train, CourantOutput *output)
 {
   PetscFunctionBeginUser;
-  for (int k = 0; k < KINDS; k++) {
+  for (int k = 0; k < COURANT_SGD_KINDS; k++) {
     const uint8_t status = (uint8_t)report->status[k];
     PetscCall(CourantOutputWriteEstimate(output, &kinds[k].limit, &report->limit[k]));
     PetscCall(Add(output->file, &kinds[k].status, &status));
@@ -113,7 +111,7 @@ static void Print(const Report *report, const CourantTrainSettings *train, Petsc
     return;
   }
   printf("  %-12s %.8g\n", "full batches", report->descent);
-  for (int k = 0; k < KINDS; k++)
+  for (int k = 0; k < COURANT_SGD_KINDS; k++)
     if (report->status[k] == COURANT_CONVERGED)
       printf("  %-12s %.6g (%.6g to %.6g)  %s: %s\n", kinds[k].name, report->limit[k].value,
              report->limit[k].low, report->limit[k].high, kinds[k].about,
@@ -136,7 +134,7 @@ static PetscErrorCode Compute(CourantSgd sgd, CourantProblem problem, Vec theta,
   CourantProgressUpdate(progress, 1);
   PetscCall(CourantSgdGetDescentLimit(sgd, &report->descent, &status));
   PetscCall(CourantSgdGetNoise(sgd, &report->noise));
-  for (int k = 0; k < KINDS; k++) {
+  for (int k = 0; k < COURANT_SGD_KINDS; k++) {
     PetscCall(CourantSgdGetLimit(sgd, (CourantSgdKind)k, &report->limit[k], &report->status[k]));
     CourantProgressUpdate(progress, 2 + k);
   }
@@ -161,12 +159,13 @@ PetscErrorCode CourantReportSgd(CourantSgd sgd, CourantProblem problem, Vec thet
     if (obstacle && output->rank == 0 && !output->quiet) printf("no limits of mini-batches: %s\n", obstacle);
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  CourantProgressBegin(&progress, "mini-batches", 0, 1 + KINDS, output->quiet);
+  CourantProgressBegin(&progress, "mini-batches", 0, 1 + COURANT_SGD_KINDS, output->quiet);
   const PetscErrorCode code = Compute(sgd, problem, theta, train->weight_decay, &report, &progress);
   CourantProgressEnd(&progress);
   PetscCall(code);
   CourantCallOnRankZero(problem->comm, output->rank, Write(&report, train, output));
   if (output->rank == 0 && !output->quiet) Print(&report, train, problem->data->n);
-  for (int k = 0; k < KINDS; k++) output->unconverged += report.status[k] == COURANT_NOT_CONVERGED;
+  for (int k = 0; k < COURANT_SGD_KINDS; k++)
+    output->unconverged += report.status[k] == COURANT_NOT_CONVERGED;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

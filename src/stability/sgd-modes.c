@@ -319,8 +319,7 @@ PetscErrorCode CourantMeanSquareGrowth(const CourantSgdModes *modes, PetscInt n,
     square.eta = eta[i];
     for (PetscInt k = 0; k < q; k++) X[k * (q + 1)] += i ? 1e-3 : 1; /* definite, whatever it was */
     PetscCall(CourantPositiveMapSolve(&map, X, &rho, &residual, &converged));
-    growth[i] =
-        (CourantEstimate){sqrt(rho), sqrt(PetscMax(0, rho - residual)), sqrt(rho + residual)};
+    growth[i] = (CourantEstimate){sqrt(rho), sqrt(PetscMax(0, rho - residual)), sqrt(rho + residual)};
   }
   PetscCall(PetscFree(X));
   PetscFunctionReturn(PETSC_SUCCESS);

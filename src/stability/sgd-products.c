@@ -182,7 +182,8 @@ static void ApplyEpoch(void *ctx, const PetscReal X[], PetscReal Y[])
   CourantCongruence(epoch->modes->q, epoch->count, epoch->Phi, epoch->transposed, X, epoch->work, Y);
 }
 
-/* Spectral radius of the map, NaN where SLEPc did not converge; its eigenvector left in `right`, that of its adjoint in `left`. */
+/* Spectral radius of the map, NaN where SLEPc did not converge; its eigenvector left in `right`, that of its
+ * adjoint in `left`. */
 static PetscErrorCode Radius(Epoch *epoch, PetscBool adjoint, PetscReal *rho, PetscReal *residual)
 {
   const CourantPositiveMap map = {.q = epoch->modes->q, .Apply = ApplyEpoch, .ctx = epoch};
@@ -314,7 +315,8 @@ PetscErrorCode CourantEpochLimit(const CourantSgdModes *modes, const CourantProd
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantEpochGrowth - Factor per step of the root of E |x|^2, averaged over an epoch, at n learning rates. */
+/* CourantEpochGrowth - Factor per step of the root of E |x|^2, averaged over an epoch, at n learning rates.
+ */
 PetscErrorCode CourantEpochGrowth(const CourantSgdModes *modes, const CourantProducts *products, PetscInt n,
                                   const PetscReal eta[], CourantEstimate growth[])
 {
@@ -401,8 +403,8 @@ static PetscErrorCode Exponents(const CourantSgdModes *modes, const CourantProdu
   PetscInt *samples;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc3(groups * modes->n, &samples, groups * 2 * TOGETHER * modes->q, &x, n * BLOCKS,
-                         &means));
+  PetscCall(
+      PetscMalloc3(groups * modes->n, &samples, groups * 2 * TOGETHER * modes->q, &x, n * BLOCKS, &means));
 #pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)
   for (int g = 0; g < groups; g++) {
     PetscReal *own = x + g * 2 * TOGETHER * modes->q;

@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { KINDS = 3, DENSE = 150, PERMUTATIONS = 256, STEPS = 4096 };
+enum { DENSE = 150, PERMUTATIONS = 256, STEPS = 4096 };
 
 static const PetscReal neutral = 1e-6; /* relative: what takes a million steps to move is left out */
 
@@ -26,9 +26,9 @@ struct _CourantSgd {
   PetscReal error;          /* of the mean-square limit, relative: that of the subspace */
   PetscReal noise;
   PetscBool blank; /* nothing is known of the Hessians that were set */
-  PetscBool done[KINDS];
-  CourantEstimate limit[KINDS];
-  CourantStatus status[KINDS];
+  PetscBool done[COURANT_SGD_KINDS];
+  CourantEstimate limit[COURANT_SGD_KINDS];
+  CourantStatus status[COURANT_SGD_KINDS];
 };
 
 /*
@@ -86,7 +86,7 @@ static PetscErrorCode Clear(CourantSgd sgd)
   sgd->error = 0;
   sgd->noise = NAN;
   sgd->blank = PETSC_FALSE;
-  for (int k = 0; k < KINDS; k++) sgd->done[k] = PETSC_FALSE;
+  for (int k = 0; k < COURANT_SGD_KINDS; k++) sgd->done[k] = PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -148,7 +148,7 @@ static PetscBool IsDense(CourantSgd sgd, CourantProblem problem)
 {
   const double n = (double)problem->data->n, p = (double)problem->net->size;
   return p <= (double)sgd->dense && 3 * sizeof(PetscReal) * n * p * p <= problem->memory / 2 ? PETSC_TRUE
-                                                                                            : PETSC_FALSE;
+                                                                                             : PETSC_FALSE;
 }
 
 /* CourantSgdMemory - Bytes that CourantSgdSetProblem() takes. */

@@ -229,9 +229,19 @@ const char *CourantLocalGrowthByDifferences(CourantTrainer *trainer, double lear
 
 enum { PARTS = 16, LOOK = 100 }; /* of a run in batches; steps to the first look at it */
 
+static double Mean(PetscInt n, const double x[])
+{
+  double sum = 0;
+  for (PetscInt i = 0; i < n; i++) sum += x[i];
+  return sum / (double)n;
+}
+
 /*
   The logarithm of growth per step over the last three quarters of a run, with the interval that the means
   over its parts leave: whole epochs where there are enough of them.
+
+  Where their later half is another than the earlier one by more than the parts' scatter, a faster mode is
+  still on its way out, and twice that belongs to the interval: an approach like 1 / t is by less.
 */
 static CourantEstimate GrowthOfParts(const double sums[], PetscInt count, PetscInt per_epoch)
 {
@@ -244,16 +254,36 @@ static CourantEstimate GrowthOfParts(const double sums[], PetscInt count, PetscI
   }
   for (PetscInt k = 0; k < PARTS; k++)
     means[k] = (sums[count - k * length] - sums[count - (k + 1) * length]) / (double)length;
-  return CourantMeanEstimate(PARTS, means);
+  CourantEstimate rate = CourantMeanEstimate(PARTS, means);
+  const double half = rate.high - rate.value,
+               change = fabs(Mean(PARTS / 2, means) - Mean(PARTS / 2, means + PARTS / 2)),
+               drift = change > 2 * half ? 2 * change : 0;
+  rate.low -= drift;
+  rate.high += drift;
+  return rate;
+}
+
+/*
+  Can a run end here? Its interval is within 1 % of growth and a third of what the logarithm is away from 0;
+  and a mode with half or twice that logarithm, one of n at the start and with noise of its own, would be ten
+  times the others by now.
+*/
+static PetscBool BatchesSettled(CourantEstimate rate, double sum, PetscInt count,
+                                const CourantOutcomeWork *work)
+{
+  const double half = rate.high - rate.value, size = fabs(rate.value);
+  return half <= 0.01 && 3 * half <= size && size >= log(10) / (double)work->steps &&
+                 fabs(sum) >= 2 * (log(10 * sqrt((double)work->n)) + sqrt((double)count))
+             ? PETSC_TRUE
+             : PETSC_FALSE;
 }
 
 /*
   CourantLocalGrowthOfBatches - Growth per step of a small difference of two runs with the same mini-batches,
   the trainer's own, at a theta held fast: gradients of batches do not vanish there, and no run stays.
 
-  It is stepped as by CourantLocalGrowthByDifferences(), the rule gd. The run ends where its interval, looked
-  at after 100, 200, 400 .. steps, is within 1 % of growth and a third of what the logarithm is away from 0,
-  or after all steps.
+  It is stepped as by CourantLocalGrowthByDifferences(), the rule gd. The run is looked at after 100, 200, 400
+  .. steps, and ends when it has settled, or after all of them.
 */
 const char *CourantLocalGrowthOfBatches(CourantTrainer *trainer, double learning_rate, double weight_decay,
                                         const double theta[], CourantOutcomeWork *work,
@@ -262,7 +292,7 @@ const char *CourantLocalGrowthOfBatches(CourantTrainer *trainer, double learning
   const CourantRunner runner = {0};
   const Difference difference = DifferenceAt(trainer, learning_rate, weight_decay, theta, work);
   const size_t n = work->n;
-  double *delta = work->base, *sums = work->sums, half = INFINITY;
+  double *delta = work->base, *sums = work->sums;
   CourantEstimate rate = {NAN, NAN, NAN};
   PetscInt look = LOOK;
 
@@ -280,10 +310,8 @@ const char *CourantLocalGrowthOfBatches(CourantTrainer *trainer, double learning
     count++;
     if (count != look && count != work->steps) continue;
     rate = GrowthOfParts(sums, count, trainer->batches.per_epoch);
-    half = rate.high - rate.value;
     look *= 2;
-    if (half <= 0.01 && 3 * half <= fabs(rate.value) && fabs(rate.value) >= log(10) / (double)work->steps)
-      break;
+    if (BatchesSettled(rate, sums[count], count, work)) break;
   }
   *growth = (CourantEstimate){exp(rate.value), exp(rate.low), exp(rate.high)};
   return NULL;
@@ -386,10 +414,9 @@ static void Judge(const CourantOutcomeWork *work, PetscInt t, double norm, Coura
 
 /*
   The same of mini-batches, whose noise keeps a run in motion wherever samples do not agree: at rest, or at
-  its end bounded, when |theta| is no longer than it was a quarter of the run before. work->sums: |theta|.
+  its end bounded, when |theta| is on average no longer than a quarter of the run before. work->sums: |theta|.
 */
-static void JudgeBatches(const CourantOutcomeWork *work, PetscInt t, double norm,
-                         CourantOutcome *outcome)
+static void JudgeBatches(const CourantOutcomeWork *work, PetscInt t, double norm, CourantOutcome *outcome)
 {
   const PetscInt quarter = t / 4;
 
@@ -398,8 +425,8 @@ static void JudgeBatches(const CourantOutcomeWork *work, PetscInt t, double norm
   if (Largest(work->moves, t - COURANT_RING + 1, t) <= 1e-9 * norm) {
     outcome->kind = COURANT_OUTCOME_STABLE;
     outcome->period = 1;
-  } else if (t == work->steps &&
-             Largest(work->sums, t - quarter, t) <= 1.1 * Largest(work->sums, t - 2 * quarter, t - quarter))
+  } else if (t == work->steps && Mean(quarter, work->sums + t - quarter + 1) <=
+                                     1.1 * Mean(quarter, work->sums + t - 2 * quarter + 1))
     outcome->kind = COURANT_OUTCOME_RESTRAINED;
 }
 

@@ -18,9 +18,9 @@ typedef struct {
   CourantBatches batches; /* of mini-batches */
   PetscBool in_batches;   /* else every gradient is over all samples */
   uint64_t seed;          /* of the batches */
-  size_t n;         /* weights */
-  size_t size;      /* numbers of a state: theta and what the rule remembers, (1 + rule->states) n */
-  double *gradient; /* [n+1]: of L, and L */
+  size_t n;               /* weights */
+  size_t size;            /* numbers of a state: theta and what the rule remembers, (1 + rule->states) n */
+  double *gradient;       /* [n+1]: of L, and L */
   const double
       *affine; /* grad L(0) [n] and L(0): train the gradient linearised at 0; NULL: train L. Borrowed */
 } CourantTrainer;

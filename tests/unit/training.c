@@ -430,7 +430,8 @@ static void RunningStatistics(void **state)
       Steps(&t, 1);
       const PetscInt from = full ? 0 : 10 * (step % 3), to = full ? N : PetscMin(N, from + 10);
       for (PetscInt first = from; first < to; first += group) {
-        Statistics(t.problem->data, PetscMin(group, to - first), (full ? all : t.run.batches.order) + first, &m, &v);
+        Statistics(t.problem->data, PetscMin(group, to - first), (full ? all : t.run.batches.order) + first,
+                   &m, &v);
         mean = 0.7 * mean + 0.3 * m;
         variance = 0.7 * variance + 0.3 * v;
       }
