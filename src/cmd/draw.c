@@ -93,6 +93,20 @@ static void PrintBatchRow(const CourantMapRow *row)
   PrintStatus(row->status, "limits: ", status);
 }
 
+/* Rows of mini-batches whose growth needs all modes. */
+static void PrintUntold(CourantMap map)
+{
+  PetscInt rows = 0;
+
+  for (PetscInt w = 0; map->sgd && w < map->nw; w++)
+    rows += map->rows[w].m_min < 0 && isnan(map->cells[w * map->nl].growth);
+  if (rows)
+    printf(
+        "at %d weight decays the flow itself leaves the state, and growth takes the Hessians of all samples: "
+        "-sgd_dense %d\n",
+        (int)rows, (int)map->p);
+}
+
 /* CourantPrintRows - Limits of some weight decays with what is known of their error. */
 PetscErrorCode CourantPrintRows(CourantMap map)
 {
@@ -117,6 +131,7 @@ PetscErrorCode CourantPrintRows(CourantMap map)
     if (row->status == COURANT_CONVERGED && norm > 0)
       worst = fmax(worst, fmax(row->residual_max, row->residual_min) / norm);
   }
+  PrintUntold(map);
   if (!solved) {
     printf("no spectrum was computed\n");
     PetscFunctionReturn(PETSC_SUCCESS);

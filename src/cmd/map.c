@@ -1,6 +1,7 @@
 /* courant map: the stability map over learning rate and weight decay. */
 #include "cmd/draw.h"
 #include "cmd/session.h"
+#include "cmd/sgd.h"
 #include "core/interrupt.h"
 #include "core/progress.h"
 #include "stability/map.h"
@@ -678,6 +679,7 @@ static const CourantOption options[] = {
     {"-learning_rate", "A,B,..", "learning rates, instead of the deck's axis"},
     {"-weight_decay", "A,B,..", "weight decays, instead of the deck's axis"},
     {"-points", "NxM", "learning rates x weight decays, between the deck's ends"},
+    COURANT_SGD_OPTIONS,
     COURANT_MODEL_OPTIONS,
     COURANT_RESULT_OPTIONS,
     {0},

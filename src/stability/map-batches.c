@@ -53,19 +53,13 @@ PetscErrorCode CourantMapFillBatchLimits(CourantMap map, CourantMapRow *row)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/*
-  CourantMapFillBatchGrowth - Growth of a row's cells, after its limits; slack: how far its interval reaches
-  towards 1.
-
-  NaN where a projection may miss the modes that the flow itself leaves the state in.
-*/
+/* CourantMapFillBatchGrowth - Growth of a row's cells, after its limits; slack: how far its interval reaches
+ * towards 1. */
 PetscErrorCode CourantMapFillBatchGrowth(CourantMap map, PetscInt w, double growth[], double slack[])
 {
   CourantMapCell *cells = map->cells + w * map->nl;
   CourantEstimate *sure, *square;
   CourantStatus status;
-  PetscInt modes, neutral;
-  PetscBool projected;
 
   PetscFunctionBeginUser;
   if (!map->sgd) PetscFunctionReturn(PETSC_SUCCESS);
@@ -74,9 +68,7 @@ PetscErrorCode CourantMapFillBatchGrowth(CourantMap map, PetscInt w, double grow
       CourantSgdGetGrowth(map->sgd, COURANT_SGD_ALMOST_SURE, map->nl, map->learning_rate, sure, &status));
   PetscCall(
       CourantSgdGetGrowth(map->sgd, COURANT_SGD_MEAN_SQUARE, map->nl, map->learning_rate, square, &status));
-  PetscCall(CourantSgdGetModes(map->sgd, &modes, &neutral, &projected));
   for (PetscInt l = 0; l < map->nl; l++) {
-    if (projected && map->rows[w].low < 0) sure[l] = square[l] = (CourantEstimate){NAN, NAN, NAN};
     growth[l] = sure[l].value;
     slack[l] = growth[l] > 1 ? growth[l] - sure[l].low : sure[l].high - growth[l];
     cells[l].growth_low = sure[l].low;

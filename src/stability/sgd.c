@@ -25,7 +25,8 @@ struct _CourantSgd {
   int stages;               /* how many of the two there are */
   PetscReal error;          /* of the mean-square limit, relative: that of the subspace */
   PetscReal noise;
-  PetscBool blank; /* nothing is known of the Hessians that were set */
+  PetscBool projected; /* the modes are those of a subspace */
+  PetscBool blank;     /* nothing is known of the Hessians that were set */
   PetscBool done[COURANT_SGD_KINDS];
   CourantEstimate limit[COURANT_SGD_KINDS];
   CourantStatus status[COURANT_SGD_KINDS];
@@ -56,6 +57,20 @@ static PetscErrorCode GetNumber(CourantSgd sgd, const char name[], PetscInt leas
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The solvers are made when they are needed: one of each reads its options now, so that wrong ones are seen.
+ */
+static PetscErrorCode ReadSolver(MPI_Comm comm, const char prefix[])
+{
+  EPS eps;
+
+  PetscFunctionBeginUser;
+  PetscCall(EPSCreate(comm, &eps));
+  PetscCall(EPSSetOptionsPrefix(eps, prefix));
+  PetscCall(EPSSetFromOptions(eps));
+  PetscCall(EPSDestroy(&eps));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
   CourantSgdSetFromOptions - Options: -sgd_permutations n (256; epochs that the mean square over an epoch is
   averaged over), -sgd_steps t (4096; of the product whose growth is the almost-sure one), -sgd_dense p (150;
@@ -67,6 +82,8 @@ PetscErrorCode CourantSgdSetFromOptions(CourantSgd sgd)
   PetscCall(GetNumber(sgd, "-sgd_permutations", 2, 1000000, &sgd->products.permutations));
   PetscCall(GetNumber(sgd, "-sgd_steps", 64, 1000000000, &sgd->products.steps));
   PetscCall(GetNumber(sgd, "-sgd_dense", 0, 20000, &sgd->dense));
+  PetscCall(ReadSolver(sgd->comm, "sgd_"));
+  PetscCall(ReadSolver(sgd->comm, "sgd_mean_"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -85,7 +102,7 @@ static PetscErrorCode Clear(CourantSgd sgd)
   sgd->stages = 0;
   sgd->error = 0;
   sgd->noise = NAN;
-  sgd->blank = PETSC_FALSE;
+  sgd->blank = sgd->projected = PETSC_FALSE;
   for (int k = 0; k < COURANT_SGD_KINDS; k++) sgd->done[k] = PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -136,6 +153,7 @@ static PetscErrorCode ProjectAll(CourantSgd sgd, CourantSamples *samples, Vec th
   PetscFunctionBeginUser;
   PetscCall(CourantSubspaceCreate(samples, theta, slowest, sgd->batch, neutral, &s));
   sgd->blank = s.q ? PETSC_FALSE : PETSC_TRUE;
+  sgd->projected = s.q < samples->p ? PETSC_TRUE : PETSC_FALSE;
   if (s.q) PetscCall(AddStage(sgd, samples->n, s.q, s.most, s.matrices));
   if (s.before && s.before < s.q) PetscCall(AddStage(sgd, samples->n, s.before, s.most, s.matrices));
   sgd->error = s.error;
@@ -331,7 +349,8 @@ static void DescentGrowth(const CourantSgdModes *modes, PetscInt n, const PetscR
   counterpart of max |1 - eta m| of full batches.
 
   All runs go along the same batches. Neutral modes, whose factor is 1, are left out. NaN where it cannot be
-  told: status degenerate where noise acts on a neutral mode, not_converged for a solver.
+  told: status degenerate where noise acts on a neutral mode, not_converged for a solver, and for a subspace
+  where the flow itself leaves the state: it holds what noise acts on at a limit, and there is none.
 */
 PetscErrorCode CourantSgdGetGrowth(CourantSgd sgd, CourantSgdKind kind, PetscInt n, const PetscReal rates[],
                                    CourantEstimate growth[], CourantStatus *status)
@@ -344,6 +363,7 @@ PetscErrorCode CourantSgdGetGrowth(CourantSgd sgd, CourantSgdKind kind, PetscInt
   for (PetscInt i = 0; i < n; i++) growth[i] = (CourantEstimate){NAN, NAN, NAN};
   if (sgd->blank || sgd->modes[0].q == 0) PetscFunctionReturn(PETSC_SUCCESS);
   *status = sgd->modes[0].status;
+  if (sgd->projected && sgd->modes[0].below) *status = COURANT_NOT_CONVERGED;
   if (*status != COURANT_CONVERGED) PetscFunctionReturn(PETSC_SUCCESS);
   if (sgd->batch == sgd->modes[0].n) {
     DescentGrowth(&sgd->modes[0], n, rates, growth);
@@ -369,7 +389,7 @@ PetscErrorCode CourantSgdGetModes(CourantSgd sgd, PetscInt *modes, PetscInt *neu
   PetscFunctionBeginUser;
   *modes = sgd->modes[0].q;
   *neutral_modes = sgd->modes[0].neutral;
-  *projected = sgd->stages > 1 ? PETSC_TRUE : PETSC_FALSE;
+  *projected = sgd->projected;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
