@@ -689,16 +689,15 @@ const CourantCommandOps CourantCommand_map = {
     .name = "map",
     .argument = "MODEL",
     .summary = "stability map over learning rate and weight decay",
-    .description =
-        "Computes the linearised stability region of the deck's rule over learning rate and "
-        "weight decay: for each weight decay the\n"
-        "equilibrium, both ends of the Hessian's spectrum with their residuals, the learning-rate "
-        "limit, von Neumann's bound and the\n"
-        "normal form of what happens past the limit. With -set train.batch=n the limits are those of "
-        "mini-batches, and growth is that of one run.\n"
-        "The trainer then checks every cell, locally "
-        "(growth of a small difference of two\n"
-        "runs) and globally (what becomes of training from the deck's weights).",
+    .description = "Computes the linearised stability region of the deck's rule over learning rate and "
+                   "weight decay: for each weight decay the\n"
+                   "equilibrium, both ends of the Hessian's spectrum with their residuals, the learning-rate "
+                   "limit, von Neumann's bound and the\n"
+                   "normal form of what happens past the limit. The trainer then checks every cell, locally "
+                   "(growth of a small difference of two\n"
+                   "runs) and globally (what becomes of training from the deck's weights).\n"
+                   "With -set train.batch=n the limits are those of gradient descent on mini-batches, and "
+                   "growth is that of a single run.",
     .options = options,
     .solvers =
         "  -hessian_max_eps_...  -hessian_min_eps_...   both ends of the spectrum; -eps_... sets both\n"

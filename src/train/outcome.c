@@ -238,10 +238,8 @@ static double Mean(PetscInt n, const double x[])
 
 /*
   The logarithm of growth per step over the last three quarters of a run, with the interval that the means
-  over its parts leave: whole epochs where there are enough of them.
-
-  Where their later half is another than the earlier one by more than the parts' scatter, a faster mode is
-  still on its way out, and twice that belongs to the interval: an approach like 1 / t is by less.
+  over its parts leave: whole epochs where there are enough of them. A mode that is so little slower that it
+  has gained less than a factor of 10 in the whole run may not have come out yet.
 */
 static CourantEstimate GrowthOfParts(const double sums[], PetscInt count, PetscInt per_epoch)
 {
@@ -255,11 +253,7 @@ static CourantEstimate GrowthOfParts(const double sums[], PetscInt count, PetscI
   for (PetscInt k = 0; k < PARTS; k++)
     means[k] = (sums[count - k * length] - sums[count - (k + 1) * length]) / (double)length;
   CourantEstimate rate = CourantMeanEstimate(PARTS, means);
-  const double half = rate.high - rate.value,
-               change = fabs(Mean(PARTS / 2, means) - Mean(PARTS / 2, means + PARTS / 2)),
-               drift = change > 2 * half ? 2 * change : 0;
-  rate.low -= drift;
-  rate.high += drift;
+  rate.high += log(10) / (double)count;
   return rate;
 }
 
