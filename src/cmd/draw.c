@@ -174,10 +174,9 @@ static void PrintGlobal(CourantMap map)
   }
   if (total == 0) return;
   if (map->sgd) {
-    printf("global check: from the deck's weights %d come to rest, %d stay bounded (%d as predicted), %d "
-           "diverge "
-           "(%d), %d undecided\n",
-           (int)counts[0], (int)counts[1], (int)bounded, (int)counts[2], (int)predicted[2], (int)counts[3]);
+    printf("global check: from the deck's weights %d come to rest, %d stay bounded (%d as predicted), ",
+           (int)counts[0], (int)counts[1], (int)bounded);
+    printf("%d diverge (%d), %d undecided\n", (int)counts[2], (int)predicted[2], (int)counts[3]);
     return;
   }
   printf("global check: from the deck's weights %d stable (%d as predicted), %d restrained (%d), %d "
