@@ -190,15 +190,20 @@ typedef enum {
   COURANT_SGD_ALMOST_SURE, /* along almost every run of such epochs */
 } CourantSgdKind;
 
+#define COURANT_SGD_KINDS 3
+
 PETSC_EXTERN PetscErrorCode CourantSgdCreate(MPI_Comm, PetscInt batch, CourantSgd *);
 PETSC_EXTERN PetscErrorCode CourantSgdSetFromOptions(CourantSgd);
 PETSC_EXTERN PetscErrorCode CourantSgdSetSeed(CourantSgd, PetscInt seed);
 PETSC_EXTERN PetscErrorCode CourantSgdSetHessians(CourantSgd, PetscInt n, PetscInt p, const PetscReal H[]);
-PETSC_EXTERN PetscErrorCode CourantSgdSetProblem(CourantSgd, CourantProblem, Vec theta, PetscReal alpha);
+PETSC_EXTERN PetscErrorCode CourantSgdSetProblem(CourantSgd, CourantProblem, Vec theta, PetscReal alpha,
+                                                 Vec slowest);
 PETSC_EXTERN PetscErrorCode CourantSgdGetDescentLimit(CourantSgd, PetscReal *limit, CourantStatus *);
-PETSC_EXTERN PetscErrorCode CourantSgdGetLimit(CourantSgd, CourantSgdKind, CourantEstimate *, CourantStatus *);
-PETSC_EXTERN PetscErrorCode CourantSgdGetGrowth(CourantSgd, CourantSgdKind, PetscReal learning_rate,
-                                                CourantEstimate *, CourantStatus *);
+PETSC_EXTERN PetscErrorCode CourantSgdGetLimit(CourantSgd, CourantSgdKind, CourantEstimate *,
+                                               CourantStatus *);
+PETSC_EXTERN PetscErrorCode CourantSgdGetGrowth(CourantSgd, CourantSgdKind, PetscInt n,
+                                                const PetscReal rates[], CourantEstimate growth[],
+                                                CourantStatus *);
 PETSC_EXTERN PetscErrorCode CourantSgdGetModes(CourantSgd, PetscInt *modes, PetscInt *neutral,
                                                PetscBool *projected);
 PETSC_EXTERN PetscErrorCode CourantSgdGetNoise(CourantSgd, PetscReal *gradient);

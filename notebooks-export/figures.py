@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 # one colour per regime, the same for what is predicted and what is measured
 COLOURS = {
     "stable": "#a6cee3", "restrained": "#fdbf6f", "divergent": "#b2473e", "unstable_flow": "#8a6bbe",
-    "undecided": "#d9d9d9", "past_limit": "#e8a6c1",
+    "undecided": "#d9d9d9", "past_limit": "#e8a6c1", "bounded": "#d6e3a4",
 }
 VERDICTS = {"agree": "#cfe8cf", "disagree": "#d7301f", "undecided": "#d9d9d9"}
 # where what a refined check says of a cell comes from
@@ -27,6 +27,14 @@ LIMITS = [
     ("limit", "linear limit", dict(color="black", lw=1.8)),
     ("limit_von_neumann", "von Neumann bound", dict(color="#1b7837", lw=1.4, ls="--")),
     ("limit_far_field", "far field, 2/weight decay", dict(color="#2b2b8f", lw=1.4, ls=":")),
+]
+# those of mini-batches: what one run obeys, what ensembles do, and full batches
+BATCH_LIMITS = [
+    ("limit", "almost sure", dict(color="black", lw=1.8)),
+    ("limit_epoch", "mean square of an epoch", dict(color="#1b7837", lw=1.4, ls="--")),
+    ("limit_mean_square", "mean square, independent", dict(color="#8c510a", lw=1.4, ls="-.")),
+    ("limit_full_batch", "full batches", dict(color="#555555", lw=1.4, ls=(0, (5, 1, 1, 1, 1, 1)))),
+    LIMITS[-1],
 ]
 # one colour for what the powers of a step do at a frequency
 POWERS = {"bounded": "#08519c", "grow": COLOURS["divergent"], "grow_polynomially": "#e08214", "flow_grows": COLOURS["unstable_flow"]}
@@ -84,17 +92,19 @@ def draw_regimes(axes, group, dataset, colours=COLOURS):
 
 
 def draw_limits(axes, group):
-    """The learning-rate limits of every weight decay as lines, clipped to the axes; returns legend handles."""
+    """The learning-rate limits of every weight decay as lines, their intervals shaded, clipped to the axes; returns legend handles."""
     alpha = group["weight_decay"][:]
     order = np.argsort(alpha)
     window = axes.get_xlim(), axes.get_ylim()
     handles = []
-    for name, label, style in LIMITS:
+    for name, label, style in BATCH_LIMITS if "limit_full_batch" in group else LIMITS:
         values = group[name][:]
         if not np.any(np.isfinite(values)):
             continue
         marker = "o" if len(alpha) == 1 else None
         axes.plot(values[order], alpha[order], marker=marker, **style)
+        if name + "_low" in group:
+            axes.fill_betweenx(alpha[order], group[name + "_low"][:][order], group[name + "_high"][:][order], color=style["color"], alpha=0.2, lw=0)
         handles.append(Line2D([], [], label=label, marker=marker, **style))
     axes.set_xlim(window[0])
     axes.set_ylim(window[1])

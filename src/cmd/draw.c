@@ -53,30 +53,75 @@ static void PrintNumber(double value, const char *format, int width)
   printf(" %*s", width, isfinite(value) ? text : "-");
 }
 
+static const char *const statuses[] = {"",     "not converged", "multiple", "no equilibrium",
+                                       "kink", "degenerate"};
+
+/* What keeps a number of a row from being known: that of its state, or of something that follows from it. */
+static void PrintStatus(uint8_t state, const char *what, uint8_t status)
+{
+  const uint8_t first = state ? state : status;
+  const PetscBool known = first > 0 && first < PETSC_STATIC_ARRAY_LENGTH(statuses) ? PETSC_TRUE : PETSC_FALSE;
+  printf("  %s%s\n", known && !state ? what : "", known ? statuses[first] : "");
+}
+
+static void PrintRow(const CourantMapRow *row)
+{
+  printf("%12.5g", row->alpha);
+  PrintNumber(row->limit, "%.9g", 14);
+  PrintNumber(row->limit * row->residual_max / row->m_max, "%.1e", 9);
+  PrintNumber(row->limit_von_neumann, "%.6g", 14);
+  PrintNumber(row->limit_far_field, "%.6g", 12);
+  PrintNumber(row->flip_coefficient, "%.6g", 12);
+  PrintStatus(row->status, "flip: ", row->flip_status);
+}
+
+/* The same of mini-batches, in the order of kinds[]. */
+static void PrintBatchRow(const CourantMapRow *row)
+{
+  static const CourantSgdKind kinds[] = {COURANT_SGD_ALMOST_SURE, COURANT_SGD_MEAN_SQUARE, COURANT_SGD_EPOCH};
+  uint8_t status = 0;
+
+  printf("%12.5g", row->alpha);
+  for (int k = 0; k < COURANT_SGD_KINDS; k++) {
+    const CourantEstimate *limit = &row->batch_limit[kinds[k]];
+    PrintNumber(limit->value, "%.6g", k ? 12 : 14);
+    PrintNumber(0.5 * (limit->high - limit->low), "%.1e", k ? 8 : 9);
+    if (!status) status = row->batch_status[kinds[k]];
+  }
+  PrintNumber(row->limit_full_batch, "%.6g", 13);
+  PrintNumber(row->limit_far_field, "%.6g", 10);
+  PrintStatus(row->status, "limits: ", status);
+}
+
+/* Rows of mini-batches whose growth needs all modes. */
+static void PrintUntold(CourantMap map)
+{
+  PetscInt rows = 0;
+
+  for (PetscInt w = 0; map->sgd && w < map->nw; w++)
+    rows += map->rows[w].m_min < 0 && isnan(map->cells[w * map->nl].growth);
+  if (rows)
+    printf(
+        "at %d weight decays the flow itself leaves the state, and growth takes the Hessians of all samples: "
+        "-sgd_dense %d\n",
+        (int)rows, (int)map->p);
+}
+
 /* CourantPrintRows - Limits of some weight decays with what is known of their error. */
 PetscErrorCode CourantPrintRows(CourantMap map)
 {
-  static const char *const statuses[] = {"",     "not converged", "multiple", "no equilibrium",
-                                         "kink", "degenerate"};
   const PetscInt n = PetscMin(ROWS, map->nw);
   double worst = 0;
   PetscInt solved = 0;
 
   PetscFunctionBeginUser;
-  printf("\n%12s %14s %9s %14s %12s %12s  %s\n", "weight decay", "limit", "+-", "von Neumann", "far field",
-         "flip c", "");
-  for (PetscInt i = 0; i < n; i++) {
-    const CourantMapRow *row = &map->rows[Pick(i, n, map->nw)];
-    printf("%12.5g", row->alpha);
-    PrintNumber(row->limit, "%.9g", 14);
-    PrintNumber(row->limit * row->residual_max / row->m_max, "%.1e", 9);
-    PrintNumber(row->limit_von_neumann, "%.6g", 14);
-    PrintNumber(row->limit_far_field, "%.6g", 12);
-    PrintNumber(row->flip_coefficient, "%.6g", 12);
-    const uint8_t status = row->status ? row->status : row->flip_status;
-    printf("  %s%s\n", row->status == 0 && status < 6 && status ? "flip: " : "",
-           status < 6 ? statuses[status] : "");
-  }
+  if (map->sgd)
+    printf("\n%12s %14s %9s %12s %8s %12s %8s %13s %10s\n", "weight decay", "almost sure", "+-",
+           "mean square", "+-", "of an epoch", "+-", "full batches", "far field");
+  else
+    printf("\n%12s %14s %9s %14s %12s %12s  %s\n", "weight decay", "limit", "+-", "von Neumann", "far field",
+           "flip c", "");
+  for (PetscInt i = 0; i < n; i++) (map->sgd ? PrintBatchRow : PrintRow)(&map->rows[Pick(i, n, map->nw)]);
   for (PetscInt w = 0; w < map->nw; w++) {
     const CourantMapRow *row = &map->rows[w];
     const PetscBool plain = isfinite(row->lambda_max) ? PETSC_TRUE : PETSC_FALSE;
@@ -86,6 +131,7 @@ PetscErrorCode CourantPrintRows(CourantMap map)
     if (row->status == COURANT_CONVERGED && norm > 0)
       worst = fmax(worst, fmax(row->residual_max, row->residual_min) / norm);
   }
+  PrintUntold(map);
   if (!solved) {
     printf("no spectrum was computed\n");
     PetscFunctionReturn(PETSC_SUCCESS);
@@ -105,15 +151,18 @@ static void PrintLocal(CourantMap map, const CourantAgreement *a)
          "%%)\n",
          (int)a->decided, (int)a->checked, (int)a->agreed, (int)a->disagreeing, a->median_error,
          a->p99_error);
+  if (map->sgd && a->decided)
+    printf("              intervals of measured and predicted growth overlap in %d of these (%.1f %%)\n",
+           (int)a->overlapping, 100. * (double)a->overlapping / (double)a->decided);
 }
 
 /*
-  Of the cells that became something, how many were predicted
-  to; a stable state need not be found from far away.
+  Of the cells that became something, how many were predicted to; a stable state need not be found from far
+  away, and mini-batches that are stable or restrained are seen to be bounded.
 */
 static void PrintGlobal(CourantMap map)
 {
-  PetscInt counts[4] = {0}, predicted[4] = {0}, total = 0;
+  PetscInt counts[4] = {0}, predicted[4] = {0}, total = 0, bounded = 0;
 
   for (PetscInt i = 0; i < map->nw * map->nl; i++) {
     const uint8_t what = map->cells[i].global_regime;
@@ -121,8 +170,15 @@ static void PrintGlobal(CourantMap map)
     total++;
     counts[what]++;
     predicted[what] += map->cells[i].regime == what;
+    bounded += what == COURANT_OUTCOME_RESTRAINED && map->cells[i].regime <= COURANT_REGIME_RESTRAINED;
   }
   if (total == 0) return;
+  if (map->sgd) {
+    printf("global check: from the deck's weights %d come to rest, %d stay bounded (%d as predicted), ",
+           (int)counts[0], (int)counts[1], (int)bounded);
+    printf("%d diverge (%d), %d undecided\n", (int)counts[2], (int)predicted[2], (int)counts[3]);
+    return;
+  }
   printf("global check: from the deck's weights %d stable (%d as predicted), %d restrained (%d), %d "
          "divergent (%d), %d undecided\n",
          (int)counts[0], (int)predicted[0], (int)counts[1], (int)predicted[1], (int)counts[2],

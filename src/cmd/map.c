@@ -1,19 +1,22 @@
 /* courant map: the stability map over learning rate and weight decay. */
 #include "cmd/draw.h"
 #include "cmd/session.h"
+#include "cmd/sgd.h"
 #include "core/interrupt.h"
 #include "core/progress.h"
 #include "stability/map.h"
+#include "stability/sgd.h"
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
 
 /* ---- the result file: one entry per dataset ---- */
 
-#define REGIMES  "stable restrained divergent unstable_flow undecided past_limit"
-#define OUTCOMES "stable restrained divergent undecided"
-#define VERDICTS "agree disagree undecided"
-#define STATUSES "converged not_converged multiple no_equilibrium kink degenerate"
+#define REGIMES        "stable restrained divergent unstable_flow undecided past_limit"
+#define OUTCOMES       "stable restrained divergent undecided"
+#define BATCH_OUTCOMES "stable bounded divergent undecided"
+#define VERDICTS       "agree disagree undecided"
+#define STATUSES       "converged not_converged multiple no_equilibrium kink degenerate"
 
 #define WEIGHT_DECAY "/map/weight_decay"
 #define DECAY        "alpha = weight_decay; decoupled, weight_decay (1 - momentum), the decay at rest"
@@ -24,12 +27,14 @@ typedef struct {
   size_t offset; /* of its member in a row or a cell */
 } Field;
 
-static const Field row_fields[] = {
-#define ROW(name, type, long_name, units, ...)                                                               \
+#define ROW_OF(name, member, type, long_name, units, ...)                                                    \
   {                                                                                                          \
     {"/map/" #name, COURANT_RESULT_##type, {WEIGHT_DECAY}, long_name, units, __VA_ARGS__},                   \
-        offsetof(CourantMapRow, name)                                                                        \
+        offsetof(CourantMapRow, member)                                                                      \
   }
+#define ROW(name, type, long_name, units, ...) ROW_OF(name, name, type, long_name, units, __VA_ARGS__)
+
+static const Field row_fields[] = {
     ROW(m_max, REAL, "largest eigenvalue of H + alpha D", "1", .formula = DECAY),
     ROW(m_min, REAL, "smallest eigenvalue of H + alpha D", "1", .formula = DECAY),
     ROW(lambda_max, REAL, "sharpness: largest eigenvalue of the Hessian H", "1"),
@@ -47,9 +52,6 @@ static const Field row_fields[] = {
         "branch of equilibria, 0 the one continued from the largest weight decay, one more after each fold",
         "1"),
     ROW(status, ENUM, "status of state and spectrum", "1", .meanings = STATUSES),
-    ROW(limit, REAL,
-        "learning-rate limit of linear stability; at a trained state, of the modes that the flow damps", "1",
-        .formula = "reach / (lambda_max + edge); interval reach / (lambda_max + edge -+ residual_max)" EDGE),
     ROW(limit_von_neumann, REAL, "sufficient learning-rate limit by the symbol of the data", "1",
         .formula = "reach / (edge + sup_w symbol_upper + rank_one), as courant symbol has them" EDGE),
     ROW(limit_far_field, REAL, "learning-rate limit of boundedness, for bounded gradients", "1",
@@ -60,7 +62,41 @@ static const Field row_fields[] = {
     ROW(flip_status, ENUM, "status of the flip coefficient", "1", .meanings = STATUSES),
     ROW(basin_radius, REAL, "distance of the unstable 2-cycle that bounds the basin at 0.99 of the limit",
         "1", .formula = "sqrt(2 (1 - eta / limit) / |c|) at eta = 0.99 limit, for c < 0"),
-#undef ROW
+};
+
+#define DESCENT_LIMIT(name)                                                                                  \
+  ROW(name, REAL,                                                                                            \
+      "learning-rate limit of linear stability; at a trained state, of the modes that the flow damps", "1",  \
+      .formula = "reach / (lambda_max + edge); interval reach / (lambda_max + edge -+ residual_max)" EDGE)
+
+static const Field limit_fields[] = {DESCENT_LIMIT(limit)};
+
+#define BATCH_LIMIT(name, kind, long_name, ...)                                                              \
+  ROW_OF(name, batch_limit[kind].value, REAL, long_name, "1", __VA_ARGS__),                                  \
+      ROW_OF(name##_low, batch_limit[kind].low, REAL, "lower end of its interval: " long_name, "1"),         \
+      ROW_OF(name##_high, batch_limit[kind].high, REAL, "upper end of its interval: " long_name, "1")
+#define BATCH_STATUS(name, kind)                                                                             \
+  ROW_OF(name, batch_status[kind], ENUM, "how the limit's solver ended; degenerate: none", "1",              \
+         .meanings = STATUSES)
+
+static const Field batch_row_fields[] = {
+    BATCH_LIMIT(limit, COURANT_SGD_ALMOST_SURE,
+                "learning rate below which almost every run of reshuffled batches decays",
+                .formula = "lim log |A_t .. A_1 x| / t = 0, A = 1 - eta (H_batch + alpha D)"),
+    BATCH_LIMIT(limit_mean_square, COURANT_SGD_MEAN_SQUARE,
+                "learning rate below which the mean square decays, batches drawn independently",
+                .formula =
+                    "1 / nu, nu the largest eigenvalue of E[M X M] = nu (m X + X m), M of a batch, m = E M"),
+    BATCH_LIMIT(limit_epoch, COURANT_SGD_EPOCH,
+                "learning rate below which the mean square decays from epoch to epoch of reshuffled batches",
+                .formula = "spectral radius of X -> E[Phi X Phi^T] = 1, Phi = A_K .. A_1 over an epoch"),
+    DESCENT_LIMIT(limit_full_batch),
+    BATCH_STATUS(status_almost_sure, COURANT_SGD_ALMOST_SURE),
+    BATCH_STATUS(status_mean_square, COURANT_SGD_MEAN_SQUARE),
+    BATCH_STATUS(status_epoch, COURANT_SGD_EPOCH),
+    ROW(gradient_noise, REAL,
+        "root mean square of the gradients of single samples; where it is not 0, runs below the limits hover",
+        "1", .formula = "sqrt(mean_i |grad L_i + alpha D theta|^2)"),
 };
 
 #define GRID(group)                                                                                          \
@@ -74,10 +110,28 @@ static const Field row_fields[] = {
   }
 
 static const Field prediction_fields[] = {
+    CELL("/map/", regime, regime, ENUM, "predicted regime", "1", .meanings = REGIMES),
+};
+
+static const Field growth_fields[] = {
     CELL("/map/", growth, growth, REAL,
          "linearised amplification factor per step, over the modes that are not neutral", "1",
          .formula = "max |R|"),
-    CELL("/map/", regime, regime, ENUM, "predicted regime", "1", .meanings = REGIMES),
+};
+
+#define ENDS(group, name, low, high, long_name)                                                              \
+  CELL(group, name##_low, low, REAL, "lower end of its interval: " long_name, "1"),                          \
+      CELL(group, name##_high, high, REAL, "upper end of its interval: " long_name, "1")
+
+#define SURE   "growth per step along almost every run of reshuffled batches"
+#define SQUARE "growth per step of the root of the mean square, batches drawn independently"
+
+static const Field batch_growth_fields[] = {
+    CELL("/map/", growth, growth, REAL, SURE, "1", .formula = "exp lim log |A_t .. A_1 x| / t"),
+    ENDS("/map/", growth, growth_low, growth_high, SURE),
+    CELL("/map/", growth_mean_square, mean_square.value, REAL, SQUARE, "1",
+         .formula = "sqrt of the spectral radius of X -> E[A X A]"),
+    ENDS("/map/", growth_mean_square, mean_square.low, mean_square.high, SQUARE),
 };
 
 static const Field transient_fields[] = {
@@ -86,11 +140,16 @@ static const Field transient_fields[] = {
          .formula = "sup_n |C^n|_2, C the step of (x_t, x_{t-1}); infinite where unstable"),
 };
 
+#define MEASURED "measured growth per step of a small difference of two runs"
+
 static const Field local_fields[] = {
-    CELL("/trainer/local/", growth, local_growth, REAL,
-         "measured growth per step of a small difference of two runs", "1"),
+    CELL("/trainer/local/", growth, local_growth, REAL, MEASURED, "1"),
     CELL("/trainer/local/", verdict, local_verdict, ENUM,
          "measured and predicted growth on the same side of 1", "1", .meanings = VERDICTS),
+};
+
+static const Field batch_local_fields[] = {
+    ENDS("/trainer/local/", growth, local_low, local_high, MEASURED),
 };
 
 #define INTERPOLATED(group)                                                                                  \
@@ -102,11 +161,22 @@ static const Field local_fields[] = {
                   "around it, which were run then",                                                          \
        .meanings = "run interpolated drawn surprise")
 
-static const Field refined_fields[] = {INTERPOLATED("/trainer/local/"), INTERPOLATED("/trainer/global/")};
+static const Field refined_local_fields[] = {INTERPOLATED("/trainer/local/")};
+static const Field refined_global_fields[] = {INTERPOLATED("/trainer/global/")};
 
-static const Field global_fields[] = {
+static const Field outcome_fields[] = {
     CELL("/trainer/global/", regime, global_regime, ENUM, "what became of training from the deck's weights",
          "1", .meanings = OUTCOMES),
+};
+
+static const Field batch_outcome_fields[] = {
+    CELL("/trainer/global/", regime, global_regime, ENUM,
+         "what became of training from the deck's weights; bounded: it moves, by the noise of batches or "
+         "because it is unstable",
+         "1", .meanings = BATCH_OUTCOMES),
+};
+
+static const Field global_fields[] = {
     CELL("/trainer/global/", amplitude, amplitude, REAL,
          "half the largest distance between two of the last 64 states", "1"),
     CELL("/trainer/global/", period, period, INT, "period of the last states, 0 none", "steps"),
@@ -115,21 +185,86 @@ static const Field global_fields[] = {
          .formula = "|theta - theta*|"),
 };
 
-typedef struct {
-  const char *group; /* whose scales it adds; NULL: they are there */
-  const Field *fields;
-  int n;
-} Group;
-
 #define LENGTH(array) ((int)PETSC_STATIC_ARRAY_LENGTH(array))
 
-static const Group cell_groups[] = {
-    {"/map/", prediction_fields, LENGTH(prediction_fields)},
-    {NULL, transient_fields, LENGTH(transient_fields)},
-    {"/trainer/local/", local_fields, LENGTH(local_fields)},
-    {"/trainer/global/", global_fields, LENGTH(global_fields)},
-    {NULL, &refined_fields[0], 1},
-    {NULL, &refined_fields[1], 1},
+/* When a group of datasets is part of a map. */
+static PetscBool Always(CourantMap map)
+{
+  return map ? PETSC_TRUE : PETSC_FALSE;
+}
+static PetscBool OfFullBatches(CourantMap map)
+{
+  return map->sgd ? PETSC_FALSE : PETSC_TRUE;
+}
+static PetscBool OfBatches(CourantMap map)
+{
+  return map->sgd ? PETSC_TRUE : PETSC_FALSE;
+}
+static PetscBool HasTransients(CourantMap map)
+{
+  return map->rule->Recurrence ? PETSC_TRUE : PETSC_FALSE;
+}
+static PetscBool HasLocal(CourantMap map)
+{
+  return map->settings.local;
+}
+static PetscBool HasBatchLocal(CourantMap map)
+{
+  return HasLocal(map) && OfBatches(map) ? PETSC_TRUE : PETSC_FALSE;
+}
+static PetscBool HasRefinedLocal(CourantMap map)
+{
+  return HasLocal(map) && map->settings.refine >= 0 ? PETSC_TRUE : PETSC_FALSE;
+}
+static PetscBool HasGlobal(CourantMap map)
+{
+  return map->settings.global && !map->by_ts ? PETSC_TRUE : PETSC_FALSE;
+}
+static PetscBool HasOutcome(CourantMap map)
+{
+  return HasGlobal(map) && OfFullBatches(map) ? PETSC_TRUE : PETSC_FALSE;
+}
+static PetscBool HasBatchOutcome(CourantMap map)
+{
+  return HasGlobal(map) && OfBatches(map) ? PETSC_TRUE : PETSC_FALSE;
+}
+static PetscBool HasRefinedGlobal(CourantMap map)
+{
+  return HasGlobal(map) && map->settings.refine >= 0 ? PETSC_TRUE : PETSC_FALSE;
+}
+
+typedef struct {
+  PetscBool (*Has)(CourantMap);
+  const char *group; /* of cells, whose scales it adds; NULL: they are there */
+  const Field *fields;
+  int n;
+  PetscBool rows; /* of rows, not of cells */
+} Group;
+
+#define GROUP(has, group, fields)                                                                            \
+  {                                                                                                          \
+    has, group, fields, LENGTH(fields)                                                                       \
+  }
+#define ROWS(has, fields)                                                                                    \
+  {                                                                                                          \
+    has, NULL, fields, LENGTH(fields), PETSC_TRUE                                                            \
+  }
+
+static const Group groups[] = {
+    GROUP(Always, "/map/", prediction_fields),
+    GROUP(OfFullBatches, NULL, growth_fields),
+    GROUP(OfBatches, NULL, batch_growth_fields),
+    GROUP(HasTransients, NULL, transient_fields),
+    ROWS(Always, row_fields),
+    ROWS(OfFullBatches, limit_fields),
+    ROWS(OfBatches, batch_row_fields),
+    GROUP(HasLocal, "/trainer/local/", local_fields),
+    GROUP(HasBatchLocal, NULL, batch_local_fields),
+    GROUP(HasRefinedLocal, NULL, refined_local_fields),
+    GROUP(HasGlobal, "/trainer/global/", global_fields),
+    GROUP(HasOutcome, NULL, outcome_fields),
+    GROUP(HasBatchOutcome, NULL, batch_outcome_fields),
+    GROUP(HasRefinedGlobal, NULL, refined_global_fields),
 };
 
 static const CourantResultEntry parameters = {"/map/parameters",
@@ -144,18 +279,6 @@ static const CourantResultEntry moments = {"/map/second_moment",
                                            "1",
                                            .formula = "P = diag(sqrt(v_hat) + epsilon)"};
 enum { PARAMETERS_WRITTEN = 1000000 };
-
-/* Is this group part of the map that the deck asks for? */
-static PetscBool HasGroup(CourantMap map, const Group *group)
-{
-  if (group->fields == transient_fields) return map->rule->Recurrence ? PETSC_TRUE : PETSC_FALSE;
-  const PetscBool marks = group->fields == &refined_fields[0] || group->fields == &refined_fields[1];
-  if (marks && map->settings.refine < 0) return PETSC_FALSE;
-  if (group->fields == local_fields || group->fields == &refined_fields[0]) return map->settings.local;
-  if (group->fields == global_fields || group->fields == &refined_fields[1])
-    return map->settings.global && !map->by_ts ? PETSC_TRUE : PETSC_FALSE;
-  return PETSC_TRUE;
-}
 
 static PetscErrorCode AddScales(CourantMap map, CourantResult file, const char group[])
 {
@@ -183,7 +306,23 @@ static void DescribeRule(CourantMap map, char text[COURANT_TEXT_SIZE])
     else if (*(const PetscBool *)(options + k->offset))
       snprintf(text + length, COURANT_TEXT_SIZE - length, ", %s", k->name);
   }
-  if (map->train.decoupled) strncat(text, ", decoupled decay", COURANT_TEXT_SIZE - strlen(text) - 1);
+  const size_t length = strlen(text);
+  if (map->train.decoupled) snprintf(text + length, COURANT_TEXT_SIZE - length, ", decoupled decay");
+  if (map->sgd)
+    snprintf(text + length, COURANT_TEXT_SIZE - length, ", batches of %d of %d samples", map->train.batch,
+             (int)map->problem->data->n);
+}
+
+/* How the local check's growth is measured. */
+static const char *LocalMethod(CourantMap map)
+{
+  if (map->sgd)
+    return "a difference stepped along the trainer's batches with H_batch delta for a gradient, H_batch by "
+           "differences of the trainer's gradients at theta*, held fast: gradients of batches do not vanish "
+           "there; verdict undecided where an interval of growth, measured or predicted, holds 1";
+  if (map->at_rest) return "two runs, one from theta*, their difference rescaled";
+  return "a difference stepped by the rule with H delta for a gradient, H by differences of the trainer's "
+         "gradients: theta* is no equilibrium";
 }
 
 static PetscErrorCode CreateDatasets(CourantMap map, CourantResult file)
@@ -193,13 +332,11 @@ static PetscErrorCode CreateDatasets(CourantMap map, CourantResult file)
   double *index;
 
   PetscFunctionBeginUser;
-  for (int g = 0; g < LENGTH(cell_groups); g++) {
-    if (!HasGroup(map, &cell_groups[g])) continue;
-    if (cell_groups[g].group) PetscCall(AddScales(map, file, cell_groups[g].group));
-    for (int i = 0; i < cell_groups[g].n; i++)
-      PetscCall(CourantResultAdd(file, &cell_groups[g].fields[i].entry));
+  for (int g = 0; g < LENGTH(groups); g++) {
+    if (!groups[g].Has(map)) continue;
+    if (groups[g].group) PetscCall(AddScales(map, file, groups[g].group));
+    for (int i = 0; i < groups[g].n; i++) PetscCall(CourantResultAdd(file, &groups[g].fields[i].entry));
   }
-  for (int i = 0; i < LENGTH(row_fields); i++) PetscCall(CourantResultAdd(file, &row_fields[i].entry));
   if (map->p <= PARAMETERS_WRITTEN) {
     PetscCall(PetscMalloc1(map->p, &index));
     for (PetscInt i = 0; i < map->p; i++) index[i] = (double)i;
@@ -225,11 +362,7 @@ static PetscErrorCode CreateDatasets(CourantMap map, CourantResult file)
   PetscCall(CourantResultSetString(file, "/map/multiplicity", "certainty", exact));
   PetscCall(CourantResultSetString(file, "/map/neutral_modes", "certainty", exact));
   if (map->settings.local) {
-    PetscCall(CourantResultSetString(file, "/trainer/local", "method",
-                                     map->at_rest ? "two runs, one from theta*, their difference rescaled"
-                                                  : "a difference stepped by the rule with H delta for a "
-                                                    "gradient, H by differences of the trainer's "
-                                                    "gradients: theta* is no equilibrium"));
+    PetscCall(CourantResultSetString(file, "/trainer/local", "method", LocalMethod(map)));
     PetscCall(CourantResultSetInt(file, "/trainer/local", "steps", (int)map->settings.steps));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -258,14 +391,12 @@ static PetscErrorCode Exchange(CourantMap map, CourantResult file, PetscBool bac
 
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc1(sizeof(double) * cells, &array));
-  for (int g = -1; g < LENGTH(cell_groups); g++) {
-    const Field *fields = g < 0 ? row_fields : cell_groups[g].fields;
-    const int n = g < 0 ? LENGTH(row_fields) : cell_groups[g].n;
-    const size_t count = g < 0 ? nw : cells, stride = g < 0 ? sizeof(CourantMapRow) : sizeof(CourantMapCell);
-    if (g >= 0 && !HasGroup(map, &cell_groups[g])) continue;
-    for (int i = 0; i < n; i++) {
-      const CourantResultEntry *entry = &fields[i].entry;
-      char *structs = (g < 0 ? (char *)map->rows : (char *)map->cells) + fields[i].offset;
+  for (const Group *g = groups; g < groups + LENGTH(groups); g++) {
+    const size_t count = g->rows ? nw : cells,
+                 stride = g->rows ? sizeof(CourantMapRow) : sizeof(CourantMapCell);
+    for (int i = 0; i < g->n && g->Has(map); i++) {
+      const CourantResultEntry *entry = &g->fields[i].entry;
+      char *structs = (g->rows ? (char *)map->rows : (char *)map->cells) + g->fields[i].offset;
       if (back) PetscCall(CourantResultRead(file, entry->path, entry->type, count, array));
       Transfer(entry->type, count, structs, stride, array, back);
       if (!back) PetscCall(CourantResultWrite(file, entry->path, array));
@@ -390,6 +521,7 @@ static PetscErrorCode WriteAgreement(CourantMap map, CourantResult file, const C
   PetscCall(CourantResultSetInt(file, group, "cells_checked", (int)a->checked));
   PetscCall(CourantResultSetInt(file, group, "cells_decided", (int)a->decided));
   PetscCall(CourantResultSetInt(file, group, "cells_disagreeing", (int)a->disagreeing));
+  if (map->sgd) PetscCall(CourantResultSetInt(file, group, "cells_overlapping", (int)a->overlapping));
   PetscCall(CourantResultSetReal(file, group, "median_relative_error", a->median_error));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -431,9 +563,9 @@ static PetscErrorCode PrintHeader(CourantMap map, const Session *session)
   DescribeRule(map, rule);
   printf("stability map of %s: %d learning rates x %d weight decays, %s\n", problem->model.name, (int)map->nl,
          (int)map->nw, rule);
-  PetscCall(
-      CourantSessionPrintModel(problem, &session->output,
-                               CourantProblemMemory(problem) * (1 + threads / 2) + 8 * p * vectors + cells));
+  PetscCall(CourantSessionPrintModel(problem, &session->output,
+                                     CourantProblemMemory(problem) * (1 + threads / 2) + 8 * p * vectors +
+                                         cells + (map->sgd ? CourantSgdMemory(map->sgd, problem) : 0)));
   if (session->output.resumed) printf("  resumed from %s\n", session->output.partial);
   fflush(stdout);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -450,6 +582,13 @@ static PetscErrorCode PrintSummary(CourantMap map, const Session *session, const
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscBool HasOpenLimit(const CourantMapRow *row)
+{
+  for (int k = 0; k < COURANT_SGD_KINDS; k++)
+    if (row->batch_status[k] == COURANT_NOT_CONVERGED) return PETSC_TRUE;
+  return PETSC_FALSE;
+}
+
 /* How many rows a solver left open; the file holds them, flagged. */
 static PetscErrorCode CheckConvergence(CourantMap map)
 {
@@ -457,7 +596,8 @@ static PetscErrorCode CheckConvergence(CourantMap map)
 
   PetscFunctionBeginUser;
   for (PetscInt w = 0; w < map->nw; w++)
-    open += map->rows[w].status == COURANT_NOT_CONVERGED || map->rows[w].flip_status == COURANT_NOT_CONVERGED;
+    open += map->rows[w].status == COURANT_NOT_CONVERGED ||
+            map->rows[w].flip_status == COURANT_NOT_CONVERGED || HasOpenLimit(&map->rows[w]);
   PetscCheck(!open, map->comm, PETSC_ERR_NOT_CONVERGED,
              "%d of %d weight decays did not converge; they are flagged in the result file", (int)open,
              (int)map->nw);
@@ -569,6 +709,7 @@ static const CourantOption options[] = {
     {"-learning_rate", "A,B,..", "learning rates, instead of the deck's axis"},
     {"-weight_decay", "A,B,..", "weight decays, instead of the deck's axis"},
     {"-points", "NxM", "learning rates x weight decays, between the deck's ends"},
+    COURANT_SGD_OPTIONS,
     COURANT_MODEL_OPTIONS,
     COURANT_RESULT_OPTIONS,
     {0},
@@ -584,7 +725,9 @@ const CourantCommandOps CourantCommand_map = {
                    "limit, von Neumann's bound and the\n"
                    "normal form of what happens past the limit. The trainer then checks every cell, locally "
                    "(growth of a small difference of two\n"
-                   "runs) and globally (what becomes of training from the deck's weights).",
+                   "runs) and globally (what becomes of training from the deck's weights).\n"
+                   "With -set train.batch=n the limits are those of gradient descent on mini-batches, and "
+                   "growth is that of a single run.",
     .options = options,
     .solvers =
         "  -hessian_max_eps_...  -hessian_min_eps_...   both ends of the spectrum; -eps_... sets both\n"
@@ -592,6 +735,7 @@ const CourantCommandOps CourantCommand_map = {
         "  -probe_ts_...  -flow_ts_...                  time stepper instead of Euler's: -ts_type rk "
         "-ts_rk_type 4\n"
         "  -flip_ksp_...                                linear solve of the normal form\n"
+        "  -sgd_eps_...  -sgd_mean_eps_...              mini-batches: mean square, modes to begin with\n"
         "  courant map MODEL -help lists them all.\n",
     .Run = Run,
 };

@@ -1,18 +1,8 @@
 #include "cmd/sgd.h"
 #include "core/progress.h"
+#include "stability/sgd.h"
 #include <math.h>
 #include <string.h>
-
-/* Why there are no limits for the batches of this deck; NULL: there are. */
-static const char *Obstacle(CourantProblem problem, const CourantTrainSettings *train)
-{
-  if (strcmp(CourantRule(train->rule)->name, "gd")) return "the rule is not gd";
-  if (train->layer_rates.id) return "layers have learning rates of their own";
-  if (problem->net->coupled) return "batch_norm couples the samples of a batch";
-  if (problem->data->augment.crop || problem->data->augment.flip) return "augmentation changes the samples";
-  if (train->batch > problem->data->n) return "a batch is larger than the data";
-  return NULL;
-}
 
 /*
   CourantSgdOpen - The limits that a deck with train: {batch: n} asks for; NULL for full batches, and where
@@ -24,20 +14,18 @@ PetscErrorCode CourantSgdOpen(CourantProblem problem, const CourantTrainSettings
 {
   PetscFunctionBeginUser;
   *sgd = NULL;
-  if (train->batch < 1 || Obstacle(problem, train)) PetscFunctionReturn(PETSC_SUCCESS);
+  if (train->batch < 1 || CourantSgdObstacle(problem, train)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CourantSgdCreate(problem->comm, train->batch, sgd));
   PetscCall(CourantSgdSetFromOptions(*sgd));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
-
-enum { KINDS = 3 };
 
 #define STATUSES "converged not_converged multiple no_equilibrium kink degenerate"
 
 static const struct {
   CourantResultEntry limit, status;
   const char *name, *about;
-} kinds[KINDS] = {
+} kinds[COURANT_SGD_KINDS] = {
     {{"/sgd/limit_mean_square",
       COURANT_RESULT_REAL,
       {NULL},
@@ -81,8 +69,8 @@ static const CourantResultEntry noise_entry = {
 
 typedef struct {
   PetscReal descent, noise;
-  CourantEstimate limit[KINDS];
-  CourantStatus status[KINDS];
+  CourantEstimate limit[COURANT_SGD_KINDS];
+  CourantStatus status[COURANT_SGD_KINDS];
 } Report;
 
 static PetscErrorCode Add(CourantResult file, const CourantResultEntry *entry, const void *value)
@@ -96,7 +84,7 @@ static PetscErrorCode Add(CourantResult file, const CourantResultEntry *entry, c
 static PetscErrorCode Write(const Report *report, const CourantTrainSettings *train, CourantOutput *output)
 {
   PetscFunctionBeginUser;
-  for (int k = 0; k < KINDS; k++) {
+  for (int k = 0; k < COURANT_SGD_KINDS; k++) {
     const uint8_t status = (uint8_t)report->status[k];
     PetscCall(CourantOutputWriteEstimate(output, &kinds[k].limit, &report->limit[k]));
     PetscCall(Add(output->file, &kinds[k].status, &status));
@@ -123,7 +111,7 @@ static void Print(const Report *report, const CourantTrainSettings *train, Petsc
     return;
   }
   printf("  %-12s %.8g\n", "full batches", report->descent);
-  for (int k = 0; k < KINDS; k++)
+  for (int k = 0; k < COURANT_SGD_KINDS; k++)
     if (report->status[k] == COURANT_CONVERGED)
       printf("  %-12s %.6g (%.6g to %.6g)  %s: %s\n", kinds[k].name, report->limit[k].value,
              report->limit[k].low, report->limit[k].high, kinds[k].about,
@@ -142,11 +130,11 @@ static PetscErrorCode Compute(CourantSgd sgd, CourantProblem problem, Vec theta,
   CourantStatus status;
 
   PetscFunctionBeginUser;
-  PetscCall(CourantSgdSetProblem(sgd, problem, theta, alpha));
+  PetscCall(CourantSgdSetProblem(sgd, problem, theta, alpha, NULL));
   CourantProgressUpdate(progress, 1);
   PetscCall(CourantSgdGetDescentLimit(sgd, &report->descent, &status));
   PetscCall(CourantSgdGetNoise(sgd, &report->noise));
-  for (int k = 0; k < KINDS; k++) {
+  for (int k = 0; k < COURANT_SGD_KINDS; k++) {
     PetscCall(CourantSgdGetLimit(sgd, (CourantSgdKind)k, &report->limit[k], &report->status[k]));
     CourantProgressUpdate(progress, 2 + k);
   }
@@ -167,16 +155,17 @@ PetscErrorCode CourantReportSgd(CourantSgd sgd, CourantProblem problem, Vec thet
 
   PetscFunctionBeginUser;
   if (!sgd) {
-    const char *obstacle = train->batch > 0 ? Obstacle(problem, train) : NULL;
+    const char *obstacle = train->batch > 0 ? CourantSgdObstacle(problem, train) : NULL;
     if (obstacle && output->rank == 0 && !output->quiet) printf("no limits of mini-batches: %s\n", obstacle);
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  CourantProgressBegin(&progress, "mini-batches", 0, 1 + KINDS, output->quiet);
+  CourantProgressBegin(&progress, "mini-batches", 0, 1 + COURANT_SGD_KINDS, output->quiet);
   const PetscErrorCode code = Compute(sgd, problem, theta, train->weight_decay, &report, &progress);
   CourantProgressEnd(&progress);
   PetscCall(code);
   CourantCallOnRankZero(problem->comm, output->rank, Write(&report, train, output));
   if (output->rank == 0 && !output->quiet) Print(&report, train, problem->data->n);
-  for (int k = 0; k < KINDS; k++) output->unconverged += report.status[k] == COURANT_NOT_CONVERGED;
+  for (int k = 0; k < COURANT_SGD_KINDS; k++)
+    output->unconverged += report.status[k] == COURANT_NOT_CONVERGED;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -6,8 +6,7 @@
 #include "train/settings.h"
 
 #define COURANT_SGD_OPTIONS                                                                                  \
-  {"-sgd", NULL, "the learning rates that gradient descent bears on the deck's mini-batches"},               \
-      {"-sgd_permutations", "N", "mini-batches: epochs the mean square is averaged over (default: 256)"},    \
+  {"-sgd_permutations", "N", "mini-batches: epochs the mean square is averaged over (default: 256)"},        \
       {"-sgd_steps", "N", "mini-batches: steps of a run whose growth is measured (default: 4096)"},          \
   {                                                                                                          \
     "-sgd_dense", "N", "mini-batches: weights up to which each sample's Hessian is assembled (default: 150)" \

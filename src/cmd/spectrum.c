@@ -542,6 +542,7 @@ static const CourantOption options[] = {
     {"-preconditioner", "FILE", "with -operator preconditioned: result of courant train with rule adam"},
     {"-direction", "FILE", "HDF5 file with a dataset 'direction', one number a weight: derivatives along it"},
     COURANT_DENSITY_OPTIONS,
+    {"-sgd", NULL, "the learning rates that gradient descent bears on the deck's mini-batches"},
     COURANT_SGD_OPTIONS,
     COURANT_MODEL_OPTIONS,
     COURANT_OUTPUT_OPTIONS,

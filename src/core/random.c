@@ -53,3 +53,16 @@ void CourantRandomNormal(CourantRandom stream, int64_t n, double values[])
     if (i + 1 < n) values[i + 1] = radius * sin(angle);
   }
 }
+
+/* CourantRandomPermutation - 0 .. n-1 in a random order, by Fisher and Yates. */
+void CourantRandomPermutation(CourantRandom stream, PetscInt n, PetscInt order[])
+{
+  for (PetscInt i = 0; i < n; i++) order[i] = i;
+  for (PetscInt i = n - 1; i > 0; i--) {
+    uint32_t bits[4];
+    CourantRandomBits(stream, (uint32_t)i, bits);
+    const PetscInt j = (PetscInt)(((uint64_t)bits[0] << 32 | bits[1]) % (uint64_t)(i + 1)), kept = order[i];
+    order[i] = order[j];
+    order[j] = kept;
+  }
+}

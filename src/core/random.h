@@ -1,6 +1,7 @@
 #pragma once
 /* Counter-based random numbers: any draw can be made on its own, by any thread or rank, with the same result.
  */
+#include <petscsys.h>
 #include <stdint.h>
 
 /* What a number is drawn for; keeps the streams of one seed apart. */
@@ -28,3 +29,4 @@ typedef struct {
 void CourantRandomBits(CourantRandom stream, uint32_t draw, uint32_t bits[4]);
 void CourantRandomUniform(CourantRandom stream, int64_t n, double values[]);
 void CourantRandomNormal(CourantRandom stream, int64_t n, double values[]);
+void CourantRandomPermutation(CourantRandom stream, PetscInt n, PetscInt order[]);

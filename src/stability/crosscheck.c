@@ -54,12 +54,39 @@ static const char *StepByStepper(void *ctx, int which, double theta[])
   return converged ? NULL : not_converged;
 }
 
+static PetscBool HoldsOne(double low, double high)
+{
+  return low <= 1 && 1 <= high ? PETSC_TRUE : PETSC_FALSE;
+}
+
+/* The same along mini-batches: undecided too where either interval holds 1. */
+static const char *CheckBatches(CourantMap map, Worker *worker, const CourantMapRow *row, const double *state,
+                                double learning_rate, CourantMapCell *cell)
+{
+  CourantEstimate measured;
+  const char *problem = CourantLocalGrowthOfBatches(&worker->trainer, learning_rate, row->alpha, state,
+                                                    &worker->work, &measured);
+
+  cell->local_growth = measured.value;
+  cell->local_low = measured.low;
+  cell->local_high = measured.high;
+  const PetscBool open = !isfinite(cell->growth) || HoldsOne(cell->growth_low, cell->growth_high) ||
+                                 HoldsOne(measured.low, measured.high)
+                             ? PETSC_TRUE
+                             : PETSC_FALSE;
+  cell->local_verdict =
+      (uint8_t)(open ? COURANT_VERDICT_UNDECIDED
+                     : CourantLocalVerdict(measured.value, cell->growth, map->settings.steps));
+  return problem;
+}
+
 /* Growth of a small difference at the row's state. */
 static const char *CheckLocal(CourantMap map, Worker *worker, const CourantMapRow *row, const double *state,
                               double learning_rate, CourantMapCell *cell)
 {
   const char *problem;
 
+  if (map->sgd) return CheckBatches(map, worker, row, state, learning_rate, cell);
   if (map->by_ts) {
     StepperRun run = {.map = map, .learning_rate = learning_rate, .one_step = PETSC_TRUE};
     PetscErrorCode code = CourantStepperGetType(map->stepper, NULL, &run.one_step);
@@ -458,6 +485,7 @@ PetscErrorCode CourantMapGetAgreement(CourantMap map, CourantAgreement *a)
     if (cell->local_verdict == COURANT_VERDICT_UNDECIDED || !isfinite(cell->growth)) continue;
     a->agreed += cell->local_verdict == COURANT_AGREE;
     a->disagreeing += cell->local_verdict == COURANT_DISAGREE;
+    a->overlapping += cell->local_low <= cell->growth_high && cell->growth_low <= cell->local_high;
     errors[a->decided++] = fabs(cell->local_growth - cell->growth) / cell->growth;
   }
   qsort(errors, (size_t)a->decided, sizeof *errors, Ascending);

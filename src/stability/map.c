@@ -216,9 +216,6 @@ static PetscErrorCode ReadRule(CourantMap map)
   if (set) PetscCall(CourantTrainSetRule(train, name));
   map->rule = CourantRule(train->rule);
   if (!map->rule->Rest) train->decoupled = PETSC_FALSE; /* it is the same */
-  if (train->batch > 0)
-    CourantNodeError(train->node,
-                     "a map is of full batches; courant spectrum has the limits of mini-batches");
   if (train->precision) CourantNodeError(train->node, "a map is of double precision");
   if (train->layer_rates.id)
     CourantNodeError(train->layer_rates, "a map is of one learning rate for all weights so far");
@@ -281,6 +278,7 @@ static PetscErrorCode SetUpState(CourantMap map)
 static PetscErrorCode DestroySolvers(CourantMap map)
 {
   PetscFunctionBeginUser;
+  PetscCall(CourantSgdDestroy(&map->sgd));
   PetscCall(CourantFlipDestroy(&map->flip));
   PetscCall(CourantEquilibriumDestroy(&map->equilibrium));
   PetscCall(CourantSpectrumDestroy(&map->spectrum));
@@ -311,8 +309,8 @@ static PetscErrorCode CheckSteppers(CourantMap map)
 
 /*
   CourantMapCreateSolvers - Makes every solver anew and lets it read its options: prefixes probe_ and flow_
-  (TS), hessian_max_ and hessian_min_ (EPS), equilibrium_ (TAO, KSP), flip_ (KSP). Called by
-  CourantMapSetUp(), before any long computation.
+  (TS), hessian_max_ and hessian_min_ (EPS), equilibrium_ (TAO, KSP), flip_ (KSP), sgd_ and sgd_mean_ (EPS).
+  Called by CourantMapSetUp(), before any long computation.
 */
 PetscErrorCode CourantMapCreateSolvers(CourantMap map)
 {
@@ -332,11 +330,13 @@ PetscErrorCode CourantMapCreateSolvers(CourantMap map)
   PetscCall(CourantEquilibriumSetFromOptions(map->equilibrium));
   PetscCall(CourantFlipCreate(map->problem, &map->flip));
   PetscCall(CourantFlipSetFromOptions(map->flip));
+  PetscCall(CourantMapSetUpBatches(map));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static CourantMapRow EmptyRow(CourantMap map, double alpha)
 {
+  const CourantEstimate none = {NAN, NAN, NAN};
   return (CourantMapRow){.alpha = alpha,
                          .rest = CourantRuleRest(map->rule, map->train.options, alpha, map->train.decoupled),
                          .m_max = NAN,
@@ -357,6 +357,10 @@ static CourantMapRow EmptyRow(CourantMap map, double alpha)
                          .high = NAN,
                          .multiplicity = -1,
                          .neutral_modes = -1,
+                         .limit_full_batch = NAN,
+                         .gradient_noise = NAN,
+                         .batch_limit = {none, none, none},
+                         .batch_status = {COURANT_UNSET, COURANT_UNSET, COURANT_UNSET},
                          .branch = COURANT_UNSET,
                          .status = COURANT_UNSET,
                          .flip_status = COURANT_UNSET};
@@ -403,6 +407,11 @@ PetscErrorCode CourantMapSetUp(CourantMap map)
   for (PetscInt i = 0; i < map->nw * map->nl; i++)
     map->cells[i] = (CourantMapCell){.growth = NAN,
                                      .transient_growth = NAN,
+                                     .growth_low = NAN,
+                                     .growth_high = NAN,
+                                     .mean_square = {NAN, NAN, NAN},
+                                     .local_low = NAN,
+                                     .local_high = NAN,
                                      .local_growth = NAN,
                                      .amplitude = NAN,
                                      .final_loss = NAN,
@@ -658,7 +667,7 @@ static PetscErrorCode FillLimits(CourantMap map, CourantMapRow *row)
 
 /*
   Flip coefficient, and the radius of the basin just before the edge. Not of time steppers: the normal form is
-  Euler's.
+  Euler's; nor of mini-batches, whose products have no eigenvalue that passes -1.
 
   Momentum has the 2-cycles of gradient descent at 2 / reach of the learning rate: in a + b both rules have
   their decay at rest, in a - b that at the edge, which decoupled decay makes another one. So half-distances
@@ -671,7 +680,7 @@ static PetscErrorCode FillFlip(CourantMap map, CourantMapRow *row, const Courant
   Vec v;
 
   PetscFunctionBeginUser;
-  if (map->by_ts || !map->at_rest) PetscFunctionReturn(PETSC_SUCCESS);
+  if (map->by_ts || map->sgd || !map->at_rest) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CourantSpectrumGetTopVector(map->spectrum, &v));
   PetscCall(PetscLogStagePush(CourantLogging.flip));
   PetscCall(CourantFlipCompute(map->flip, row->rest, map->theta, v, largest, smallest, &flip));
@@ -800,6 +809,7 @@ static PetscErrorCode FillCells(CourantMap map, PetscInt w)
   PetscCall(PetscMalloc3(map->nl, &growth, map->nl, &slack, map->nl, &far_field));
   GrowthByRule(map, row, growth, slack, far_field);
   if (map->by_ts) PetscCall(GrowthByStepper(map, row, growth, far_field));
+  PetscCall(CourantMapFillBatchGrowth(map, w, growth, slack));
   for (PetscInt l = 0; l < map->nl; l++) {
     CourantMapCell *cell = &map->cells[w * map->nl + l];
     const double rounding = 1e-13 * (1 + map->learning_rate[l] * fabs(row->high));
@@ -843,6 +853,7 @@ static PetscErrorCode FillRow(CourantMap map, PetscInt w)
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   PetscCall(FillLimits(map, row));
+  PetscCall(CourantMapFillBatchLimits(map, row));
   PetscCall(FillFlip(map, row, &largest, &smallest));
   PetscCall(FillCells(map, w));
   row->has_state = 1;

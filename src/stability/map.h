@@ -36,12 +36,19 @@ typedef struct {
   int multiplicity, neutral_modes;
   uint8_t branch, status, flip_status;
   uint8_t has_state; /* theta* is there for the checks */
+  /* of mini-batches, by CourantSgdKind; `limit` is the almost-sure one */
+  CourantEstimate batch_limit[COURANT_SGD_KINDS];
+  uint8_t batch_status[COURANT_SGD_KINDS];
+  double limit_full_batch, gradient_noise;
 } CourantMapRow;
 
 /* What one cell gives. */
 typedef struct {
   double growth, transient_growth;
+  double growth_low, growth_high; /* of mini-batches: the interval of growth; of the mean square's */
+  CourantEstimate mean_square;
   double local_growth, amplitude, final_loss, distance;
+  double local_low, local_high; /* of mini-batches: the interval of local_growth */
   int period;
   uint8_t regime, local_verdict, global_regime;
   uint8_t interpolated; /* CourantCellOrigin */
@@ -99,7 +106,8 @@ struct _CourantMap {
   CourantSpectrum spectrum;
   CourantEquilibrium equilibrium;
   CourantFlip flip;
-  Mat H, PHP; /* PHP: P^-1/2 (H + alpha D) P^-1/2 of a rule with a preconditioner, else NULL */
+  CourantSgd sgd; /* NULL: full batches */
+  Mat H, PHP;     /* PHP: P^-1/2 (H + alpha D) P^-1/2 of a rule with a preconditioner, else NULL */
   Vec theta;
   PetscBool spectrum_known; /* at a state that does not move with alpha */
   PetscBool bound_known;    /* the same for the symbol's bound */
@@ -119,6 +127,9 @@ extern const CourantKey CourantMapKeys[], CourantMapSectionKeys[], CourantMapAxi
 
 PetscErrorCode CourantMapSetMonitor(CourantMap, CourantMapMonitor, CourantMapProgress, void *ctx);
 PetscErrorCode CourantMapCreateSolvers(CourantMap);
+PetscErrorCode CourantMapSetUpBatches(CourantMap);
+PetscErrorCode CourantMapFillBatchLimits(CourantMap, CourantMapRow *);
+PetscErrorCode CourantMapFillBatchGrowth(CourantMap, PetscInt w, double growth[], double slack[]);
 PetscErrorCode CourantMapRestore(CourantMap);
 PetscBool CourantMapCellIsDone(CourantMap, PetscInt cell);
 PetscErrorCode CourantMapCrossCheck(CourantMap);
@@ -128,7 +139,8 @@ CourantRegime CourantRegimePredict(const CourantMapRow *, double growth, double 
 /* Agreement of the local check with the prediction. */
 typedef struct {
   PetscInt checked, decided, agreed, disagreeing;
-  PetscInt interpolated;          /* cells of the map that no check was run in */
+  PetscInt interpolated; /* cells of the map that no check was run in */
+  PetscInt overlapping;  /* of mini-batches: decided cells where both intervals have a common point */
   double median_error, p99_error; /* |measured - predicted| / predicted over the decided cells */
 } CourantAgreement;
 

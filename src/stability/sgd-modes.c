@@ -60,15 +60,14 @@ static PetscBool NoiseActs(PetscInt n, PetscInt p, PetscInt lda, const PetscReal
   CourantSgdModesCreate - The leading [p,p] blocks of n symmetric matrices [lda,lda] in their mean's
   eigenvectors.
 
-  Modes with |mu| <= tolerance |m| are neutral and left out. Status degenerate where some mu is below that, or
-  where the matrices act on neutral modes.
+  Modes with |mu| <= tolerance |m| are neutral and left out. Status degenerate where the matrices act on them.
 */
 PetscErrorCode CourantSgdModesCreate(PetscInt n, PetscInt p, PetscInt lda, const PetscReal matrices[],
                                      PetscInt batch, PetscReal tolerance, CourantSgdModes *modes)
 {
   const size_t square = (size_t)(p * p);
   PetscReal *mean, *values, *work;
-  PetscInt below = 0;
+  PetscInt below = 0, end;
 
   PetscFunctionBeginUser;
   *modes = (CourantSgdModes){.n = n, .batch = batch, .status = COURANT_CONVERGED};
@@ -81,18 +80,19 @@ PetscErrorCode CourantSgdModesCreate(PetscInt n, PetscInt p, PetscInt lda, const
   PetscCall(CourantDiagonalise(p, mean, values));
   const PetscReal norm = PetscMax(fabs(values[0]), fabs(values[p - 1]));
   while (below < p && values[below] < -tolerance * norm) below++;
-  PetscInt first = below;
-  while (first < p && values[first] <= tolerance * norm) first++;
-  modes->neutral = first - below;
-  modes->q = p - first;
-  if (below ||
-      (modes->neutral && NoiseActs(n, p, lda, matrices, below, modes->neutral, mean, tolerance, norm, work)))
+  for (end = below; end < p && values[end] <= tolerance * norm;) end++;
+  modes->below = below;
+  modes->neutral = end - below;
+  modes->q = p - modes->neutral;
+  if (modes->neutral && NoiseActs(n, p, lda, matrices, below, modes->neutral, mean, tolerance, norm, work))
     modes->status = COURANT_DEGENERATE;
   const PetscInt q = modes->q;
   const size_t all = (size_t)n * (size_t)(q * q);
   PetscCall(PetscMalloc4(q, &modes->mu, all, &modes->M, all, &modes->work, p * q, &modes->vectors));
-  PetscCall(PetscArraycpy(modes->mu, values + first, q));
-  PetscCall(PetscArraycpy(modes->vectors, mean + (size_t)first * (size_t)p, p * q));
+  PetscCall(PetscArraycpy(modes->mu, values, below));
+  PetscCall(PetscArraycpy(modes->mu + below, values + end, p - end));
+  PetscCall(PetscArraycpy(modes->vectors, mean, below * p));
+  PetscCall(PetscArraycpy(modes->vectors + below * p, mean + end * p, (p - end) * p));
   for (PetscInt i = 0; i < n && q; i++) {
     const PetscReal *M = matrices + (size_t)i * (size_t)(lda * lda);
     CourantMultiply('N', 'N', p, q, p, M, lda, modes->vectors, p, 0, work, p);
@@ -274,7 +274,8 @@ static void ApplyStep(void *ctx, const PetscReal X[], PetscReal Y[])
 
   E[A X A] = X - eta L(X) + eta^2 Q(X) is self-adjoint and positive, so its spectral radius is below 1 exactly
   when eta Q < L: the limit is 1 / nu, nu the largest eigenvalue of Q X = nu L X, by one solve. Its residual
-  gives the interval. vector [q,q]: X at the limit, positive semidefinite; may be NULL.
+  gives the interval. vector [q,q]: X at the limit, positive semidefinite; may be NULL. Where the flow itself
+  leaves the state there is no limit.
 */
 PetscErrorCode CourantMeanSquareLimit(const CourantSgdModes *modes, CourantEstimate *limit,
                                       PetscReal vector[], CourantStatus *status)
@@ -284,6 +285,9 @@ PetscErrorCode CourantMeanSquareLimit(const CourantSgdModes *modes, CourantEstim
   PetscBool converged;
 
   PetscFunctionBeginUser;
+  *limit = (CourantEstimate){NAN, NAN, NAN};
+  *status = COURANT_DEGENERATE;
+  if (modes->below) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscCalloc2(q * q, &X, q * q, &work));
   Square square = {.modes = modes, .X = work};
   const CourantPositiveMap map = {.q = q, .symmetric = PETSC_TRUE, .Apply = ApplyRatio, .ctx = &square};
@@ -296,19 +300,27 @@ PetscErrorCode CourantMeanSquareLimit(const CourantSgdModes *modes, CourantEstim
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantMeanSquareGrowth - Factor per step of the root of E |x|^2. */
-PetscErrorCode CourantMeanSquareGrowth(const CourantSgdModes *modes, PetscReal eta, CourantEstimate *growth)
+/*
+  CourantMeanSquareGrowth - Factor per step of the root of E |x|^2, at n learning rates; NaN where SLEPc does
+  not converge. The eigenvector of one is the start of the next.
+*/
+PetscErrorCode CourantMeanSquareGrowth(const CourantSgdModes *modes, PetscInt n, const PetscReal eta[],
+                                       CourantEstimate growth[])
 {
-  Square square = {.modes = modes, .eta = eta};
-  const CourantPositiveMap map = {.q = modes->q, .symmetric = PETSC_TRUE, .Apply = ApplyStep, .ctx = &square};
+  const PetscInt q = modes->q;
+  Square square = {.modes = modes};
+  const CourantPositiveMap map = {.q = q, .symmetric = PETSC_TRUE, .Apply = ApplyStep, .ctx = &square};
   PetscReal rho, residual, *X;
   PetscBool converged;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscCalloc1(modes->q * modes->q, &X));
-  for (PetscInt k = 0; k < modes->q; k++) X[k * modes->q + k] = 1;
-  PetscCall(CourantPositiveMapSolve(&map, X, &rho, &residual, &converged));
-  *growth = (CourantEstimate){sqrt(rho), sqrt(PetscMax(0, rho - residual)), sqrt(rho + residual)};
+  PetscCall(PetscCalloc1(q * q, &X));
+  for (PetscInt i = 0; i < n; i++) {
+    square.eta = eta[i];
+    for (PetscInt k = 0; k < q; k++) X[k * (q + 1)] += i ? 1e-3 : 1; /* definite, whatever it was */
+    PetscCall(CourantPositiveMapSolve(&map, X, &rho, &residual, &converged));
+    growth[i] = (CourantEstimate){sqrt(rho), sqrt(PetscMax(0, rho - residual)), sqrt(rho + residual)};
+  }
   PetscCall(PetscFree(X));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -22,21 +22,11 @@ enum { EXHAUSTIVE = 720 }; /* orders, up to which all are taken */
 
 enum { FOR_EPOCHS, FOR_RUNS }; /* what an order is drawn for */
 
-/* A random permutation by Fisher and Yates. */
 static void Shuffle(PetscInt seed, PetscInt index, uint32_t use, PetscInt n, PetscInt samples[])
 {
   const CourantRandom stream = {
       .seed = (uint64_t)seed, .purpose = COURANT_RANDOM_BATCH, .index = (uint32_t)index, .epoch = use};
-
-  for (PetscInt i = 0; i < n; i++) samples[i] = i;
-  for (PetscInt i = n - 1; i > 0; i--) {
-    uint32_t bits[4];
-    CourantRandomBits(stream, (uint32_t)i, bits);
-    const PetscInt j = (PetscInt)(((uint64_t)bits[0] << 32 | bits[1]) % (uint64_t)(i + 1)),
-                   sample = samples[i];
-    samples[i] = samples[j];
-    samples[j] = sample;
-  }
+  CourantRandomPermutation(stream, n, samples);
 }
 
 static PetscInt Batches(const CourantSgdModes *modes)
@@ -192,7 +182,8 @@ static void ApplyEpoch(void *ctx, const PetscReal X[], PetscReal Y[])
   CourantCongruence(epoch->modes->q, epoch->count, epoch->Phi, epoch->transposed, X, epoch->work, Y);
 }
 
-/* Spectral radius of the map, its eigenvector left in `right`, that of its adjoint in `left`. */
+/* Spectral radius of the map, NaN where SLEPc did not converge; its eigenvector left in `right`, that of its
+ * adjoint in `left`. */
 static PetscErrorCode Radius(Epoch *epoch, PetscBool adjoint, PetscReal *rho, PetscReal *residual)
 {
   const CourantPositiveMap map = {.q = epoch->modes->q, .Apply = ApplyEpoch, .ctx = epoch};
@@ -203,8 +194,6 @@ static PetscErrorCode Radius(Epoch *epoch, PetscBool adjoint, PetscReal *rho, Pe
   epoch->transposed = adjoint;
   for (PetscInt k = 0; k < map.q; k++) vector[k * (map.q + 1)] += 1e-3; /* definite, whatever it was */
   PetscCall(CourantPositiveMapSolve(&map, vector, rho, residual, &converged));
-  PetscCheck(converged, PETSC_COMM_SELF, PETSC_ERR_NOT_CONVERGED,
-             "the mean square over an epoch: SLEPc found no eigenvalue");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -309,9 +298,12 @@ PetscErrorCode CourantEpochLimit(const CourantSgdModes *modes, const CourantProd
   PetscCall(EpochCreate(modes, products, &epoch));
   PetscCall(Bracket(&epoch, from, eta, value, &found));
   *limit = (CourantEstimate){NAN, NAN, NAN};
-  *status = found ? COURANT_CONVERGED : COURANT_NOT_CONVERGED;
   if (found) {
     PetscCall(FindRoot(&epoch, eta, value, epoch.exhaustive ? 1e-9 : 1e-5));
+    found = isfinite(value[0] + value[1]) ? PETSC_TRUE : PETSC_FALSE;
+  }
+  *status = found ? COURANT_CONVERGED : COURANT_NOT_CONVERGED;
+  if (found) {
     const PetscReal root = 0.5 * (eta[0] + eta[1]);
     /* a little above it: below, the slowest mode may be the largest, and the slope that one's */
     PetscCall(LogRadius(&epoch, beyond * root, &above));
@@ -323,9 +315,10 @@ PetscErrorCode CourantEpochLimit(const CourantSgdModes *modes, const CourantProd
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantEpochGrowth - Factor per step of the root of E |x|^2, averaged over an epoch. */
-PetscErrorCode CourantEpochGrowth(const CourantSgdModes *modes, const CourantProducts *products,
-                                  PetscReal eta, CourantEstimate *growth)
+/* CourantEpochGrowth - Factor per step of the root of E |x|^2, averaged over an epoch, at n learning rates.
+ */
+PetscErrorCode CourantEpochGrowth(const CourantSgdModes *modes, const CourantProducts *products, PetscInt n,
+                                  const PetscReal eta[], CourantEstimate growth[])
 {
   const PetscReal power = 0.5 / (PetscReal)Batches(modes);
   PetscReal value, half;
@@ -333,9 +326,12 @@ PetscErrorCode CourantEpochGrowth(const CourantSgdModes *modes, const CourantPro
 
   PetscFunctionBeginUser;
   PetscCall(EpochCreate(modes, products, &epoch));
-  PetscCall(LogRadius(&epoch, eta, &value));
-  PetscCall(SampleError(&epoch, &half));
-  *growth = (CourantEstimate){exp(power * value), exp(power * (value - half)), exp(power * (value + half))};
+  for (PetscInt i = 0; i < n; i++) {
+    PetscCall(LogRadius(&epoch, eta[i], &value));
+    PetscCall(SampleError(&epoch, &half));
+    growth[i] =
+        (CourantEstimate){exp(power * value), exp(power * (value - half)), exp(power * (value + half))};
+  }
   PetscCall(EpochDestroy(&epoch));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -345,7 +341,7 @@ PetscErrorCode CourantEpochGrowth(const CourantSgdModes *modes, const CourantPro
 enum {
   BLOCKS = 32,   /* of a run: their means are nearly independent */
   DISCARDED = 4, /* before them */
-  COLUMNS = 16,  /* learning rates of a run at most */
+  COLUMNS = 16,  /* learning rates of a look at a range of them */
   TOGETHER = 4,  /* columns that a thread takes, whoever it is */
 };
 
@@ -403,11 +399,12 @@ static PetscErrorCode Exponents(const CourantSgdModes *modes, const CourantProdu
                                 const PetscReal eta[], CourantEstimate exponents[])
 {
   const int groups = (int)((n + TOGETHER - 1) / TOGETHER), threads = PetscMin(products->threads, groups);
-  PetscReal means[COLUMNS * BLOCKS], *x;
+  PetscReal *means, *x;
   PetscInt *samples;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc2(groups * modes->n, &samples, groups * 2 * TOGETHER * modes->q, &x));
+  PetscCall(
+      PetscMalloc3(groups * modes->n, &samples, groups * 2 * TOGETHER * modes->q, &x, n * BLOCKS, &means));
 #pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)
   for (int g = 0; g < groups; g++) {
     PetscReal *own = x + g * 2 * TOGETHER * modes->q;
@@ -415,9 +412,9 @@ static PetscErrorCode Exponents(const CourantSgdModes *modes, const CourantProdu
     const PetscInt first = g * TOGETHER;
     RunColumns(modes, products, &runner, PetscMin(TOGETHER, n - first), eta + first, means + first * BLOCKS);
   }
-  PetscCall(PetscFree2(samples, x));
-  CourantInterruptCheck();
   for (PetscInt c = 0; c < n; c++) exponents[c] = CourantMeanEstimate(BLOCKS, means + c * BLOCKS);
+  PetscCall(PetscFree3(samples, x, means));
+  CourantInterruptCheck();
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -486,12 +483,13 @@ PetscErrorCode CourantAlmostSureLimit(const CourantSgdModes *modes, const Couran
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantAlmostSureGrowth - Factor per step of |x| along almost every run. */
+/* CourantAlmostSureGrowth - Factor per step of |x| along almost every run, at n learning rates. */
 PetscErrorCode CourantAlmostSureGrowth(const CourantSgdModes *modes, const CourantProducts *products,
-                                       PetscReal eta, CourantEstimate *growth)
+                                       PetscInt n, const PetscReal eta[], CourantEstimate growth[])
 {
   PetscFunctionBeginUser;
-  PetscCall(Exponents(modes, products, 1, &eta, growth));
-  *growth = (CourantEstimate){exp(growth->value), exp(growth->low), exp(growth->high)};
+  PetscCall(Exponents(modes, products, n, eta, growth));
+  for (PetscInt i = 0; i < n; i++)
+    growth[i] = (CourantEstimate){exp(growth[i].value), exp(growth[i].low), exp(growth[i].high)};
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -74,8 +74,11 @@ static PetscErrorCode Enlarge(CourantSubspace *s, PetscInt columns, const PetscR
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The leading eigenvectors of the mean, those of full-batch descent. */
-static PetscErrorCode Begin(CourantSubspace *s, Vec theta)
+/*
+  The leading eigenvectors of the mean, those of full-batch descent, and the slowest, whose growth is the
+  largest where the learning rate is small; none where SLEPc finds none.
+*/
+static PetscErrorCode Begin(CourantSubspace *s, Vec theta, Vec slowest)
 {
   const CourantProblem problem = s->samples->problem;
   const PetscInt p = s->samples->p;
@@ -98,14 +101,16 @@ static PetscErrorCode Begin(CourantSubspace *s, Vec theta)
   PetscCall(EPSSetFromOptions(eps));
   PetscCall(EPSSolve(eps));
   PetscCall(EPSGetConverged(eps, &found));
-  PetscCheck(found > 0, problem->comm, PETSC_ERR_NOT_CONVERGED,
-             "no eigenvector of the mean Hessian converged");
   found = PetscMin(found, START);
-  PetscCall(PetscMalloc1((size_t)found * (size_t)p, &vectors));
+  PetscCall(PetscMalloc1((size_t)(found + 1) * (size_t)p, &vectors));
   PetscCall(VecDuplicate(theta, &v));
   for (PetscInt k = 0; k < found; k++) {
     PetscCall(EPSGetEigenvector(eps, k, v, NULL));
     PetscCall(CourantSamplesCopyAll(v, vectors + (size_t)k * (size_t)p));
+  }
+  if (found && slowest) {
+    PetscCall(CourantSamplesCopyAll(slowest, vectors + (size_t)found * (size_t)p));
+    found++;
   }
   PetscCall(Enlarge(s, found, vectors));
   PetscCall(VecDestroy(&v));
@@ -236,7 +241,7 @@ static PetscErrorCode Round(CourantSubspace *s, PetscInt batch, PetscReal neutra
   PetscFunctionBeginUser;
   *done = PETSC_TRUE;
   PetscCall(CourantSgdModesCreate(s->samples->n, s->q, s->most, s->matrices, batch, neutral, &modes));
-  if (modes.q) {
+  if (modes.q && !modes.below) { /* where the flow leaves the state there is no limit to look for */
     PetscCall(PetscMalloc1(modes.q * modes.q, &X));
     PetscCall(CourantMeanSquareLimit(&modes, &limit, X, &status));
     PetscCall(Factor(s, &modes, X, work->U, &rank));
@@ -251,15 +256,23 @@ static PetscErrorCode Round(CourantSubspace *s, PetscInt batch, PetscReal neutra
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/*
-  CourantSubspaceCreate - The subspace for batches of so many samples. Collective.
-
-  It takes about 2.5 kB for each weight, which have to fit into half of the problem's memory.
-*/
-PetscErrorCode CourantSubspaceCreate(CourantSamples *samples, Vec theta, PetscInt batch, PetscReal neutral,
-                                     CourantSubspace *s)
+/* CourantSubspaceMemory - Bytes that it takes, about 2.5 kB for each weight. */
+double CourantSubspaceMemory(PetscInt samples, PetscInt weights)
 {
-  const PetscInt p = samples->p, blocks = 3 * MORE + 2 * RANK + COURANT_SAMPLES_TOGETHER * MORE;
+  const PetscInt blocks = 3 * MORE + 2 * RANK + 2 * COURANT_SAMPLES_TOGETHER * MORE,
+                 most = PetscMin(weights, MOST);
+  return sizeof(PetscReal) *
+         ((double)weights * (double)(blocks + most) + 3. * (double)samples * (double)(most * most));
+}
+
+/*
+  CourantSubspaceCreate - The subspace for batches of so many samples; it holds `slowest`, unless that is
+  NULL. Empty where SLEPc finds nothing to begin with. Collective.
+*/
+PetscErrorCode CourantSubspaceCreate(CourantSamples *samples, Vec theta, Vec slowest, PetscInt batch,
+                                     PetscReal neutral, CourantSubspace *s)
+{
+  const PetscInt p = samples->p;
   const size_t block = (size_t)p * MORE, factor = (size_t)p * RANK;
   PetscBool done = PETSC_FALSE;
   Work work;
@@ -267,13 +280,6 @@ PetscErrorCode CourantSubspaceCreate(CourantSamples *samples, Vec theta, PetscIn
 
   PetscFunctionBeginUser;
   *s = (CourantSubspace){.samples = samples, .most = PetscMin(p, MOST)};
-  const double bytes =
-      sizeof(PetscReal) * ((double)p * (double)(blocks + s->most + COURANT_SAMPLES_TOGETHER * MORE) +
-                           3. * (double)samples->n * (double)(s->most * s->most));
-  if (bytes > samples->problem->memory / 2)
-    CourantInputError(samples->problem->comm,
-                      "the limits of mini-batches take %.3g MB, half of a -memory of %.3g MB", bytes / 1e6,
-                      2 * bytes / 1e6);
   PetscCall(VecCreateSeq(PETSC_COMM_SELF, p, &like));
   PetscCall(BVCreate(PETSC_COMM_SELF, &s->basis));
   PetscCall(BVSetSizesFromVec(s->basis, like, s->most));
@@ -282,8 +288,8 @@ PetscErrorCode CourantSubspaceCreate(CourantSamples *samples, Vec theta, PetscIn
   PetscCall(PetscCalloc1((size_t)samples->n * (size_t)(s->most * s->most), &s->matrices));
   PetscCall(PetscMalloc6(block, &work.G, block, &work.QG, block, &work.LG, factor, &work.U, factor, &work.mU,
                          (size_t)COURANT_SAMPLES_TOGETHER * block, &work.MU));
-  PetscCall(Begin(s, theta));
-  for (PetscInt round = 0; !done; round++) PetscCall(Round(s, batch, neutral, round, &work, &done));
+  PetscCall(Begin(s, theta, slowest));
+  for (PetscInt round = 0; !done && s->q; round++) PetscCall(Round(s, batch, neutral, round, &work, &done));
   PetscCall(PetscFree6(work.G, work.QG, work.LG, work.U, work.mU, work.MU));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -8,8 +8,9 @@
 #include "stability/sgd.h"
 #include "core/error.h"
 #include <math.h>
+#include <string.h>
 
-enum { KINDS = 3, DENSE = 150, PERMUTATIONS = 256, STEPS = 4096 };
+enum { DENSE = 150, PERMUTATIONS = 256, STEPS = 4096 };
 
 static const PetscReal neutral = 1e-6; /* relative: what takes a million steps to move is left out */
 
@@ -24,9 +25,11 @@ struct _CourantSgd {
   int stages;               /* how many of the two there are */
   PetscReal error;          /* of the mean-square limit, relative: that of the subspace */
   PetscReal noise;
-  PetscBool done[KINDS];
-  CourantEstimate limit[KINDS];
-  CourantStatus status[KINDS];
+  PetscBool projected; /* the modes are those of a subspace */
+  PetscBool blank;     /* nothing is known of the Hessians that were set */
+  PetscBool done[COURANT_SGD_KINDS];
+  CourantEstimate limit[COURANT_SGD_KINDS];
+  CourantStatus status[COURANT_SGD_KINDS];
 };
 
 /*
@@ -54,6 +57,20 @@ static PetscErrorCode GetNumber(CourantSgd sgd, const char name[], PetscInt leas
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The solvers are made when they are needed: one of each reads its options now, so that wrong ones are seen.
+ */
+static PetscErrorCode ReadSolver(MPI_Comm comm, const char prefix[])
+{
+  EPS eps;
+
+  PetscFunctionBeginUser;
+  PetscCall(EPSCreate(comm, &eps));
+  PetscCall(EPSSetOptionsPrefix(eps, prefix));
+  PetscCall(EPSSetFromOptions(eps));
+  PetscCall(EPSDestroy(&eps));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
   CourantSgdSetFromOptions - Options: -sgd_permutations n (256; epochs that the mean square over an epoch is
   averaged over), -sgd_steps t (4096; of the product whose growth is the almost-sure one), -sgd_dense p (150;
@@ -65,6 +82,8 @@ PetscErrorCode CourantSgdSetFromOptions(CourantSgd sgd)
   PetscCall(GetNumber(sgd, "-sgd_permutations", 2, 1000000, &sgd->products.permutations));
   PetscCall(GetNumber(sgd, "-sgd_steps", 64, 1000000000, &sgd->products.steps));
   PetscCall(GetNumber(sgd, "-sgd_dense", 0, 20000, &sgd->dense));
+  PetscCall(ReadSolver(sgd->comm, "sgd_"));
+  PetscCall(ReadSolver(sgd->comm, "sgd_mean_"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -83,7 +102,8 @@ static PetscErrorCode Clear(CourantSgd sgd)
   sgd->stages = 0;
   sgd->error = 0;
   sgd->noise = NAN;
-  for (int k = 0; k < KINDS; k++) sgd->done[k] = PETSC_FALSE;
+  sgd->blank = sgd->projected = PETSC_FALSE;
+  for (int k = 0; k < COURANT_SGD_KINDS; k++) sgd->done[k] = PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -126,27 +146,71 @@ static PetscErrorCode Assemble(CourantSgd sgd, CourantSamples *samples)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ProjectAll(CourantSgd sgd, CourantSamples *samples, Vec theta)
+static PetscErrorCode ProjectAll(CourantSgd sgd, CourantSamples *samples, Vec theta, Vec slowest)
 {
   CourantSubspace s;
 
   PetscFunctionBeginUser;
-  PetscCall(CourantSubspaceCreate(samples, theta, sgd->batch, neutral, &s));
-  PetscCall(AddStage(sgd, samples->n, s.q, s.most, s.matrices));
+  PetscCall(CourantSubspaceCreate(samples, theta, slowest, sgd->batch, neutral, &s));
+  sgd->blank = s.q ? PETSC_FALSE : PETSC_TRUE;
+  sgd->projected = s.q < samples->p ? PETSC_TRUE : PETSC_FALSE;
+  if (s.q) PetscCall(AddStage(sgd, samples->n, s.q, s.most, s.matrices));
   if (s.before && s.before < s.q) PetscCall(AddStage(sgd, samples->n, s.before, s.most, s.matrices));
   sgd->error = s.error;
   PetscCall(CourantSubspaceDestroy(&s));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Are the samples' Hessians assembled? */
+static PetscBool IsDense(CourantSgd sgd, CourantProblem problem)
+{
+  const double n = (double)problem->data->n, p = (double)problem->net->size;
+  return p <= (double)sgd->dense && 3 * sizeof(PetscReal) * n * p * p <= problem->memory / 2 ? PETSC_TRUE
+                                                                                             : PETSC_FALSE;
+}
+
+/* CourantSgdMemory - Bytes that CourantSgdSetProblem() takes. */
+double CourantSgdMemory(CourantSgd sgd, CourantProblem problem)
+{
+  const double n = (double)problem->data->n, p = (double)problem->net->size;
+  return IsDense(sgd, problem) ? 3 * sizeof(PetscReal) * n * p * p
+                               : CourantSubspaceMemory(problem->data->n, problem->net->size);
+}
+
+/* CourantSgdCheckMemory - Half of the problem's memory has to be enough. */
+PetscErrorCode CourantSgdCheckMemory(CourantSgd sgd, CourantProblem problem)
+{
+  const double bytes = CourantSgdMemory(sgd, problem);
+
+  PetscFunctionBeginUser;
+  if (bytes > problem->memory / 2)
+    CourantInputError(sgd->comm, "the limits of mini-batches take %.3g MB, half of a -memory of %.3g MB",
+                      bytes / 1e6, 2 * bytes / 1e6);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantSgdObstacle - Why there are no limits for the batches of these settings; NULL: there are. */
+const char *CourantSgdObstacle(CourantProblem problem, const CourantTrainSettings *train)
+{
+  if (strcmp(CourantRule(train->rule)->name, "gd")) return "the rule is not gd";
+  if (train->layer_rates.id) return "layers have learning rates of their own";
+  if (problem->net->coupled) return "batch_norm couples the samples of a batch";
+  if (problem->data->augment.crop || problem->data->augment.flip) return "augmentation changes the samples";
+  if (problem->slopes) return "the loss is frozen";
+  if (train->batch > problem->data->n) return "a batch is larger than the data";
+  return NULL;
+}
+
 /*
   CourantSgdSetProblem - The samples' Hessians at theta, with weight decay alpha.
 
-  For networks whose samples know nothing of each other, without augmentation and with their own loss; else
-  PETSC_ERR_SUP. Collective; every rank computes all samples, whose number of products is that of the data for
-  each of the weights, or of the vectors of a subspace.
+  slowest: an eigenvector of the smallest m, which a projection is to hold; NULL: of the limits alone, not of
+  growth below them. For networks whose samples know nothing of each other, without augmentation and with
+  their own loss; else PETSC_ERR_SUP. Collective; every rank computes all samples, whose number of products is
+  that of the data for each of the weights, or of the vectors of a subspace.
 */
-PetscErrorCode CourantSgdSetProblem(CourantSgd sgd, CourantProblem problem, Vec theta, PetscReal alpha)
+PetscErrorCode CourantSgdSetProblem(CourantSgd sgd, CourantProblem problem, Vec theta, PetscReal alpha,
+                                    Vec slowest)
 {
   CourantSamples samples;
 
@@ -154,31 +218,37 @@ PetscErrorCode CourantSgdSetProblem(CourantSgd sgd, CourantProblem problem, Vec 
   PetscCheck(!problem->net->coupled && !problem->slopes && !problem->data->augment.crop &&
                  !problem->data->augment.flip,
              sgd->comm, PETSC_ERR_SUP, "samples that are coupled, augmented, or have a frozen loss");
+  PetscCall(CourantSgdCheckMemory(sgd, problem));
   PetscCall(Clear(sgd));
   sgd->products.threads = (int)problem->threads;
   PetscCall(CourantSamplesCreate(problem, theta, alpha, &samples));
   sgd->noise = samples.noise;
-  const double bytes = 3. * sizeof(PetscReal) * (double)samples.n * (double)samples.p * (double)samples.p;
-  if (samples.p <= sgd->dense && bytes <= problem->memory / 2)
+  if (IsDense(sgd, problem))
     PetscCall(Assemble(sgd, &samples));
   else
-    PetscCall(ProjectAll(sgd, &samples, theta));
+    PetscCall(ProjectAll(sgd, &samples, theta, slowest));
   PetscCall(CourantSamplesDestroy(&samples));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* ---- limits ---- */
 
-/* CourantSgdGetDescentLimit - 2/m_max, the limit of full-batch descent; status degenerate: m has negative
- * eigenvalues, or noise where it has none, and no learning rate is stable for mini-batches. */
+/*
+  CourantSgdGetDescentLimit - 2/m_max, the limit of full-batch descent. Status degenerate: m has negative
+  eigenvalues, or noise where it has none, and no learning rate is stable for mini-batches; not_converged: m
+  is not known.
+*/
 PetscErrorCode CourantSgdGetDescentLimit(CourantSgd sgd, PetscReal *limit, CourantStatus *status)
 {
   const CourantSgdModes *modes = &sgd->modes[0];
 
   PetscFunctionBeginUser;
-  PetscCheck(sgd->stages, sgd->comm, PETSC_ERR_ORDER, "there are no Hessians yet");
-  *limit = modes->q ? 2 / modes->mu[modes->q - 1] : NAN;
-  *status = modes->q ? modes->status : COURANT_DEGENERATE;
+  PetscCheck(sgd->stages || sgd->blank, sgd->comm, PETSC_ERR_ORDER, "there are no Hessians yet");
+  *limit = NAN;
+  *status = COURANT_NOT_CONVERGED;
+  if (sgd->blank) PetscFunctionReturn(PETSC_SUCCESS);
+  if (modes->q && modes->mu[modes->q - 1] > 0) *limit = 2 / modes->mu[modes->q - 1];
+  *status = modes->q && !modes->below ? modes->status : COURANT_DEGENERATE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -250,40 +320,64 @@ PetscErrorCode CourantSgdGetLimit(CourantSgd sgd, CourantSgdKind kind, CourantEs
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode StageGrowth(CourantSgd sgd, int stage, CourantSgdKind kind, PetscReal learning_rate,
-                                  CourantEstimate *growth)
+static PetscErrorCode StageGrowth(CourantSgd sgd, int stage, CourantSgdKind kind, PetscInt n,
+                                  const PetscReal rates[], CourantEstimate growth[])
 {
   const CourantSgdModes *modes = &sgd->modes[stage];
 
   PetscFunctionBeginUser;
-  if (kind == COURANT_SGD_MEAN_SQUARE) PetscCall(CourantMeanSquareGrowth(modes, learning_rate, growth));
-  if (kind == COURANT_SGD_EPOCH) PetscCall(CourantEpochGrowth(modes, &sgd->products, learning_rate, growth));
+  if (kind == COURANT_SGD_MEAN_SQUARE) PetscCall(CourantMeanSquareGrowth(modes, n, rates, growth));
+  if (kind == COURANT_SGD_EPOCH) PetscCall(CourantEpochGrowth(modes, &sgd->products, n, rates, growth));
   if (kind == COURANT_SGD_ALMOST_SURE)
-    PetscCall(CourantAlmostSureGrowth(modes, &sgd->products, learning_rate, growth));
+    PetscCall(CourantAlmostSureGrowth(modes, &sgd->products, n, rates, growth));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/*
-  CourantSgdGetGrowth - Factor per step at a learning rate: of the root of the mean square, or of a run; the
-  counterpart of max |1 - eta m| of full batches. Neutral modes, whose factor is 1, are left out. Status
-  degenerate: the flow itself leaves the state in some mode, or noise acts on a neutral one, and growth is
-  NaN.
-*/
-PetscErrorCode CourantSgdGetGrowth(CourantSgd sgd, CourantSgdKind kind, PetscReal learning_rate,
-                                   CourantEstimate *growth, CourantStatus *status)
+/* Full batches: max |1 - eta m|. */
+static void DescentGrowth(const CourantSgdModes *modes, PetscInt n, const PetscReal rates[],
+                          CourantEstimate growth[])
 {
-  CourantEstimate before;
+  for (PetscInt i = 0; i < n; i++) {
+    const PetscReal value =
+        PetscMax(fabs(1 - rates[i] * modes->mu[0]), fabs(1 - rates[i] * modes->mu[modes->q - 1]));
+    growth[i] = (CourantEstimate){value, value, value};
+  }
+}
+
+/*
+  CourantSgdGetGrowth - Factors per step at n learning rates: of the root of the mean square, or of a run; the
+  counterpart of max |1 - eta m| of full batches.
+
+  All runs go along the same batches. Neutral modes, whose factor is 1, are left out. NaN where it cannot be
+  told: status degenerate where noise acts on a neutral mode, not_converged for a solver, and for a subspace
+  where the flow itself leaves the state: it holds what noise acts on at a limit, and there is none.
+*/
+PetscErrorCode CourantSgdGetGrowth(CourantSgd sgd, CourantSgdKind kind, PetscInt n, const PetscReal rates[],
+                                   CourantEstimate growth[], CourantStatus *status)
+{
+  CourantEstimate *before;
   PetscReal descent;
 
   PetscFunctionBeginUser;
   PetscCall(CourantSgdGetDescentLimit(sgd, &descent, status));
-  *growth = (CourantEstimate){NAN, NAN, NAN};
+  for (PetscInt i = 0; i < n; i++) growth[i] = (CourantEstimate){NAN, NAN, NAN};
+  if (sgd->blank || sgd->modes[0].q == 0) PetscFunctionReturn(PETSC_SUCCESS);
+  *status = sgd->modes[0].status;
+  if (sgd->projected && sgd->modes[0].below) *status = COURANT_NOT_CONVERGED;
   if (*status != COURANT_CONVERGED) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(StageGrowth(sgd, 0, kind, learning_rate, growth));
-  if (sgd->stages > 1) {
-    PetscCall(StageGrowth(sgd, 1, kind, learning_rate, &before));
-    Widen(growth, before.value);
+  if (sgd->batch == sgd->modes[0].n) {
+    DescentGrowth(&sgd->modes[0], n, rates, growth);
+    PetscFunctionReturn(PETSC_SUCCESS);
   }
+  PetscCall(StageGrowth(sgd, 0, kind, n, rates, growth));
+  if (sgd->stages > 1) {
+    PetscCall(PetscMalloc1(n, &before));
+    PetscCall(StageGrowth(sgd, 1, kind, n, rates, before));
+    for (PetscInt i = 0; i < n; i++) Widen(&growth[i], before[i].value);
+    PetscCall(PetscFree(before));
+  }
+  for (PetscInt i = 0; i < n; i++)
+    if (!isfinite(growth[i].value)) *status = COURANT_NOT_CONVERGED;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -295,7 +389,7 @@ PetscErrorCode CourantSgdGetModes(CourantSgd sgd, PetscInt *modes, PetscInt *neu
   PetscFunctionBeginUser;
   *modes = sgd->modes[0].q;
   *neutral_modes = sgd->modes[0].neutral;
-  *projected = sgd->stages > 1 ? PETSC_TRUE : PETSC_FALSE;
+  *projected = sgd->projected;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 /* The inside of a CourantSgd: gradient descent on mini-batches, linearised at a state. */
 #include "dynamics/problem.h"
+#include "train/settings.h"
 
 /*
   The samples' M_i = H_i + alpha D in the eigenvectors of their mean m, without the neutral ones. A batch's
@@ -8,13 +9,13 @@
 */
 typedef struct {
   PetscInt n, batch;    /* samples; of a step */
-  PetscInt q;           /* modes */
+  PetscInt q, below;    /* modes; of them those that the flow leaves the state in */
   PetscReal *mu;        /* [q]: eigenvalues of m, ascending */
   PetscReal *M;         /* [n] of [q,q] */
   PetscReal *work;      /* [n] of [q,q] */
   PetscReal *vectors;   /* [p,q] */
   PetscInt neutral;     /* modes left out */
-  CourantStatus status; /* degenerate: some mode is not restored, so that no learning rate is stable */
+  CourantStatus status; /* degenerate: the matrices act on modes that are left out */
 } CourantSgdModes;
 
 PetscErrorCode CourantSgdModesCreate(PetscInt n, PetscInt p, PetscInt lda, const PetscReal matrices[],
@@ -40,7 +41,8 @@ void CourantCongruence(PetscInt q, PetscInt n, const PetscReal P[], PetscBool tr
 /* The mean square over batches drawn independently. */
 PetscErrorCode CourantMeanSquareLimit(const CourantSgdModes *, CourantEstimate *, PetscReal vector[],
                                       CourantStatus *);
-PetscErrorCode CourantMeanSquareGrowth(const CourantSgdModes *, PetscReal eta, CourantEstimate *);
+PetscErrorCode CourantMeanSquareGrowth(const CourantSgdModes *, PetscInt n, const PetscReal eta[],
+                                       CourantEstimate growth[]);
 
 /* Products with the matrices M_i of single samples at a state. */
 typedef struct {
@@ -73,8 +75,9 @@ typedef struct {
   PetscReal error;          /* relative residual of the mean-square eigenvector */
 } CourantSubspace;
 
-PetscErrorCode CourantSubspaceCreate(CourantSamples *, Vec theta, PetscInt batch, PetscReal neutral,
-                                     CourantSubspace *);
+PetscErrorCode CourantSubspaceCreate(CourantSamples *, Vec theta, Vec slowest, PetscInt batch,
+                                     PetscReal neutral, CourantSubspace *);
+double CourantSubspaceMemory(PetscInt samples, PetscInt weights);
 PetscErrorCode CourantSubspaceDestroy(CourantSubspace *);
 
 /* What the products of a run's batches are computed with. */
@@ -87,9 +90,14 @@ typedef struct {
 
 PetscErrorCode CourantEpochLimit(const CourantSgdModes *, const CourantProducts *, PetscReal from,
                                  CourantEstimate *, CourantStatus *);
-PetscErrorCode CourantEpochGrowth(const CourantSgdModes *, const CourantProducts *, PetscReal eta,
-                                  CourantEstimate *);
+PetscErrorCode CourantEpochGrowth(const CourantSgdModes *, const CourantProducts *, PetscInt n,
+                                  const PetscReal eta[], CourantEstimate growth[]);
 PetscErrorCode CourantAlmostSureLimit(const CourantSgdModes *, const CourantProducts *, PetscReal from,
                                       CourantEstimate *, CourantStatus *);
-PetscErrorCode CourantAlmostSureGrowth(const CourantSgdModes *, const CourantProducts *, PetscReal eta,
-                                       CourantEstimate *);
+PetscErrorCode CourantAlmostSureGrowth(const CourantSgdModes *, const CourantProducts *, PetscInt n,
+                                       const PetscReal eta[], CourantEstimate growth[]);
+
+/* What a CourantSgd is refused for, before anything is computed. */
+const char *CourantSgdObstacle(CourantProblem, const CourantTrainSettings *);
+double CourantSgdMemory(CourantSgd, CourantProblem);
+PetscErrorCode CourantSgdCheckMemory(CourantSgd, CourantProblem);

@@ -2,6 +2,7 @@
 #include "core/interrupt.h"
 #include "core/memory.h"
 #include "core/random.h"
+#include "core/statistics.h"
 #include <math.h>
 #include <string.h>
 
@@ -146,13 +147,54 @@ const char *CourantLocalGrowth(const CourantRunner *runner, const double state[]
   return NULL;
 }
 
+/* A difference that is stepped at a theta held fast. */
+typedef struct {
+  CourantTrainer *trainer;
+  double learning_rate, weight_decay;
+  const double *theta;
+  double h, small;      /* half of the difference quotient's span; what delta is long */
+  double *at, *forward; /* [n] */
+} Difference;
+
+/* A difference at theta: 1e-5 of it to either side. */
+static Difference DifferenceAt(CourantTrainer *trainer, double learning_rate, double weight_decay,
+                               const double theta[], CourantOutcomeWork *work)
+{
+  const double norm = Norm(work->n, theta);
+  return (Difference){.trainer = trainer,
+                      .learning_rate = learning_rate,
+                      .weight_decay = weight_decay,
+                      .theta = theta,
+                      .h = 1e-5 * (norm > 0 ? norm : 1),
+                      .small = 1,
+                      .at = work->ring,
+                      .forward = work->ring + work->n};
+}
+
+/* The rule steps delta with H delta for a gradient, the central difference of the trainer's gradients. */
+static const char *StepDifference(const Difference *d, double delta[])
+{
+  CourantTrainer *trainer = d->trainer;
+  const size_t n = trainer->n;
+
+  for (int side = 1; side >= -1; side -= 2) {
+    for (size_t i = 0; i < n; i++) d->at[i] = d->theta[i] + side * (d->h / d->small) * delta[i];
+    const char *problem = CourantTrainerGradient(trainer, d->at);
+    if (problem) return problem;
+    if (side > 0) memcpy(d->forward, trainer->gradient, n * sizeof(double));
+  }
+  for (size_t i = 0; i < n; i++)
+    trainer->gradient[i] = (d->forward[i] - trainer->gradient[i]) / (2 * d->h) * d->small;
+  CourantTrainerUpdate(trainer, COURANT_RULE_LATE, d->learning_rate, d->weight_decay, delta);
+  return NULL;
+}
+
 /*
   CourantLocalGrowthByDifferences - The same where theta is no equilibrium, so that no run stays there: the
   rule steps a difference delta with H delta for a gradient.
 
-  H delta is the central difference of the trainer's own gradients, 1e-5 of theta to either side. held: the
-  last of the rule's states [n], which a frozen rule keeps as it is; NULL: none. Its steps are linear in what
-  is small beside it, so delta is kept small then.
+  held: the last of the rule's states [n], which a frozen rule keeps as it is; NULL: none. Its steps are
+  linear in what is small beside it, so delta is kept small then.
 */
 const char *CourantLocalGrowthByDifferences(CourantTrainer *trainer, double learning_rate,
                                             double weight_decay, const double theta[], const double held[],
@@ -161,34 +203,111 @@ const char *CourantLocalGrowthByDifferences(CourantTrainer *trainer, double lear
   const CourantRunner runner = {.states = trainer->rule->states - (held ? 1 : 0), .unit = learning_rate};
   const PetscBool turning = runner.states ? PETSC_TRUE : PETSC_FALSE;
   const size_t n = work->n, size = (size_t)(1 + runner.states) * n;
-  const double norm = Norm(n, theta), h = 1e-5 * (norm > 0 ? norm : 1), small = held ? 1e-9 : 1;
-  double *delta = work->base, *zero = work->other, *sums = work->sums, *at = work->ring,
-         *forward = work->ring + n;
+  double *delta = work->base, *zero = work->other, *sums = work->sums;
+  Difference difference = DifferenceAt(trainer, learning_rate, weight_decay, theta, work);
   PetscInt count = 0;
 
+  if (held) difference.small = 1e-9;
   memset(zero, 0, size * sizeof(double));
   RandomDirection(&runner, n, delta);
-  for (size_t i = 0; i < size; i++) delta[i] *= small;
+  for (size_t i = 0; i < size; i++) delta[i] *= difference.small;
   if (held) memcpy(delta + size, held, n * sizeof(double));
   sums[0] = 0;
   *growth = 0;
   while (count < work->steps && !CourantInterrupted() && !Settled(sums, count, work, turning)) {
-    for (int side = 1; side >= -1; side -= 2) {
-      for (size_t i = 0; i < n; i++) at[i] = theta[i] + side * (h / small) * delta[i];
-      const char *problem = CourantTrainerGradient(trainer, at);
-      if (problem) return problem;
-      if (side > 0) memcpy(forward, trainer->gradient, n * sizeof(double));
-    }
-    for (size_t i = 0; i < n; i++)
-      trainer->gradient[i] = (forward[i] - trainer->gradient[i]) / (2 * h) * small;
-    CourantTrainerUpdate(trainer, COURANT_RULE_LATE, learning_rate, weight_decay, delta);
-    const double length = StateDistance(&runner, n, delta, zero) / small;
+    const char *problem = StepDifference(&difference, delta);
+    if (problem) return problem;
+    const double length = StateDistance(&runner, n, delta, zero) / difference.small;
     if (length == 0) return NULL;
     for (size_t i = 0; i < size; i++) delta[i] /= length;
     sums[count + 1] = sums[count] + log(length);
     count++;
   }
   *growth = LastQuarter(sums, PetscMax(count, 1), turning);
+  return NULL;
+}
+
+enum { PARTS = 16, LOOK = 100 }; /* of a run in batches; steps to the first look at it */
+
+static double Mean(PetscInt n, const double x[])
+{
+  double sum = 0;
+  for (PetscInt i = 0; i < n; i++) sum += x[i];
+  return sum / (double)n;
+}
+
+/*
+  The logarithm of growth per step over the last three quarters of a run, with the interval that the means
+  over its parts leave: whole epochs where there are enough of them. A mode that is so little slower that it
+  has gained less than a factor of 10 in the whole run may not have come out yet.
+*/
+static CourantEstimate GrowthOfParts(const double sums[], PetscInt count, PetscInt per_epoch)
+{
+  PetscInt length = (count - count / 4) / PARTS;
+  double means[PARTS];
+
+  if (length >= per_epoch) {
+    length -= length % per_epoch;
+    count -= count % per_epoch;
+  }
+  for (PetscInt k = 0; k < PARTS; k++)
+    means[k] = (sums[count - k * length] - sums[count - (k + 1) * length]) / (double)length;
+  CourantEstimate rate = CourantMeanEstimate(PARTS, means);
+  rate.high += log(10) / (double)count;
+  return rate;
+}
+
+/*
+  Can a run end here? Its interval is within 1 % of growth and a third of what the logarithm is away from 0;
+  and a mode with half or twice that logarithm, one of n at the start and with noise of its own, would be ten
+  times the others by now.
+*/
+static PetscBool BatchesSettled(CourantEstimate rate, double sum, PetscInt count,
+                                const CourantOutcomeWork *work)
+{
+  const double half = rate.high - rate.value, size = fabs(rate.value);
+  return half <= 0.01 && 3 * half <= size && size >= log(10) / (double)work->steps &&
+                 fabs(sum) >= 2 * (log(10 * sqrt((double)work->n)) + sqrt((double)count))
+             ? PETSC_TRUE
+             : PETSC_FALSE;
+}
+
+/*
+  CourantLocalGrowthOfBatches - Growth per step of a small difference of two runs with the same mini-batches,
+  the trainer's own, at a theta held fast: gradients of batches do not vanish there, and no run stays.
+
+  It is stepped as by CourantLocalGrowthByDifferences(), the rule gd. The run is looked at after 100, 200, 400
+  .. steps, and ends when it has settled, or after all of them.
+*/
+const char *CourantLocalGrowthOfBatches(CourantTrainer *trainer, double learning_rate, double weight_decay,
+                                        const double theta[], CourantOutcomeWork *work,
+                                        CourantEstimate *growth)
+{
+  const CourantRunner runner = {0};
+  const Difference difference = DifferenceAt(trainer, learning_rate, weight_decay, theta, work);
+  const size_t n = work->n;
+  double *delta = work->base, *sums = work->sums;
+  CourantEstimate rate = {NAN, NAN, NAN};
+  PetscInt look = LOOK;
+
+  RandomDirection(&runner, n, delta);
+  sums[0] = 0;
+  *growth = (CourantEstimate){0, 0, 0};
+  for (PetscInt count = 0; count < work->steps && !CourantInterrupted();) {
+    CourantTrainerSetBatch(trainer, count);
+    const char *problem = StepDifference(&difference, delta);
+    if (problem) return problem;
+    const double length = Norm(n, delta);
+    if (length == 0) return NULL;
+    for (size_t i = 0; i < n; i++) delta[i] /= length;
+    sums[count + 1] = sums[count] + log(length);
+    count++;
+    if (count != look && count != work->steps) continue;
+    rate = GrowthOfParts(sums, count, trainer->batches.per_epoch);
+    look *= 2;
+    if (BatchesSettled(rate, sums[count], count, work)) break;
+  }
+  *growth = (CourantEstimate){exp(rate.value), exp(rate.low), exp(rate.high)};
   return NULL;
 }
 
@@ -288,11 +407,29 @@ static void Judge(const CourantOutcomeWork *work, PetscInt t, double norm, Coura
 }
 
 /*
+  The same of mini-batches, whose noise keeps a run in motion wherever samples do not agree: at rest, or at
+  its end bounded, when |theta| is on average no longer than a quarter of the run before. work->sums: |theta|.
+*/
+static void JudgeBatches(const CourantOutcomeWork *work, PetscInt t, double norm, CourantOutcome *outcome)
+{
+  const PetscInt quarter = t / 4;
+
+  outcome->amplitude = Amplitude(work, t, 0, COURANT_RING);
+  outcome->period = 0;
+  if (Largest(work->moves, t - COURANT_RING + 1, t) <= 1e-9 * norm) {
+    outcome->kind = COURANT_OUTCOME_STABLE;
+    outcome->period = 1;
+  } else if (t == work->steps && Mean(quarter, work->sums + t - quarter + 1) <=
+                                     1.1 * Mean(quarter, work->sums + t - 2 * quarter + 1))
+    outcome->kind = COURANT_OUTCOME_RESTRAINED;
+}
+
+/*
   CourantGlobalOutcome - Trains from `start` and says what became of it: stable, restrained, divergent, or
   undecided after all steps.
 
   Divergent: |theta| has grown to 1e6 of its start and goes on growing, or is not finite. The run stops once
-  it is decided.
+  it is decided. In mini-batches restrained means bounded: that it moves may be their noise.
 */
 const char *CourantGlobalOutcome(CourantTrainer *trainer, double learning_rate, double weight_decay,
                                  const double start[], CourantOutcomeWork *work, CourantOutcome *outcome)
@@ -309,8 +446,10 @@ const char *CourantGlobalOutcome(CourantTrainer *trainer, double learning_rate, 
   memcpy(theta, start, n * sizeof(double));
   memcpy(work->ring, start, n * sizeof(double));
   work->moves[0] = 0;
+  work->sums[0] = first;
   work->objective[0] = INFINITY;
   while (t < work->steps && outcome->kind == COURANT_OUTCOME_UNDECIDED && !CourantInterrupted()) {
+    CourantTrainerSetBatch(trainer, t);
     const char *problem = CourantTrainerStep(trainer, t + 1, learning_rate, weight_decay, theta);
     if (problem) return problem;
     double decay = 0;
@@ -321,11 +460,16 @@ const char *CourantGlobalOutcome(CourantTrainer *trainer, double learning_rate, 
     work->objective[t] = CourantTrainerLoss(trainer) + 0.5 * rest * decay; /* of the state before the step */
     work->moves[t] = Distance(n, theta, previous);
     memcpy(work->ring + (size_t)(t % COURANT_RING) * n, theta, n * sizeof(double));
+    work->sums[t] = norm;
     if (unit == 0) unit = norm; /* from zero weights: the first step sets the scale */
     if (!isfinite(norm) || (norm > 1e6 * unit && norm > before))
       outcome->kind = COURANT_OUTCOME_DIVERGENT;
-    else if (t >= COURANT_RING && (t % COURANT_RING == 0 || t == work->steps))
-      Judge(work, t, fmax(norm, 1e-6 * unit), outcome);
+    else if (t >= COURANT_RING && (t % COURANT_RING == 0 || t == work->steps)) {
+      if (trainer->in_batches)
+        JudgeBatches(work, t, fmax(norm, 1e-6 * unit), outcome);
+      else
+        Judge(work, t, fmax(norm, 1e-6 * unit), outcome);
+    }
     before = norm;
   }
   outcome->steps = t;
@@ -333,6 +477,7 @@ const char *CourantGlobalOutcome(CourantTrainer *trainer, double learning_rate, 
     outcome->amplitude = NAN;
     return NULL;
   }
+  CourantTrainerSetBatch(trainer, -1);
   const char *problem = CourantTrainerGradient(trainer, theta);
   outcome->loss = CourantTrainerLoss(trainer);
   return problem;

@@ -6,7 +6,7 @@ typedef enum { COURANT_AGREE, COURANT_DISAGREE, COURANT_VERDICT_UNDECIDED } Cour
 
 typedef enum {
   COURANT_OUTCOME_STABLE,
-  COURANT_OUTCOME_RESTRAINED,
+  COURANT_OUTCOME_RESTRAINED, /* in mini-batches: bounded */
   COURANT_OUTCOME_DIVERGENT,
   COURANT_OUTCOME_UNDECIDED
 } CourantOutcomeKind;
@@ -41,7 +41,7 @@ typedef struct {
   size_t n;                  /* weights */
   PetscInt steps;            /* of the longest run */
   double *base, *other;      /* [(1 + COURANT_RULE_STATES) n]: a state */
-  double *sums;              /* [steps+1] */
+  double *sums;              /* [steps+1]: logarithms of growth; |theta| */
   double *ring;              /* [COURANT_RING,n] */
   double *moves, *objective; /* [steps+1] */
 } CourantOutcomeWork;
@@ -53,6 +53,8 @@ const char *CourantLocalGrowth(const CourantRunner *, const double state[], Cour
 const char *CourantLocalGrowthByDifferences(CourantTrainer *, double learning_rate, double weight_decay,
                                             const double theta[], const double held[], CourantOutcomeWork *,
                                             double *growth);
+const char *CourantLocalGrowthOfBatches(CourantTrainer *, double learning_rate, double weight_decay,
+                                        const double theta[], CourantOutcomeWork *, CourantEstimate *growth);
 CourantVerdict CourantLocalVerdict(double measured, double predicted, PetscInt steps);
 const char *CourantGlobalOutcome(CourantTrainer *, double learning_rate, double weight_decay,
                                  const double start[], CourantOutcomeWork *, CourantOutcome *);

@@ -1,6 +1,5 @@
 #include "train/run.h"
 #include "core/memory.h"
-#include "core/random.h"
 #include <math.h>
 #include <string.h>
 
@@ -30,7 +29,8 @@ static PetscErrorCode CountSteps(CourantRun *run)
   PetscFunctionBeginUser;
   run->batch = s->batch > 0 ? s->batch : n;
   PetscCall(CheckBatch(run));
-  run->per_epoch = (n + run->batch - 1) / run->batch;
+  PetscCall(CourantBatchesCreate(n, run->batch, &run->batches));
+  run->per_epoch = run->batches.per_epoch;
   if (s->epochs && s->epochs > PETSC_MAX_INT / run->per_epoch)
     CourantNodeError(s->node, "epochs: %d epochs are too many steps", (int)s->epochs);
   run->steps = s->epochs ? s->epochs * run->per_epoch : s->steps;
@@ -51,7 +51,7 @@ PetscErrorCode CourantRunCreate(CourantProblem problem, const CourantTrainSettin
   PetscBool any;
 
   PetscFunctionBeginUser;
-  *run = (CourantRun){.problem = problem, .settings = settings, .n = (size_t)net->size, .ordered = -1};
+  *run = (CourantRun){.problem = problem, .settings = settings, .n = (size_t)net->size};
   run->comm = alone || net->coupled ? PETSC_COMM_SELF : problem->comm;
   PetscCallMPI(MPI_Comm_rank(run->comm, &rank));
   PetscCallMPI(MPI_Comm_size(run->comm, &size));
@@ -67,8 +67,8 @@ PetscErrorCode CourantRunCreate(CourantProblem problem, const CourantTrainSettin
                                               .samples = settings->batch > 0 ? run->batch : 0};
   PetscCall(CourantEvaluatorCreate(net, problem->data, run->backend, &evaluator, &run->evaluator));
   const size_t judged = (size_t)(problem->test ? problem->test->n : problem->data->n);
-  PetscCall(PetscMalloc5(run->n, &run->weights, run->n + 1, &run->gradient, run->n, &run->mask,
-                         judged * CourantShapeSize(net->out), &run->outputs, problem->data->n, &run->order));
+  PetscCall(PetscMalloc4(run->n, &run->weights, run->n + 1, &run->gradient, run->n, &run->mask,
+                         judged * CourantShapeSize(net->out), &run->outputs));
   PetscCall(CourantNetDecayMask(net, problem->weights.decay ? PETSC_TRUE : PETSC_FALSE, run->mask));
   PetscCall(PetscMalloc1(run->n, &run->rates));
   PetscCall(CourantTrainLayerRates(settings, net, run->rates, &any));
@@ -80,7 +80,8 @@ PetscErrorCode CourantRunDestroy(CourantRun *run)
 {
   PetscFunctionBeginUser;
   PetscCall(CourantEvaluatorDestroy(&run->evaluator));
-  PetscCall(PetscFree5(run->weights, run->gradient, run->mask, run->outputs, run->order));
+  PetscCall(CourantBatchesDestroy(&run->batches));
+  PetscCall(PetscFree4(run->weights, run->gradient, run->mask, run->outputs));
   PetscCall(PetscFree(run->rates));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -146,37 +147,15 @@ PetscErrorCode CourantRunStart(CourantRun *run, const CourantWeights *weights, u
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The samples in an order of this seed and epoch (Fisher and Yates), made anew only when these change. */
-static void Shuffle(CourantRun *run, uint64_t seed, PetscInt epoch)
-{
-  const PetscInt n = run->problem->data->n;
-  const CourantRandom stream = {.seed = seed, .purpose = COURANT_RANDOM_SHUFFLE, .epoch = (uint32_t)epoch};
-
-  if (run->ordered == epoch && run->ordered_seed == seed) return;
-  for (PetscInt i = 0; i < n; i++) run->order[i] = i;
-  for (PetscInt i = n - 1; i > 0; i--) {
-    uint32_t bits[4];
-    CourantRandomBits(stream, (uint32_t)i, bits);
-    const PetscInt j = (PetscInt)(((uint64_t)bits[0] << 32 | bits[1]) % (uint64_t)(i + 1)),
-                   sample = run->order[i];
-    run->order[i] = run->order[j];
-    run->order[j] = sample;
-  }
-  run->ordered = epoch;
-  run->ordered_seed = seed;
-}
-
 static void SetBatch(CourantRun *run, const CourantRunState *state)
 {
   const CourantDataset data = run->problem->data;
-  const PetscInt epoch = state->step / run->per_epoch, at = state->step % run->per_epoch * run->batch;
+  const uint32_t epoch = (uint32_t)(state->step / run->per_epoch);
   CourantBatch batch = {
-      .data = data, .n = data->n, .augment = PETSC_TRUE, .seed = state->seed, .epoch = (uint32_t)epoch};
+      .data = data, .n = data->n, .augment = PETSC_TRUE, .seed = state->seed, .epoch = epoch};
 
   if (run->settings->batch > 0) {
-    Shuffle(run, state->seed, epoch);
-    batch.n = PetscMin(run->batch, data->n - at);
-    batch.samples = run->order + at;
+    batch.samples = CourantBatchesGet(&run->batches, state->seed, state->step, &batch.n);
     CourantEvaluatorSetBatch(run->evaluator, &batch, batch.n);
   } else
     CourantEvaluatorSetBatch(run->evaluator, &batch, PetscMin(run->problem->net->group, data->n));

@@ -1,6 +1,7 @@
 #pragma once
 /* Training runs with mini-batches, schedules, momentum and single precision. */
 #include "dynamics/problem.h"
+#include "train/batches.h"
 #include "train/settings.h"
 
 /* Everything that a run is at a moment: with it, it goes on to the bit. */
@@ -36,8 +37,7 @@ typedef struct {
   double *gradient;          /* [n+1] */
   double *mask, *rates;      /* [n]; rates NULL: all 1 */
   double *outputs;           /* of the samples that are evaluated */
-  PetscInt *order, ordered;  /* the samples in the order of epoch `ordered` */
-  uint64_t ordered_seed;
+  CourantBatches batches;
 } CourantRun;
 
 PetscErrorCode CourantRunCreate(CourantProblem, const CourantTrainSettings *, PetscBool alone, CourantRun *);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 /*
-  CourantTrainerCreate - A trainer of a problem with all its data, for one thread.
+  CourantTrainerCreate - A trainer of a problem with all its data or the settings' batches, for one thread.
 
   mask: D [n]. affine NULL trains L; else the gradient is grad L(0) + H(0) theta, the linear iteration of the
   paper's analysis, and affine is grad L(0) [n] and L(0).
@@ -19,9 +19,14 @@ PetscErrorCode CourantTrainerCreate(CourantProblem problem, const CourantTrainSe
                               .options = settings->options,
                               .mask = mask,
                               .decoupled = settings->decoupled,
+                              .data = problem->data,
+                              .in_batches = settings->batch > 0 ? PETSC_TRUE : PETSC_FALSE,
+                              .seed = settings->seed,
                               .n = (size_t)problem->net->size,
                               .affine = affine};
   trainer->size = (size_t)(1 + trainer->rule->states) * trainer->n;
+  if (trainer->in_batches)
+    PetscCall(CourantBatchesCreate(problem->data->n, settings->batch, &trainer->batches));
   PetscCall(CourantProblemCreateEvaluator(problem, affine ? 1 : 0, 1, &trainer->evaluator));
   PetscCall(CourantAllocate(sizeof(double) * (trainer->n + 1), &trainer->gradient));
   if (affine) {
@@ -36,8 +41,22 @@ PetscErrorCode CourantTrainerDestroy(CourantTrainer *trainer)
 {
   PetscFunctionBeginUser;
   PetscCall(CourantEvaluatorDestroy(&trainer->evaluator));
+  PetscCall(CourantBatchesDestroy(&trainer->batches));
   CourantFree(&trainer->gradient);
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantTrainerSetBatch - The gradients that follow are over the batch of a run's step, from 0; -1: over all
+  samples, as they always are where batches are full.
+*/
+void CourantTrainerSetBatch(CourantTrainer *trainer, PetscInt step)
+{
+  CourantBatch batch = {.data = trainer->data, .n = trainer->data->n};
+
+  if (!trainer->in_batches) return;
+  if (step >= 0) batch.samples = CourantBatchesGet(&trainer->batches, trainer->seed, step, &batch.n);
+  CourantEvaluatorSetBatch(trainer->evaluator, &batch, 0);
 }
 
 /*

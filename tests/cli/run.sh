@@ -172,7 +172,10 @@ ok $? "a solver that does not converge is flagged and counted"
 fails 2 "-rule momentun: unknown rule; did you mean 'momentum'?" map "$deck" -rule momentun
 fails 2 "rule adam has a map with linearise: trained alone: at rest its gradients are 0" map "$deck" -rule adam
 fails 2 "-ts_type rk steps the gradient flow: it goes with -rule gd, not with momentum" map "$deck" -rule momentum -ts_type rk
-fails 2 "lenet.yaml:15: train: a map is of full batches; courant spectrum has the limits of mini-batches" map "$source/models/lenet.yaml"
+fails 2 "lenet.yaml:15: train: no map of batches of 64: the rule is not gd; -set train.batch=full gives the map of full batches" map "$source/models/lenet.yaml"
+fails 2 "train: no map of batches of 2: a batch is larger than the data" map "$deck" -set train.batch=2
+fails 2 "-sgd_steps has no effect here" map "$deck" -sgd_steps 100
+fails 2 "unknown option -sgd_eps_toll; did you mean '-sgd_eps_tol'?" map "$deck" -set train.batch=1 -sgd_eps_toll 1e-8
 fails 2 "decoupled decay of some weights and not of others mixes the modes of momentum" map "$source/models/one-layer-noise.yaml" -rule momentum \
   -set train.decoupled=true,weights.decay=kernels,network.0.conv.bias=true
 fails 2 "-set map.cross_check.refine=0: 0 is out of range" map "$deck" -set map.cross_check.refine=0
@@ -181,6 +184,23 @@ fails 2 "-set map.cross_check.refine=0: 0 is out of range" map "$deck" -set map.
 ok $? "the map of another rule than the deck's"
 "$courant" info kept-rule.h5 >out 2>err && grep -q "/map/transient_growth .*4 x 4" out
 ok $? "which grows for a while first"
+cat >kept-batches.yaml <<'YAML'
+data: {source: noise, size: 16, samples: 8, exponent: 2, mean: 0.5, seed: 4}
+network: [{conv: {channels: 1, kernel: 3, bias: false}}, swish, global_mean]
+loss: logistic
+weights: {init: normal, std: 1, seed: 7}
+train: {batch: 2}
+map: {learning_rate: {from: 0.05, to: 20, points: 8, scale: log}, weight_decay: {from: 0.2, to: 10, points: 6, scale: log}, cross_check: {steps: 1000}}
+YAML
+"$courant" map kept-batches.yaml -threads 1 -output kept-batches.h5 >out 2>err && [ ! -s err ] &&
+  grep -q "6 weight decays, gd, batches of 2 of 8 samples" out && grep -q "almost sure  .*mean square  .*of an epoch  .*full batches" out &&
+  grep -q ", 0 disagree; growth off" out && grep -q "intervals of measured and predicted growth overlap in" out && grep -q "0 come to rest, .* stay bounded" out
+ok $? "a map of mini-batches"
+"$courant" info kept-batches.h5 >out 2>err && grep -q "/map/limit_epoch_low  *6 " out && grep -q "/map/growth_mean_square  *6 x 8 " out && grep -q "/trainer/local/growth_high  *6 x 8 " out
+ok $? "its limits, growth and intervals are in the file"
+"$courant" map kept-batches.yaml -points 3x2 -sgd_permutations 8 -sgd_steps 200 -sgd_dense 2 -output kept-way.h5 -force -quiet -malloc_debug -malloc_dump >out 2>err &&
+  [ ! -s out ] && [ ! -s err ]
+ok $? "no memory is left behind"
 
 # ---- train ----
 "$courant" train kept-train.yaml -threads 1 -output kept-run.h5 >out 2>err && grep -q "took 12 of 12 steps: loss" out &&
@@ -564,6 +584,7 @@ run=$("$compare" kept-refined.h5 /trainer cells_run) drawn=$("$compare" kept-ref
 ok $? "says how many cells it ran, and how many of the others may differ"
 "$courant" info kept-refined.h5 >out 2>err && grep -q "/trainer/global/interpolated" out && [ "$("$compare" kept-refined.h5 /trainer cells_interpolated)" -eq $((576 - run)) ]
 ok $? "leaves cells to be interpolated"
+resumes KILL 137 "map of mini-batches" kept-batches.h5 map kept-batches.yaml -checkpoint 0.1
 resumes KILL 137 "refined map" kept-refined.h5 map "$deck" -points 24x24 -rule momentum -checkpoint 0.3 -set map.cross_check.refine=3
 stopped KILL kept-ruled.h5 map "$deck" -points 24x24 -rule momentum -checkpoint 0.3
 fails 2 "kept-ruled.h5.partial cannot be resumed: its rule differs; -force starts again" map "$deck" -points 24x24 -rule nesterov -output kept-ruled.h5 -resume
@@ -581,6 +602,8 @@ for n in 2 3; do
   mpiexec -n $n "$courant" map "$deck" -points 9x9 -output "kept-$n.h5" -quiet >out 2>err && "$compare" kept-1.h5 "kept-$n.h5" >>out
   ok $? "$n ranks write the file of one"
 done
+mpiexec -n 2 "$courant" map kept-batches.yaml -threads 2 -output kept-way.h5 -force -quiet >out 2>err && "$compare" kept-batches.h5 kept-way.h5 >>out
+ok $? "2 ranks of 2 threads write the map of mini-batches of one"
 mpiexec -n 3 "$courant" map "$deck" -points 24x24 -rule momentum -output kept-way.h5 -force -quiet -set map.cross_check.refine=3 >out 2>err && "$compare" kept-refined.h5 kept-way.h5 >>out
 ok $? "3 ranks refine as one does"
 "$bits" "$source/tests/cli/noise-100.yaml" -threads 1 >reference 2>err

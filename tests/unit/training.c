@@ -277,8 +277,8 @@ static void Shuffled(void **state)
     for (int step = 0; step < 3; step++) {
       const double *theta = Weights(&t);
       Steps(&t, 1);
-      if (step == 0) memcpy(orders[epoch], t.run.order, sizeof orders[epoch]);
-      assert_memory_equal(orders[epoch], t.run.order, sizeof orders[epoch]);
+      if (step == 0) memcpy(orders[epoch], t.run.batches.order, sizeof orders[epoch]);
+      assert_memory_equal(orders[epoch], t.run.batches.order, sizeof orders[epoch]);
       const CourantBatch batch = {
           .data = t.problem->data, .n = step < 2 ? 8 : 6, .samples = orders[epoch] + 8 * step};
       assert_null(CourantEvaluatorPredict(t.run.evaluator, theta, NULL, &batch, &loss, &correct, outputs));
@@ -430,7 +430,8 @@ static void RunningStatistics(void **state)
       Steps(&t, 1);
       const PetscInt from = full ? 0 : 10 * (step % 3), to = full ? N : PetscMin(N, from + 10);
       for (PetscInt first = from; first < to; first += group) {
-        Statistics(t.problem->data, PetscMin(group, to - first), (full ? all : t.run.order) + first, &m, &v);
+        Statistics(t.problem->data, PetscMin(group, to - first), (full ? all : t.run.batches.order) + first,
+                   &m, &v);
         mean = 0.7 * mean + 0.3 * m;
         variance = 0.7 * variance + 0.3 * v;
       }
