@@ -133,6 +133,8 @@ typedef struct {
 
 PETSC_EXTERN PetscErrorCode CourantDensityCreate(MPI_Comm, CourantDensity *);
 PETSC_EXTERN PetscErrorCode CourantDensitySetOperator(CourantDensity, Mat);
+PETSC_EXTERN PetscErrorCode CourantDensitySetRule(CourantDensity, PetscInt probes, PetscInt steps);
+PETSC_EXTERN PetscErrorCode CourantDensitySetTrace(CourantDensity, PetscBool);
 PETSC_EXTERN PetscErrorCode CourantDensitySetSeed(CourantDensity, PetscInt seed);
 PETSC_EXTERN PetscErrorCode CourantDensitySetMemory(CourantDensity, PetscReal bytes);
 PETSC_EXTERN PetscErrorCode CourantDensitySetProgress(CourantDensity, void (*)(double products, void *),

@@ -213,6 +213,7 @@ PetscErrorCode SpectrumWrite(SpectrumSession *s)
   if (SpectrumOperators[s->kind].limits) PetscCall(FindRules(s, &rules, &momentum));
   PetscCall(WriteScales(s, &rules));
   PetscCall(WriteRows(s, &rules));
+  PetscCall(SpectrumWriteCounts(s, LAYER));
   PetscCall(WriteAttributes(s, momentum));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -267,6 +268,7 @@ PetscErrorCode SpectrumPrint(const SpectrumSession *s)
   if (!isnan(s->above)) printf("%d above %.9g", (int)s->n, s->above);
   if (!isnan(s->above) && s->missed > 0) printf("; there are more with a probability below %.1g", s->missed);
   if (!isnan(s->above)) printf("\n");
+  SpectrumPrintCounts(s);
   printf("%.0f products, and %.0f to see that nothing was missed\n", s->products, s->certificate);
   if (s->single)
     printf(

@@ -221,12 +221,13 @@ static PetscErrorCode CreateSolvers(SpectrumSession *s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* -density and -sgd. */
+/* -density, -above and -sgd. */
 static PetscErrorCode OpenReports(SpectrumSession *s)
 {
   PetscFunctionBeginUser;
   if (s->kind != LAYER_BLOCKS && s->kind != PRECONDITIONED)
     PetscCall(CourantDensityOpen(s->A, s->problem->memory, &s->density));
+  PetscCall(SpectrumOpenCount(s));
   if (!s->mini_batches) PetscFunctionReturn(PETSC_SUCCESS);
   if (s->train.batch <= 0)
     CourantNodeError(s->train.node, "-sgd: the deck's batches are full; -set train.batch=n");
@@ -252,11 +253,11 @@ static PetscErrorCode SetUp(void *ctx, CourantDeck deck)
   PetscCall(CourantProblemCreateVec(s->problem, &s->theta));
   PetscCall(VecDuplicate(s->theta, &s->gradient));
   PetscCall(CreateSolvers(s));
-  PetscCall(OpenReports(s));
   const CourantNet net = s->problem->net;
   PetscCall(PetscMalloc1(net->nlayers, &s->layers));
   for (PetscInt l = 0; l < net->nlayers; l++)
     if (net->layers[l].size) s->layers[s->nlayers++] = l;
+  PetscCall(OpenReports(s));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -383,11 +384,16 @@ static PetscErrorCode AddRow(SpectrumSession *s, const CourantEigenvalue *value,
 static PetscErrorCode SolveOperator(SpectrumSession *s, Mat A, PetscInt layer)
 {
   const CourantEigenvalue *values;
+  const PetscInt before = s->n;
   PetscReal missed;
   PetscInt n, products, certificate;
 
   PetscFunctionBeginUser;
+  CourantProgressBegin(&s->progress,
+                       layer < 0 ? "eigenvalues" : s->problem->net->layers[s->layers[layer]].name, 0, 1,
+                       s->output.quiet);
   PetscCall(CourantSpectrumSolve(s->spectrum));
+  CourantProgressEnd(&s->progress);
   PetscCall(CourantSpectrumGetNorm(s->spectrum, &s->norm));
   for (int side = 0; side < 2; side++) {
     PetscCall(
@@ -398,6 +404,7 @@ static PetscErrorCode SolveOperator(SpectrumSession *s, Mat A, PetscInt layer)
     PetscCall(CourantSpectrumGetEigenvalues(s->spectrum, (CourantSide)side, &n, &values));
     for (PetscInt i = 0; i < n; i++) PetscCall(AddRow(s, &values[i], (CourantSide)side, layer, i, A));
   }
+  PetscCall(SpectrumCountAbove(s, A, s->n - before));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -413,9 +420,7 @@ static PetscErrorCode SolveBlock(SpectrumSession *s, PetscInt l)
     PetscCall(CourantHessianSetSingle(fast, PETSC_TRUE));
   }
   PetscCall(UseOperator(s, block, fast));
-  CourantProgressBegin(&s->progress, name, 0, 1, s->output.quiet);
   PetscCall(SolveOperator(s, block, l));
-  CourantProgressEnd(&s->progress);
   PetscCall(MatDestroy(&fast));
   PetscCall(MatDestroy(&block));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -427,11 +432,8 @@ static PetscErrorCode Solve(SpectrumSession *s)
   PetscCall(PetscLogStagePush(CourantLogging.spectrum));
   if (s->kind == LAYER_BLOCKS) {
     for (PetscInt l = 0; l < s->nlayers; l++) PetscCall(SolveBlock(s, l));
-  } else {
-    CourantProgressBegin(&s->progress, "eigenvalues", 0, 1, s->output.quiet);
+  } else
     PetscCall(SolveOperator(s, s->A, -1));
-    CourantProgressEnd(&s->progress);
-  }
   PetscCall(PetscLogStagePop());
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -448,6 +450,7 @@ static PetscErrorCode Report(SpectrumSession *s)
     if (s->kind == HESSIAN && s->rows[i].side == COURANT_SMALLEST)
       facts.lowest = fmin(facts.lowest, s->rows[i].value.value - s->rows[i].value.residual);
   PetscCall(CourantReportDensity(s->density, &facts, &s->output));
+  PetscCall(SpectrumCountByDensity(s));
   if (s->mini_batches) PetscCall(CourantReportSgd(s->sgd, s->problem, s->theta, &s->train, &s->output));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -501,7 +504,9 @@ static PetscErrorCode TearDown(void *ctx)
   PetscCall(PetscFree(s->direction));
   PetscCall(CourantSpectrumDestroy(&s->spectrum));
   PetscCall(CourantEquilibriumDestroy(&s->equilibrium));
+  PetscCall(PetscFree(s->counts));
   PetscCall(CourantDensityDestroy(&s->density));
+  PetscCall(CourantDensityDestroy(&s->counter));
   PetscCall(CourantSgdDestroy(&s->sgd));
   PetscCall(MatDestroy(&s->A));
   PetscCall(MatDestroy(&s->fast));
