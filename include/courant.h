@@ -50,6 +50,7 @@ PETSC_EXTERN PetscErrorCode CourantProblemCreateHessian(CourantProblem, Mat *);
 PETSC_EXTERN PetscErrorCode CourantProblemCreateGaussNewton(CourantProblem, Mat *);
 PETSC_EXTERN PetscErrorCode CourantProblemCreateJacobian(CourantProblem, Mat *);
 PETSC_EXTERN PetscErrorCode CourantJacobianSetWeighted(Mat, PetscBool);
+PETSC_EXTERN PetscErrorCode CourantJacobianSetSingle(Mat J, PetscBool);
 PETSC_EXTERN PetscErrorCode CourantJacobianCreateKernel(Mat J, Mat *);
 PETSC_EXTERN PetscErrorCode CourantHessianSetSingle(Mat, PetscBool);
 PETSC_EXTERN PetscErrorCode CourantProblemCreateLayerBlock(CourantProblem, const char layer[], Mat *);

@@ -89,9 +89,6 @@ static PetscErrorCode ReadOptions(SpectrumSession *s)
   s->above = NAN;
   PetscCall(ReadEnds(s));
   if (s->weighted && kind != NTK) CourantInputError(PETSC_COMM_WORLD, "-weighted is for -operator ntk");
-  if (s->single && kind == NTK)
-    CourantInputError(PETSC_COMM_WORLD,
-                      "-precision single: the kernel's products are in double precision so far");
   if (run != (kind == PRECONDITIONED))
     CourantInputError(PETSC_COMM_WORLD, "-operator preconditioned and -preconditioner FILE, a result of "
                                         "courant train with rule adam, need each other");
@@ -152,27 +149,35 @@ static PetscErrorCode ReadPreconditioner(SpectrumSession *s)
 
 /* ---- set-up ---- */
 
+/* The operator, in either precision. */
+static PetscErrorCode CreateOne(SpectrumSession *s, PetscBool single, Mat *A)
+{
+  Mat J;
+
+  PetscFunctionBeginUser;
+  if (s->kind == NTK) {
+    PetscCall(CourantProblemCreateJacobian(s->problem, &J));
+    PetscCall(CourantJacobianSetWeighted(J, s->weighted));
+    PetscCall(CourantJacobianSetSingle(J, single));
+    PetscCall(CourantJacobianCreateKernel(J, A));
+    if (single)
+      PetscCall(MatDestroy(&J));
+    else
+      s->J = J;
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall((s->kind == GAUSS_NEWTON ? CourantProblemCreateGaussNewton
+                                     : CourantProblemCreateHessian)(s->problem, A));
+  PetscCall(CourantHessianSetSingle(*A, single));
+  if (s->kind == PRECONDITIONED) PetscCall(CourantHessianSetWeightDecay(*A, s->train.weight_decay));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode CreateOperator(SpectrumSession *s)
 {
   PetscFunctionBeginUser;
-  switch (s->kind) {
-  case GAUSS_NEWTON:
-    PetscCall(CourantProblemCreateGaussNewton(s->problem, &s->A));
-    if (s->single) PetscCall(CourantProblemCreateGaussNewton(s->problem, &s->fast));
-    break;
-  case NTK:
-    PetscCall(CourantProblemCreateJacobian(s->problem, &s->J));
-    PetscCall(CourantJacobianSetWeighted(s->J, s->weighted));
-    PetscCall(CourantJacobianCreateKernel(s->J, &s->A));
-    break;
-  default:
-    PetscCall(CourantProblemCreateHessian(s->problem, &s->A));
-    if (s->single) PetscCall(CourantProblemCreateHessian(s->problem, &s->fast));
-  }
-  if (s->fast) PetscCall(CourantHessianSetSingle(s->fast, PETSC_TRUE));
-  if (s->kind == PRECONDITIONED) PetscCall(CourantHessianSetWeightDecay(s->A, s->train.weight_decay));
-  if (s->kind == PRECONDITIONED && s->fast)
-    PetscCall(CourantHessianSetWeightDecay(s->fast, s->train.weight_decay));
+  PetscCall(CreateOne(s, PETSC_FALSE, &s->A));
+  if (s->single) PetscCall(CreateOne(s, PETSC_TRUE, &s->fast));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -312,7 +312,7 @@ fails 2 "-weighted is for -operator ntk" spectrum kept.yaml -weighted
 fails 2 "need each other" spectrum kept.yaml -operator preconditioned
 fails 2 "-preconditioner kept-ends.h5: no /rule/second_moment" spectrum kept.yaml -operator preconditioned -preconditioner kept-ends.h5
 fails 2 "unknown option -gn_eps_toll; did you mean '-gn_eps_tol'?" spectrum kept.yaml -operator gauss_newton -gn_eps_toll 1e-8
-for operator in "gauss_newton -gn_eps_tol 1e-12" "ntk -which largest" "ntk -weighted -precision double" "layer_blocks -precision single" "hessian -above 0.5 -linearise zero"; do
+for operator in "gauss_newton -gn_eps_tol 1e-12" "ntk -which largest" "ntk -weighted -precision single" "layer_blocks -precision single" "hessian -above 0.5 -linearise zero"; do
   "$courant" spectrum kept.yaml -threads 1 -operator $operator -output kept-way.h5 -force >out 2>err && "$courant" info kept-way.h5 >out 2>err && grep -q "/spectrum/eigenvalue " out
   ok $? "spectrum of $operator"
 done
