@@ -148,6 +148,8 @@ static PetscErrorCode WriteAttributes(SpectrumSession *s, double momentum)
   PetscCall(CourantResultSetString(file, "/", "precision", s->single ? "single" : "double"));
   PetscCall(CourantResultSetString(file, "/spectrum", "operator", text->name));
   PetscCall(CourantResultSetString(file, "/spectrum", "operator_formula", text->formula));
+  PetscCall(CourantResultSetString(file, "/spectrum", "linearise",
+                                   s->run[0] ? "weights of the run" : SpectrumStates[s->linearise]));
   PetscCall(CourantResultSetReal(file, "/spectrum", "loss", s->loss));
   PetscCall(CourantResultSetReal(file, "/spectrum", "gradient_norm", s->gradient_norm));
   PetscCall(CourantResultSetReal(file, "/spectrum", "norm", s->norm));

@@ -6,12 +6,12 @@
 #include "cmd/session.h"
 #include "cmd/sgd.h"
 #include "core/progress.h"
-#include "train/settings.h"
+#include "train/run.h"
 
 typedef enum { HESSIAN, GAUSS_NEWTON, NTK, LAYER_BLOCKS, PRECONDITIONED, OPERATORS } Operator;
 
 /* The weights that operators are at, by their names in options. */
-enum { INIT, ZERO, EQUILIBRIUM };
+enum { INIT, ZERO, EQUILIBRIUM, TRAINED, STATES };
 
 typedef struct {
   const char *name, *title, *formula;
@@ -50,6 +50,7 @@ typedef struct {
   /* the solvers */
   CourantSpectrum spectrum;
   CourantEquilibrium equilibrium;
+  CourantRun training;    /* where the weights are trained first */
   CourantDensity density; /* NULL: not asked for */
   CourantDensity counter; /* a short one, for the number above -above; NULL: the density has it, or none is
                              asked for */
@@ -71,6 +72,7 @@ typedef struct {
 } SpectrumSession;
 
 extern const OperatorText SpectrumOperators[OPERATORS];
+extern const char *const SpectrumStates[STATES];
 
 PetscErrorCode SpectrumReadDirection(SpectrumSession *);
 PetscErrorCode SpectrumDifferentiate(SpectrumSession *);

@@ -332,6 +332,14 @@ expected ".*" ".*" -hessian_max_eps_max_it 1 -hessian_max_eps_ncv 18
 ok $? "-above: eigenvalues that were missed are missed by the probes' interval"
 expected ".*" ".*" -operator layer_blocks && grep -q "^  3: .* found; random probes expect" out
 ok $? "-above counts in each layer's block"
+rates=train.rule=momentum,train.learning_rate=0.05,train.steps=40,train.batch=4
+"$courant" train kept.yaml -threads 1 -output kept-way.h5 -quiet -force -set $rates >out 2>err &&
+  "$courant" spectrum kept.yaml -threads 1 -output kept-two.h5 -set $rates,weights.init=file,weights.file=kept-way.h5 >kept-two 2>err &&
+  "$courant" spectrum kept.yaml -threads 1 -output kept-one.h5 -linearise trained -set $rates >out 2>err &&
+  [ "$(grep ' +- ' kept-two)" = "$(grep ' +- ' out)" ] && grep -q "at trained weights" out
+ok $? "-linearise trained is at the weights that train ends with"
+fails 2 "-linearise trained: an ensemble ends in many states" spectrum kept.yaml -linearise trained -set "train.ensemble.seeds=[1]"
+fails 3 "no trained state: the run diverged after step 1" spectrum kept.yaml -linearise trained -set train.learning_rate=1e9 -quiet
 mpiexec -n 2 "$courant" spectrum kept.yaml -threads 1 -operator ntk -nev 2 -output kept-way.h5 -force >kept-two 2>err &&
   "$courant" spectrum kept.yaml -threads 1 -operator ntk -nev 2 -output kept-way.h5 -force >out 2>err &&
   [ "$(grep -c ' +- ' out)" -eq 4 ] && [ "$(sed -n 's/ +- .*//p' kept-two | head -2 | cut -c1-30)" = "$(sed -n 's/ +- .*//p' out | head -2 | cut -c1-30)" ]
