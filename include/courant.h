@@ -50,6 +50,7 @@ PETSC_EXTERN PetscErrorCode CourantProblemCreateHessian(CourantProblem, Mat *);
 PETSC_EXTERN PetscErrorCode CourantProblemCreateGaussNewton(CourantProblem, Mat *);
 PETSC_EXTERN PetscErrorCode CourantProblemCreateJacobian(CourantProblem, Mat *);
 PETSC_EXTERN PetscErrorCode CourantJacobianSetWeighted(Mat, PetscBool);
+PETSC_EXTERN PetscErrorCode CourantJacobianSetSingle(Mat J, PetscBool);
 PETSC_EXTERN PetscErrorCode CourantJacobianCreateKernel(Mat J, Mat *);
 PETSC_EXTERN PetscErrorCode CourantHessianSetSingle(Mat, PetscBool);
 PETSC_EXTERN PetscErrorCode CourantProblemCreateLayerBlock(CourantProblem, const char layer[], Mat *);
@@ -134,6 +135,8 @@ typedef struct {
 
 PETSC_EXTERN PetscErrorCode CourantDensityCreate(MPI_Comm, CourantDensity *);
 PETSC_EXTERN PetscErrorCode CourantDensitySetOperator(CourantDensity, Mat);
+PETSC_EXTERN PetscErrorCode CourantDensitySetRule(CourantDensity, PetscInt probes, PetscInt steps);
+PETSC_EXTERN PetscErrorCode CourantDensitySetTrace(CourantDensity, PetscBool);
 PETSC_EXTERN PetscErrorCode CourantDensitySetSeed(CourantDensity, PetscInt seed);
 PETSC_EXTERN PetscErrorCode CourantDensitySetMemory(CourantDensity, PetscReal bytes);
 PETSC_EXTERN PetscErrorCode CourantDensitySetProgress(CourantDensity, void (*)(double products, void *),

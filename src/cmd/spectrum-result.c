@@ -148,6 +148,8 @@ static PetscErrorCode WriteAttributes(SpectrumSession *s, double momentum)
   PetscCall(CourantResultSetString(file, "/", "precision", s->single ? "single" : "double"));
   PetscCall(CourantResultSetString(file, "/spectrum", "operator", text->name));
   PetscCall(CourantResultSetString(file, "/spectrum", "operator_formula", text->formula));
+  PetscCall(CourantResultSetString(file, "/spectrum", "linearise",
+                                   s->run[0] ? "weights of the run" : SpectrumStates[s->linearise]));
   PetscCall(CourantResultSetReal(file, "/spectrum", "loss", s->loss));
   PetscCall(CourantResultSetReal(file, "/spectrum", "gradient_norm", s->gradient_norm));
   PetscCall(CourantResultSetReal(file, "/spectrum", "norm", s->norm));
@@ -213,6 +215,7 @@ PetscErrorCode SpectrumWrite(SpectrumSession *s)
   if (SpectrumOperators[s->kind].limits) PetscCall(FindRules(s, &rules, &momentum));
   PetscCall(WriteScales(s, &rules));
   PetscCall(WriteRows(s, &rules));
+  PetscCall(SpectrumWriteCounts(s, LAYER));
   PetscCall(WriteAttributes(s, momentum));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -267,6 +270,7 @@ PetscErrorCode SpectrumPrint(const SpectrumSession *s)
   if (!isnan(s->above)) printf("%d above %.9g", (int)s->n, s->above);
   if (!isnan(s->above) && s->missed > 0) printf("; there are more with a probability below %.1g", s->missed);
   if (!isnan(s->above)) printf("\n");
+  SpectrumPrintCounts(s);
   printf("%.0f products, and %.0f to see that nothing was missed\n", s->products, s->certificate);
   if (s->single)
     printf(

@@ -1,5 +1,6 @@
 /* courant spectrum: eigenvalues at the ends of the spectra of a network's operators. */
 #include "cmd/spectrum.h"
+#include "core/interrupt.h"
 #include "core/suggest.h"
 #include <math.h>
 #include <string.h>
@@ -19,6 +20,8 @@ const OperatorText SpectrumOperators[OPERATORS] = {
                         "(H + alpha D) x = nu P x, P = diag((v / (1 - beta2^t))^(1/2) + epsilon)", NULL,
                         PETSC_TRUE},
 };
+
+const char *const SpectrumStates[STATES] = {"init", "zero", "equilibrium", "trained"};
 
 /* ---- options ---- */
 
@@ -70,8 +73,7 @@ static PetscErrorCode ReadEnds(SpectrumSession *s)
 
 static PetscErrorCode ReadOptions(SpectrumSession *s)
 {
-  static const char *const precisions[] = {"double", "single"}, *const states[] = {"init", "zero",
-                                                                                   "equilibrium"};
+  static const char *const precisions[] = {"double", "single"};
   const char *operators[OPERATORS];
   int kind = HESSIAN, precision = 0;
   PetscBool run;
@@ -80,7 +82,7 @@ static PetscErrorCode ReadOptions(SpectrumSession *s)
   for (int i = 0; i < OPERATORS; i++) operators[i] = SpectrumOperators[i].name;
   PetscCall(ReadChoice("-operator", OPERATORS, operators, &kind));
   PetscCall(ReadChoice("-precision", PETSC_STATIC_ARRAY_LENGTH(precisions), precisions, &precision));
-  PetscCall(ReadChoice("-linearise", PETSC_STATIC_ARRAY_LENGTH(states), states, &s->linearise));
+  PetscCall(ReadChoice("-linearise", STATES, SpectrumStates, &s->linearise));
   PetscCall(CourantOptionFlag("-weighted", &s->weighted));
   PetscCall(CourantOptionFlag("-sgd", &s->mini_batches));
   PetscCall(PetscOptionsGetString(NULL, NULL, "-preconditioner", s->run, sizeof s->run, &run));
@@ -89,9 +91,6 @@ static PetscErrorCode ReadOptions(SpectrumSession *s)
   s->above = NAN;
   PetscCall(ReadEnds(s));
   if (s->weighted && kind != NTK) CourantInputError(PETSC_COMM_WORLD, "-weighted is for -operator ntk");
-  if (s->single && kind == NTK)
-    CourantInputError(PETSC_COMM_WORLD,
-                      "-precision single: the kernel's products are in double precision so far");
   if (run != (kind == PRECONDITIONED))
     CourantInputError(PETSC_COMM_WORLD, "-operator preconditioned and -preconditioner FILE, a result of "
                                         "courant train with rule adam, need each other");
@@ -152,27 +151,35 @@ static PetscErrorCode ReadPreconditioner(SpectrumSession *s)
 
 /* ---- set-up ---- */
 
+/* The operator, in either precision. */
+static PetscErrorCode CreateOne(SpectrumSession *s, PetscBool single, Mat *A)
+{
+  Mat J;
+
+  PetscFunctionBeginUser;
+  if (s->kind == NTK) {
+    PetscCall(CourantProblemCreateJacobian(s->problem, &J));
+    PetscCall(CourantJacobianSetWeighted(J, s->weighted));
+    PetscCall(CourantJacobianSetSingle(J, single));
+    PetscCall(CourantJacobianCreateKernel(J, A));
+    if (single)
+      PetscCall(MatDestroy(&J));
+    else
+      s->J = J;
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall((s->kind == GAUSS_NEWTON ? CourantProblemCreateGaussNewton
+                                     : CourantProblemCreateHessian)(s->problem, A));
+  PetscCall(CourantHessianSetSingle(*A, single));
+  if (s->kind == PRECONDITIONED) PetscCall(CourantHessianSetWeightDecay(*A, s->train.weight_decay));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode CreateOperator(SpectrumSession *s)
 {
   PetscFunctionBeginUser;
-  switch (s->kind) {
-  case GAUSS_NEWTON:
-    PetscCall(CourantProblemCreateGaussNewton(s->problem, &s->A));
-    if (s->single) PetscCall(CourantProblemCreateGaussNewton(s->problem, &s->fast));
-    break;
-  case NTK:
-    PetscCall(CourantProblemCreateJacobian(s->problem, &s->J));
-    PetscCall(CourantJacobianSetWeighted(s->J, s->weighted));
-    PetscCall(CourantJacobianCreateKernel(s->J, &s->A));
-    break;
-  default:
-    PetscCall(CourantProblemCreateHessian(s->problem, &s->A));
-    if (s->single) PetscCall(CourantProblemCreateHessian(s->problem, &s->fast));
-  }
-  if (s->fast) PetscCall(CourantHessianSetSingle(s->fast, PETSC_TRUE));
-  if (s->kind == PRECONDITIONED) PetscCall(CourantHessianSetWeightDecay(s->A, s->train.weight_decay));
-  if (s->kind == PRECONDITIONED && s->fast)
-    PetscCall(CourantHessianSetWeightDecay(s->fast, s->train.weight_decay));
+  PetscCall(CreateOne(s, PETSC_FALSE, &s->A));
+  if (s->single) PetscCall(CreateOne(s, PETSC_TRUE, &s->fast));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -221,12 +228,23 @@ static PetscErrorCode CreateSolvers(SpectrumSession *s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* -density and -sgd. */
+static PetscErrorCode OpenTraining(SpectrumSession *s)
+{
+  PetscFunctionBeginUser;
+  if (s->linearise != TRAINED) PetscFunctionReturn(PETSC_SUCCESS);
+  if (s->train.seeds.n)
+    CourantNodeError(s->train.node, "-linearise trained: an ensemble ends in many states; expected one run");
+  PetscCall(CourantRunCreate(s->problem, &s->train, PETSC_FALSE, &s->training));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* -density, -above and -sgd. */
 static PetscErrorCode OpenReports(SpectrumSession *s)
 {
   PetscFunctionBeginUser;
   if (s->kind != LAYER_BLOCKS && s->kind != PRECONDITIONED)
     PetscCall(CourantDensityOpen(s->A, s->problem->memory, &s->density));
+  PetscCall(SpectrumOpenCount(s));
   if (!s->mini_batches) PetscFunctionReturn(PETSC_SUCCESS);
   if (s->train.batch <= 0)
     CourantNodeError(s->train.node, "-sgd: the deck's batches are full; -set train.batch=n");
@@ -252,11 +270,12 @@ static PetscErrorCode SetUp(void *ctx, CourantDeck deck)
   PetscCall(CourantProblemCreateVec(s->problem, &s->theta));
   PetscCall(VecDuplicate(s->theta, &s->gradient));
   PetscCall(CreateSolvers(s));
-  PetscCall(OpenReports(s));
+  PetscCall(OpenTraining(s));
   const CourantNet net = s->problem->net;
   PetscCall(PetscMalloc1(net->nlayers, &s->layers));
   for (PetscInt l = 0; l < net->nlayers; l++)
     if (net->layers[l].size) s->layers[s->nlayers++] = l;
+  PetscCall(OpenReports(s));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -273,6 +292,43 @@ static PetscErrorCode ReadAgain(void *ctx)
 
 /* ---- work ---- */
 
+/* All steps of the deck's training. */
+static PetscErrorCode TakeSteps(SpectrumSession *s, CourantRunState *state)
+{
+  CourantRun *run = &s->training;
+  CourantRunRecord record;
+
+  PetscFunctionBeginUser;
+  while (state->step < run->steps && !state->diverged) {
+    PetscCall(CourantInterruptCheckTogether(s->problem->comm));
+    PetscCall(CourantRunStep(run, state, &record));
+    CourantProgressUpdate(&s->progress, (double)state->step);
+  }
+  CourantRunGet(run, state->theta, run->weights);
+  PetscCheck(!state->diverged && !CourantRunIsLost(run, state, run->weights), s->problem->comm,
+             PETSC_ERR_NOT_CONVERGED, "no trained state: the run diverged after step %d", (int)state->step);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The weights that courant train ends with. */
+static PetscErrorCode Train(SpectrumSession *s)
+{
+  CourantRunState state;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantRunStateCreate(&s->training, &state));
+  PetscCall(CourantRunStart(&s->training, &s->problem->weights, s->train.seed, s->train.perturb, &state));
+  CourantProgressBegin(&s->progress, "training", 0, (double)s->training.steps, s->output.quiet);
+  const PetscErrorCode code = TakeSteps(s, &state);
+  CourantProgressEnd(&s->progress);
+  PetscCall(code);
+  PetscCall(CourantProblemPut(s->training.weights, s->theta));
+  PetscCall(CourantRunStateDestroy(&state));
+  PetscCall(CourantRunDestroy(&s->training));
+  s->training = (CourantRun){0};
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* The weights that the operator is at. */
 static PetscErrorCode FindState(SpectrumSession *s)
 {
@@ -285,6 +341,7 @@ static PetscErrorCode FindState(SpectrumSession *s)
     PetscCall(CourantWeightsLoad(s->problem->net, s->problem->top.weights, s->run, s->problem->theta));
     PetscCall(CourantProblemPut(s->problem->theta, s->theta));
   }
+  if (s->linearise == TRAINED) PetscCall(Train(s));
   if (s->linearise != EQUILIBRIUM) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CourantEquilibriumDescend(s->equilibrium, s->train.weight_decay, s->theta, &found));
   PetscCheck(found, s->problem->comm, PETSC_ERR_NOT_CONVERGED,
@@ -294,15 +351,19 @@ static PetscErrorCode FindState(SpectrumSession *s)
 
 static PetscErrorCode PrintHeader(const SpectrumSession *s)
 {
-  static const char *const states[] = {"the initial weights", "zero weights", "an equilibrium"};
+  static const char *const states[STATES] = {"the initial weights", "zero weights", "an equilibrium",
+                                             "trained weights"};
   const OperatorText *text = &SpectrumOperators[s->kind];
+  const CourantEvaluator trainer = s->training.evaluator;
 
   PetscFunctionBeginUser;
   if (s->output.quiet || s->output.rank) PetscFunctionReturn(PETSC_SUCCESS);
   printf("spectrum of %s: %s%s at %s\n", s->problem->model.name, text->title,
          s->weighted ? ", weighted by the loss," : "",
          s->run[0] ? "the weights of the run" : states[s->linearise]);
-  PetscCall(CourantSessionPrintModel(s->problem, &s->output, CourantProblemMemory(s->problem)));
+  PetscCall(CourantSessionPrintModel(s->problem, &s->output,
+                                     CourantProblemMemory(s->problem) +
+                                         (trainer ? CourantEvaluatorMemory(trainer) : 0)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -383,11 +444,16 @@ static PetscErrorCode AddRow(SpectrumSession *s, const CourantEigenvalue *value,
 static PetscErrorCode SolveOperator(SpectrumSession *s, Mat A, PetscInt layer)
 {
   const CourantEigenvalue *values;
+  const PetscInt before = s->n;
   PetscReal missed;
   PetscInt n, products, certificate;
 
   PetscFunctionBeginUser;
+  CourantProgressBegin(&s->progress,
+                       layer < 0 ? "eigenvalues" : s->problem->net->layers[s->layers[layer]].name, 0, 1,
+                       s->output.quiet);
   PetscCall(CourantSpectrumSolve(s->spectrum));
+  CourantProgressEnd(&s->progress);
   PetscCall(CourantSpectrumGetNorm(s->spectrum, &s->norm));
   PetscCall(CourantSpectrumGetProducts(s->spectrum, &products, &certificate));
   s->products += (double)products;
@@ -398,6 +464,7 @@ static PetscErrorCode SolveOperator(SpectrumSession *s, Mat A, PetscInt layer)
     PetscCall(CourantSpectrumGetEigenvalues(s->spectrum, (CourantSide)side, &n, &values));
     for (PetscInt i = 0; i < n; i++) PetscCall(AddRow(s, &values[i], (CourantSide)side, layer, i, A));
   }
+  PetscCall(SpectrumCountAbove(s, A, s->n - before));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -413,9 +480,7 @@ static PetscErrorCode SolveBlock(SpectrumSession *s, PetscInt l)
     PetscCall(CourantHessianSetSingle(fast, PETSC_TRUE));
   }
   PetscCall(UseOperator(s, block, fast));
-  CourantProgressBegin(&s->progress, name, 0, 1, s->output.quiet);
   PetscCall(SolveOperator(s, block, l));
-  CourantProgressEnd(&s->progress);
   PetscCall(MatDestroy(&fast));
   PetscCall(MatDestroy(&block));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -427,11 +492,8 @@ static PetscErrorCode Solve(SpectrumSession *s)
   PetscCall(PetscLogStagePush(CourantLogging.spectrum));
   if (s->kind == LAYER_BLOCKS) {
     for (PetscInt l = 0; l < s->nlayers; l++) PetscCall(SolveBlock(s, l));
-  } else {
-    CourantProgressBegin(&s->progress, "eigenvalues", 0, 1, s->output.quiet);
+  } else
     PetscCall(SolveOperator(s, s->A, -1));
-    CourantProgressEnd(&s->progress);
-  }
   PetscCall(PetscLogStagePop());
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -448,6 +510,7 @@ static PetscErrorCode Report(SpectrumSession *s)
     if (s->kind == HESSIAN && s->rows[i].side == COURANT_SMALLEST)
       facts.lowest = fmin(facts.lowest, s->rows[i].value.value - s->rows[i].value.residual);
   PetscCall(CourantReportDensity(s->density, &facts, &s->output));
+  PetscCall(SpectrumCountByDensity(s));
   if (s->mini_batches) PetscCall(CourantReportSgd(s->sgd, s->problem, s->theta, &s->train, &s->output));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -501,7 +564,10 @@ static PetscErrorCode TearDown(void *ctx)
   PetscCall(PetscFree(s->direction));
   PetscCall(CourantSpectrumDestroy(&s->spectrum));
   PetscCall(CourantEquilibriumDestroy(&s->equilibrium));
+  if (s->training.problem) PetscCall(CourantRunDestroy(&s->training));
+  PetscCall(PetscFree(s->counts));
   PetscCall(CourantDensityDestroy(&s->density));
+  PetscCall(CourantDensityDestroy(&s->counter));
   PetscCall(CourantSgdDestroy(&s->sgd));
   PetscCall(MatDestroy(&s->A));
   PetscCall(MatDestroy(&s->fast));
@@ -534,7 +600,10 @@ static const CourantOption options[] = {
     {"-which", "END", "both (default), largest or smallest"},
     {"-nev", "N", "eigenvalues of each end (default: 1)"},
     {"-above", "X", "all eigenvalues above X, such as 2 / learning rate, in place of a number"},
-    {"-linearise", "STATE", "init (default), zero, or equilibrium at the deck's weight decay"},
+    {"-linearise", "STATE",
+     "init (default): the deck's weights, such as weights: {init: file, file: FILE}; zero; equilibrium at "
+     "the "
+     "deck's weight decay; trained: by its train section first"},
     {"-precision", "NAME",
      "single: iterates with products in single precision; residuals are double all the same"},
     {"-weighted", NULL,
@@ -554,11 +623,9 @@ const CourantCommandOps CourantCommand_spectrum = {
     .argument = "MODEL",
     .summary = "eigenvalues of Hessian, Gauss-Newton, tangent kernel, layers, with residual bounds",
     .description =
-        "Computes eigenvalues at the ends of a spectrum at the deck's initial weights (weights: {init: "
-        "file}\n"
-        "for others), each with its residual in double precision, how many agree with it, the layers its\n"
-        "vector lives in, and the learning rates that gradient descent, momentum and Nesterov bear along "
-        "it.\n"
+        "Computes eigenvalues at the ends of a spectrum at the deck's weights or others (-linearise), each\n"
+        "with its residual in double precision, how many agree with it, the layers its vector lives in, and\n"
+        "the learning rates that gradient descent, momentum and Nesterov bear along it.\n"
         "A second solve, deflated against what was found, says how probable it is that one was missed.\n"
         "hessian: of L. gauss_newton: J^T B J. ntk: J J^T, J the Jacobian of the outputs over the root of\n"
         "the number of samples; for the squared loss, and with -weighted for any, what is not 0 of its\n"

@@ -21,7 +21,7 @@ typedef struct {
   PetscInt samples, first; /* of this rank */
   PetscInt outputs;
   PetscReal scale; /* n^(-1/2) */
-  PetscBool weighted;
+  PetscBool weighted, single;
   PetscInt64 state; /* that the roots are at */
   double *roots;    /* B_i^(1/2) [samples,outputs,outputs] */
   double *rows;     /* [samples,outputs] */
@@ -107,6 +107,12 @@ static void Weigh(const Jacobian *j, const double from[], double to[])
     }
 }
 
+/* The evaluator of products. The roots are in double precision whatever these are. */
+static CourantEvaluator Products(const Jacobian *j)
+{
+  return j->single ? j->problem->single : j->problem->first;
+}
+
 /* y = J x: forward on jets of order 1. */
 static PetscErrorCode MatMult_Jacobian(Mat A, Vec x, Vec y)
 {
@@ -121,7 +127,7 @@ static PetscErrorCode MatMult_Jacobian(Mat A, Vec x, Vec y)
   PetscCall(PetscLogEventBegin(CourantLogging.product, 0, 0, 0, 0));
   PetscCall(CourantProblemGetAll(problem, x, problem->direction));
   PetscCall(
-      CourantEvaluatorOutputs(problem->first, problem->direction, problem->comm, j->rows, problem->result));
+      CourantEvaluatorOutputs(Products(j), problem->direction, problem->comm, j->rows, problem->result));
   PetscCall(VecGetArrayWrite(y, &array));
   Weigh(j, j->rows, array);
   PetscCall(VecRestoreArrayWrite(y, &array));
@@ -144,7 +150,7 @@ static PetscErrorCode MatMultTranspose_Jacobian(Mat A, Vec x, Vec y)
   PetscCall(VecGetArrayRead(x, &array));
   Weigh(j, array, j->rows);
   PetscCall(VecRestoreArrayRead(x, &array));
-  PetscCall(CourantEvaluatorPullBack(problem->first, j->rows, problem->comm, problem->result));
+  PetscCall(CourantEvaluatorPullBack(Products(j), j->rows, problem->comm, problem->result));
   PetscCall(CourantProblemPut(problem->result, y));
   PetscCall(PetscLogEventEnd(CourantLogging.product, 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -206,6 +212,21 @@ PetscErrorCode CourantJacobianSetWeighted(Mat J, PetscBool weighted)
   PetscFunctionBeginUser;
   PetscCall(MatShellGetContext(J, &j));
   j->weighted = weighted;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantJacobianSetSingle - Makes a matrix of CourantProblemCreateJacobian(), and so its kernel, multiply in
+  single precision, at the theta of the next CourantProblemSetState(). Collective.
+*/
+PetscErrorCode CourantJacobianSetSingle(Mat J, PetscBool single)
+{
+  Jacobian *j;
+
+  PetscFunctionBeginUser;
+  PetscCall(MatShellGetContext(J, &j));
+  j->single = single;
+  if (single) PetscCall(CourantProblemSetUpSingle(j->problem));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

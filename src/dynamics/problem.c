@@ -666,6 +666,19 @@ PetscErrorCode CourantProblemCreateGaussNewton(CourantProblem problem, Mat *A)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* CourantProblemSetUpSingle - Products in single precision from the next CourantProblemSetState() on, by
+ * problem->single. Collective. */
+PetscErrorCode CourantProblemSetUpSingle(CourantProblem problem)
+{
+  const CourantBackend *backend;
+
+  PetscFunctionBeginUser;
+  if (problem->single) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CourantBackendGet(problem->comm, 32, problem->backend->isa, &backend));
+  PetscCall(CreateShared(problem, backend, 1, &problem->single));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode GetHessian(Mat A, Hessian **h)
 {
   Mat whole;
@@ -688,10 +701,7 @@ PetscErrorCode CourantHessianSetSingle(Mat A, PetscBool single)
   PetscFunctionBeginUser;
   PetscCall(GetHessian(A, &h));
   h->single = single;
-  if (!single || h->problem->single) PetscFunctionReturn(PETSC_SUCCESS);
-  const CourantBackend *backend;
-  PetscCall(CourantBackendGet(h->problem->comm, 32, h->problem->backend->isa, &backend));
-  PetscCall(CreateShared(h->problem, backend, 1, &h->problem->single));
+  if (single) PetscCall(CourantProblemSetUpSingle(h->problem));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

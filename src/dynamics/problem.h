@@ -41,6 +41,7 @@ struct _CourantProblem {
 };
 
 double CourantProblemMemory(CourantProblem);
+PetscErrorCode CourantProblemSetUpSingle(CourantProblem);
 PetscErrorCode CourantProblemGetAll(CourantProblem, Vec, double values[]);
 PetscErrorCode CourantProblemPut(const double values[], Vec);
 PetscErrorCode CourantProblemLoadTest(CourantProblem);

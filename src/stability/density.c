@@ -43,7 +43,7 @@ static PetscErrorCode Clear(CourantDensity density)
     CourantProbe *probe = &density->probe[i];
     PetscCall(PetscFree4(probe->alpha, probe->beta, probe->nodes, probe->weights));
   }
-  density->solved = 0;
+  density->solved = density->products = 0;
   PetscCall(PetscFree(density->probe));
   PetscCall(PetscFree(density->work));
   PetscCall(BVDestroy(&density->basis));
@@ -59,6 +59,29 @@ PetscErrorCode CourantDensitySetOperator(CourantDensity density, Mat A)
   density->A = A;
   PetscCall(Clear(density));
   PetscCall(MatGetSize(A, &density->n, NULL));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantDensitySetRule - So many probes (8 unless set, at least 2) of so many Lanczos steps each (80, at
+  least 2). Before CourantDensitySetFromOptions(), which may say otherwise.
+*/
+PetscErrorCode CourantDensitySetRule(CourantDensity density, PetscInt probes, PetscInt steps)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(probes >= 2 && steps >= 2, density->comm, PETSC_ERR_ARG_OUTOFRANGE, "%d probes of %d steps",
+             (int)probes, (int)steps);
+  density->probes = probes;
+  density->steps = steps;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantDensitySetTrace - Whether CourantDensitySolve() measures trace and norm too, as it does unless told
+   otherwise; without, both are NaN. */
+PetscErrorCode CourantDensitySetTrace(CourantDensity density, PetscBool trace)
+{
+  PetscFunctionBeginUser;
+  density->no_trace = trace ? PETSC_FALSE : PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -102,12 +125,16 @@ static PetscReal VectorBytes(CourantDensity density)
   return sizeof(PetscScalar) * ceil((PetscReal)density->n / (PetscReal)size);
 }
 
-/* CourantDensityGetSizes - Products it takes at most, and bytes of the basis on a rank; either may be NULL.
- */
+/* CourantDensityGetSizes - Products that a solve takes at most, or, behind it, took, and bytes of the basis
+   on a rank; either may be NULL. */
 PetscErrorCode CourantDensityGetSizes(CourantDensity density, PetscInt *products, PetscReal *bytes)
 {
   PetscFunctionBeginUser;
-  if (products) *products = density->probes * Steps(density) + 3 * CourantDensitySketch(density);
+  if (products && density->solved)
+    *products = density->products;
+  else if (products)
+    *products =
+        density->probes * Steps(density) + (density->no_trace ? 0 : 3 * CourantDensitySketch(density));
   if (bytes) *bytes = (PetscReal)(Steps(density) + 1) * VectorBytes(density);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -156,6 +183,13 @@ PetscErrorCode CourantDensitySetFromOptions(CourantDensity density)
 }
 
 /* ---- Lanczos ---- */
+
+/* CourantDensityTell - So many products more. */
+void CourantDensityTell(CourantDensity density, PetscInt products)
+{
+  density->products += products;
+  if (density->Progress) density->Progress((double)products, density->ctx);
+}
 
 /* CourantDensityDraw - A vector of standard normal numbers, the same for any number of ranks. */
 PetscErrorCode CourantDensityDraw(CourantDensity density, uint32_t index, uint32_t epoch, Vec z)
@@ -236,7 +270,7 @@ static PetscErrorCode RunProbe(CourantDensity density, PetscInt index, CourantPr
     PetscCall(CourantInterruptCheckTogether(density->comm));
     PetscCall(BVMatLanczos(density->basis, density->A, T, from, &to, &beta, &invariant));
     probe->steps = to;
-    if (density->Progress) density->Progress((double)(to - from), density->ctx);
+    CourantDensityTell(density, to - from);
   }
   PetscCall(CopyTridiagonal(T, invariant || probe->steps == density->n ? PETSC_TRUE : PETSC_FALSE, probe));
   PetscCall(MatDestroy(&T));

@@ -15,10 +15,12 @@ struct _CourantDensity {
   Mat A;
   PetscInt n;             /* unknowns */
   PetscInt probes, steps; /* as asked for; steps: n at most */
+  PetscBool no_trace;     /* nor a norm */
   PetscReal width;        /* of the kernel; 0: what the steps resolve */
   PetscInt seed;
-  PetscReal memory; /* bytes for the basis; 0: no limit */
-  PetscInt solved;  /* probes that there are */
+  PetscReal memory;  /* bytes for the basis; 0: no limit */
+  PetscInt solved;   /* probes that there are */
+  PetscInt products; /* that these took, with trace and norm */
   CourantProbe *probe;
   PetscReal low, high; /* the outermost nodes */
   PetscReal *work;     /* for rules: nodes, off-diagonal, vectors */
@@ -28,6 +30,7 @@ struct _CourantDensity {
   CourantEstimate trace, norm;
 };
 
+void CourantDensityTell(CourantDensity, PetscInt products);
 PetscErrorCode CourantDensityDraw(CourantDensity, uint32_t index, uint32_t epoch, Vec z);
 PetscInt CourantDensitySketch(CourantDensity);
 PetscErrorCode CourantDensityMeasure(CourantDensity);

@@ -18,7 +18,7 @@ static PetscErrorCode Multiply(CourantDensity density, Vec x, Vec y)
   PetscFunctionBeginUser;
   PetscCall(CourantInterruptCheckTogether(density->comm));
   PetscCall(MatMult(density->A, x, y));
-  if (density->Progress) density->Progress(1, density->ctx);
+  CourantDensityTell(density, 1);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -97,7 +97,8 @@ PetscInt CourantDensitySketch(CourantDensity density)
   return PetscMin(density->n, PetscMax(2, density->steps / 2));
 }
 
-/* CourantDensityMeasure - Fills in density->trace and density->norm; the basis is lost. */
+/* CourantDensityMeasure - Fills in density->trace and density->norm, NaN where they are not wanted; the basis
+   is lost. */
 PetscErrorCode CourantDensityMeasure(CourantDensity density)
 {
   const PetscInt columns = CourantDensitySketch(density), probes = PetscMax(2, columns);
@@ -105,6 +106,8 @@ PetscErrorCode CourantDensityMeasure(CourantDensity density)
   Vec z, Az;
 
   PetscFunctionBeginUser;
+  density->trace = density->norm = (CourantEstimate){NAN, NAN, NAN};
+  if (density->no_trace) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(MatCreateVecs(density->A, &z, &Az));
   PetscCall(PetscMalloc2(probes, &samples[0], probes, &samples[1]));
   PetscCall(Sample(density, columns, probes, z, Az, exact, samples));

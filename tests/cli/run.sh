@@ -332,10 +332,34 @@ fails 2 "-weighted is for -operator ntk" spectrum kept.yaml -weighted
 fails 2 "need each other" spectrum kept.yaml -operator preconditioned
 fails 2 "-preconditioner kept-ends.h5: no /rule/second_moment" spectrum kept.yaml -operator preconditioned -preconditioner kept-ends.h5
 fails 2 "unknown option -gn_eps_toll; did you mean '-gn_eps_tol'?" spectrum kept.yaml -operator gauss_newton -gn_eps_toll 1e-8
-for operator in "gauss_newton -gn_eps_tol 1e-12" "ntk -which largest" "ntk -weighted -precision double" "layer_blocks -precision single" "hessian -above 0.5 -linearise zero"; do
+for operator in "gauss_newton -gn_eps_tol 1e-12" "ntk -which largest" "ntk -weighted -precision single" "layer_blocks -precision single" "hessian -above 0.5 -linearise zero"; do
   "$courant" spectrum kept.yaml -threads 1 -operator $operator -output kept-way.h5 -force >out 2>err && "$courant" info kept-way.h5 >out 2>err && grep -q "/spectrum/eigenvalue " out
   ok $? "spectrum of $operator"
 done
+expected() { # expected FOUND INTERVAL OPTIONS..: so many above 0.1, and this is what random probes say
+  found=$1 interval=$2
+  shift 2
+  "$courant" spectrum kept.yaml -threads 1 -above 0.1 "$@" -output kept-way.h5 -force >out 2>err
+  grep -q "^$found above 0.1" out && grep -q "random probes expect .* ($interval with 95 %), by .* products" out
+}
+# 27 by LAPACK; the intervals are those of chi-square with 4 and 8 numbers an eigenvalue, wider by the probes' quadrature
+expected 27 "15 to 29" && ! grep -q "that excludes" out && "$courant" info kept-way.h5 >out 2>err && grep -q "/spectrum/above_estimate_high" out
+ok $? "-above: the number that was found beside one that random probes expect"
+expected 27 "22 to 29" -density
+ok $? "-above with -density takes its probes"
+expected ".*" ".*" -hessian_max_eps_max_it 1 -hessian_max_eps_ncv 18
+[ $? -eq 0 ] && grep -q "  that excludes the [0-9]* found: chance, one time in 20, or some were missed" out
+ok $? "-above: eigenvalues that were missed are missed by the probes' interval"
+expected ".*" ".*" -operator layer_blocks && grep -q "^  3: .* found; random probes expect" out
+ok $? "-above counts in each layer's block"
+rates=train.rule=momentum,train.learning_rate=0.05,train.steps=40,train.batch=4
+"$courant" train kept.yaml -threads 1 -output kept-way.h5 -quiet -force -set $rates >out 2>err &&
+  "$courant" spectrum kept.yaml -threads 1 -output kept-two.h5 -set $rates,weights.init=file,weights.file=kept-way.h5 >kept-two 2>err &&
+  "$courant" spectrum kept.yaml -threads 1 -output kept-one.h5 -linearise trained -set $rates >out 2>err &&
+  [ "$(grep ' +- ' kept-two)" = "$(grep ' +- ' out)" ] && grep -q "at trained weights" out
+ok $? "-linearise trained is at the weights that train ends with"
+fails 2 "-linearise trained: an ensemble ends in many states" spectrum kept.yaml -linearise trained -set "train.ensemble.seeds=[1]"
+fails 3 "no trained state: the run diverged after step 1" spectrum kept.yaml -linearise trained -set train.learning_rate=1e9 -quiet
 mpiexec -n 2 "$courant" spectrum kept.yaml -threads 1 -operator ntk -nev 2 -output kept-way.h5 -force >kept-two 2>err &&
   "$courant" spectrum kept.yaml -threads 1 -operator ntk -nev 2 -output kept-way.h5 -force >out 2>err &&
   [ "$(grep -c ' +- ' out)" -eq 4 ] && [ "$(sed -n 's/ +- .*//p' kept-two | head -2 | cut -c1-30)" = "$(sed -n 's/ +- .*//p' out | head -2 | cut -c1-30)" ]

@@ -414,10 +414,37 @@ static void Memory(void **state)
   OK(MatDestroy(&A));
 }
 
+/* A count alone takes its probes' products, and no trace. */
+static void CountAlone(void **state)
+{
+  Mat A = Diagonal(1000, Outliers);
+  CourantDensity density;
+  CourantEstimate count, trace;
+  PetscInt before, took;
+
+  (void)state;
+  OK(CourantDensityCreate(PETSC_COMM_SELF, &density));
+  OK(CourantDensitySetOperator(density, A));
+  OK(CourantDensitySetRule(density, 4, 30));
+  OK(CourantDensitySetTrace(density, PETSC_FALSE));
+  OK(CourantDensityGetSizes(density, &before, NULL));
+  OK(CourantDensitySolve(density));
+  OK(CourantDensityGetSizes(density, &took, NULL));
+  assert_int_equal(before, 4 * 30);
+  assert_int_equal(took, 4 * 30);
+  OK(CourantDensityGetTrace(density, &trace, NULL));
+  assert_true(isnan(trace.value));
+  OK(CourantDensityCountAbove(density, 5, &count)); /* seven, by chi-square with 28 degrees of freedom */
+  assert_true(count.low < 7 && count.high > 7 && count.high - count.low < 12);
+  OK(CourantDensityDestroy(&density));
+  OK(MatDestroy(&A));
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(Intervals),      cmocka_unit_test(Bands),      cmocka_unit_test(Counts),
     cmocka_unit_test(Quadrature),     cmocka_unit_test(Semicircle), cmocka_unit_test(Traces),
     cmocka_unit_test(LogDeterminant), cmocka_unit_test(Network),    cmocka_unit_test(Memory),
+    cmocka_unit_test(CountAlone),
 };
 
 TEST_MAIN(tests)

@@ -256,23 +256,39 @@ static void Recomputes(void **state)
   }
 }
 
+enum { HESSIAN, GAUSS_NEWTON, KERNEL, WEIGHTED_KERNEL, OPERATORS };
+
+static Mat Operator(CourantProblem problem, int kind, PetscBool single)
+{
+  Mat A, J;
+
+  if (kind < KERNEL) {
+    OK((kind == HESSIAN ? CourantProblemCreateHessian : CourantProblemCreateGaussNewton)(problem, &A));
+    OK(CourantHessianSetSingle(A, single));
+    return A;
+  }
+  OK(CourantProblemCreateJacobian(problem, &J));
+  OK(CourantJacobianSetWeighted(J, kind == WEIGHTED_KERNEL ? PETSC_TRUE : PETSC_FALSE));
+  OK(CourantJacobianSetSingle(J, single));
+  OK(CourantJacobianCreateKernel(J, &A));
+  OK(MatDestroy(&J));
+  return A;
+}
+
 /* Iterations in single precision: residuals, by the operator in double, are those of seven digits, values
    have the square of that. */
 static void Single(void **state)
 {
   (void)state;
-  for (int gauss_newton = 0; gauss_newton < 2; gauss_newton++) {
-    PetscErrorCode (*const Create)(CourantProblem, Mat *) =
-        gauss_newton ? CourantProblemCreateGaussNewton : CourantProblemCreateHessian;
+  for (int kind = 0; kind < OPERATORS; kind++) {
     const CourantEigenvalue *v;
     CourantSpectrum spectrum;
     PetscInt n, p;
     Fixture f;
     Mat A, fast;
     Open(&f, decks[0].text);
-    OK(Create(f.problem, &A));
-    OK(Create(f.problem, &fast));
-    OK(CourantHessianSetSingle(fast, PETSC_TRUE));
+    A = Operator(f.problem, kind, PETSC_FALSE);
+    fast = Operator(f.problem, kind, PETSC_TRUE);
     OK(CourantProblemSetState(f.problem, f.theta, NULL, NULL));
     double *matrix = Assemble(A, &p, &p), *values;
     OK(PetscMalloc1(p, &values));
