@@ -255,8 +255,8 @@ def compare_whole(arguments, precision, threads, programs, known, rows, folder):
     expected = f", by products {np.median(row['ratio']):.2f}" if row else ""
     counted = sum(known[net][precision][end]["products"] for end in ENDS)
     print(f"{net} {precision} whole runs, {plural(threads)}: ours {own['seconds']:.1f} s, eigsh on PyTorch ({best}) {seconds:.1f} s, ratio "
-          f"{seconds / own['seconds']:.2f}{expected}; its products {peer['products']}, counted {counted}; eigenvalues differ by {worst:.1e}",
-          flush=True)
+          f"{seconds / own['seconds']:.2f}{expected}; its products {peer['products']}, counted {counted}; "
+          f"eigenvalues differ by {worst:.1e}", flush=True)
     return {"net": net, "precision": precision, "threads": threads, "whole": {"ours": own["seconds"], best: seconds}}
 
 
@@ -303,7 +303,8 @@ def run(arguments, programs, folder):
         if precision not in known.get(net, {}) and arguments.work != ["ranks"]:
             sys.exit(f"eigen.py: {os.path.basename(PEER)} has no {net} {precision}: --count first")
     if "products" in arguments.work:
-        head = ("products", "peer's (ncv)", "ours, ms", "faster peer, ms", "which", "ratio", "search", "residuals / |H|", "eigenvalues differ by")
+        head = ("products", "peer's (ncv)", "ours, ms", "faster peer, ms", "which", "ratio", "search", "residuals / |H|",
+                "eigenvalues differ by")
         print("net     {:10} {:18} {:26} {:26} {:8}  {:20} {:20} {:17} {}".format(*head))
         rows = [compare_products(arguments, *case, threads, programs, known, folder, goals) for case in cases]
     for net, precision in cases:
