@@ -22,6 +22,7 @@ PyTorch has courant's weights and data.
 import argparse
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -166,26 +167,26 @@ def peer_process(net, precision, threads, problem):
 
 # ---- ours ----
 def spectrum(arguments, net, precision, threads, folder, launch=()):
-    """One run of the command: its seconds, and per end products, certificate, eigenvalues and residuals."""
+    """One run of the command: its seconds, the products of search and certificate, and per end eigenvalues and residuals."""
     output = os.path.join(folder, "spectrum.h5")
-    command = [*launch, *shlex.split(arguments.courant), "spectrum", deck_file(net), "-threads", str(threads), "-quiet", "-force",
+    command = [*launch, *shlex.split(arguments.courant), "spectrum", deck_file(net), "-threads", str(threads), "-force",
                "-output", output, "-eps_tol", str(TARGETS[precision]), "-precision", {"f32": "single", "f64": "double"}[precision]]
     for end, option in (("largest", "-hessian_max_eps_nev"), ("smallest", "-hessian_min_eps_nev")):
         command += [option, str(ENDS[end][1])]
     begin = time.perf_counter()
-    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False,
+    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
                            env=os.environ | {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1"})
     seconds = time.perf_counter() - begin
     if ended.returncode:
         sys.exit(f"eigen.py: {shlex.join(command)}\n{ended.stderr}")
-    result = {"seconds": seconds}
+    searched, certified = re.search(r"^(\d+) products, and (\d+) to see", ended.stdout, re.MULTILINE).groups()
+    result = {"seconds": seconds, "products": int(searched), "certificate": int(certified)}
     with h5py.File(output) as file:
         group = file["spectrum"]
         result["norm"] = float(group.attrs["norm"])
         for number, end in enumerate(ENDS):
             rows = group["side"][:] == number
-            result[end] = {"products": int(group["products"][rows][0]), "certificate": int(group["certificate_products"][rows][0]),
-                           "eigenvalues": group["eigenvalue"][rows].tolist(), "residuals": group["residual"][rows].tolist()}
+            result[end] = {"eigenvalues": group["eigenvalue"][rows].tolist(), "residuals": group["residual"][rows].tolist()}
     return result
 
 
@@ -219,20 +220,19 @@ def compare_products(arguments, net, precision, threads, programs, known, folder
     own, peer = spectrum(arguments, net, precision, threads, folder), known[net][precision]
     seconds = time_products(arguments, net, precision, programs)
     best = min((p.name for p in peers), key=lambda name: np.median(seconds[name]))
-    searched, certified = (sum(own[end][what] for end in ENDS) for what in ("products", "certificate"))
     precise = sum(len(own[end]["eigenvalues"]) for end in ENDS) if precision == "f32" else 0  # in double, for the residuals
     slow = np.median([ask(ours, f"{net} f64 hvp_kept")["seconds"] for _ in range(3)]) if precise else 0
     ask(ours, "rest")
-    search = (searched - precise) * seconds["courant"] + precise * slow
+    search = (own["products"] - precise) * seconds["courant"] + precise * slow
     theirs = sum(peer[end]["products"] for end in ENDS) * seconds[best]
-    ratio, ratio_search = theirs / (search + certified * seconds["courant"]), theirs / search
+    ratio, ratio_search = theirs / (search + own["certificate"] * seconds["courant"]), theirs / search
     worst, agree = differences(own, peer)
     if net in GOALS:
         low = np.quantile(ratio, 0.25)
         goals.append((f"{net} {precision}, {plural(threads)}: {low:.3g} times the peer's speed at the lower quartile, goal {GOALS[net]}",
                       low >= GOALS[net] and agree and relative_residual(own, own["norm"]) <= TARGETS[precision]))
     print("{:3} {:3} {:10} {:18} {:26} {:26} {:8}  {:20} {:20} {:17} {:.1e} {}".format(
-        net, precision, f"{searched} + {certified}", " + ".join(f"{peer[e]['products']} ({peer[e]['ncv']})" for e in ENDS),
+        net, precision, f"{own['products']} + {own['certificate']}", " + ".join(f"{peer[e]['products']} ({peer[e]['ncv']})" for e in ENDS),
         milliseconds(seconds["courant"]), milliseconds(seconds[best]), best, "{:.2f} [{:.2f}, {:.2f}]".format(*quartiles(ratio)),
         "{:.2f} [{:.2f}, {:.2f}]".format(*quartiles(ratio_search)),
         " / ".join(f"{relative_residual(side, own['norm']):.1e}" for side in (own, peer)), worst,
@@ -255,8 +255,8 @@ def compare_whole(arguments, precision, threads, programs, known, rows, folder):
     expected = f", by products {np.median(row['ratio']):.2f}" if row else ""
     counted = sum(known[net][precision][end]["products"] for end in ENDS)
     print(f"{net} {precision} whole runs, {plural(threads)}: ours {own['seconds']:.1f} s, eigsh on PyTorch ({best}) {seconds:.1f} s, ratio "
-          f"{seconds / own['seconds']:.2f}{expected}; its products {peer['products']}, counted {counted}; eigenvalues differ by {worst:.1e}",
-          flush=True)
+          f"{seconds / own['seconds']:.2f}{expected}; its products {peer['products']}, counted {counted}; "
+          f"eigenvalues differ by {worst:.1e}", flush=True)
     return {"net": net, "precision": precision, "threads": threads, "whole": {"ours": own["seconds"], best: seconds}}
 
 
@@ -303,7 +303,8 @@ def run(arguments, programs, folder):
         if precision not in known.get(net, {}) and arguments.work != ["ranks"]:
             sys.exit(f"eigen.py: {os.path.basename(PEER)} has no {net} {precision}: --count first")
     if "products" in arguments.work:
-        head = ("products", "peer's (ncv)", "ours, ms", "faster peer, ms", "which", "ratio", "search", "residuals / |H|", "eigenvalues differ by")
+        head = ("products", "peer's (ncv)", "ours, ms", "faster peer, ms", "which", "ratio", "search", "residuals / |H|",
+                "eigenvalues differ by")
         print("net     {:10} {:18} {:26} {:26} {:8}  {:20} {:20} {:17} {}".format(*head))
         rows = [compare_products(arguments, *case, threads, programs, known, folder, goals) for case in cases]
     for net, precision in cases:
