@@ -97,6 +97,7 @@ int main(int argc, char **argv)
   if (code) return COURANT_EXIT_NUMERICAL;
   code = RunCommand(command, argc, argv);
   const int status = CourantExitStatus(code);
+  if (code) CourantOptionsExplain(command);
   if (code) CourantErrorExit(code);
   PetscPopErrorHandler();
   const PetscErrorCode end = SlepcFinalize();

@@ -589,12 +589,16 @@ static PetscBool HasOpenLimit(const CourantMapRow *row)
   return PETSC_FALSE;
 }
 
-/* How many rows a solver left open; the file holds them, flagged. */
+/* How many rows a solver left open, or whether none has a state; the file holds them, flagged. */
 static PetscErrorCode CheckConvergence(CourantMap map)
 {
-  PetscInt open = 0;
+  PetscInt open = 0, lost = 0;
 
   PetscFunctionBeginUser;
+  for (PetscInt w = 0; w < map->nw; w++) lost += map->rows[w].status == COURANT_NO_EQUILIBRIUM;
+  PetscCheck(lost < map->nw, map->comm, PETSC_ERR_NOT_CONVERGED,
+             "no weight decay has %s; all are flagged in the result file",
+             map->at_rest ? "an equilibrium" : "a trained state");
   for (PetscInt w = 0; w < map->nw; w++)
     open += map->rows[w].status == COURANT_NOT_CONVERGED ||
             map->rows[w].flip_status == COURANT_NOT_CONVERGED || HasOpenLimit(&map->rows[w]);

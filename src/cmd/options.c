@@ -1,6 +1,9 @@
 #include "cmd/options.h"
 #include "core/suggest.h"
 #include <ctype.h>
+#include <petsctao.h>
+#include <petscts.h>
+#include <slepceps.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -76,6 +79,104 @@ PetscErrorCode CourantOptionsCheckWords(const CourantCommandOps *command, int ar
     if (value) i++;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- types of solvers ---- */
+
+/* The lists that PETSc and SLEPc know types by, filled as their packages come up. */
+static const struct {
+  const char *suffix;
+  PetscFunctionList *list;
+  PetscErrorCode (*Initialize)(void);
+} types[] = {
+    {"eps_type", &EPSList, EPSInitializePackage}, {"st_type", &STList, STInitializePackage},
+    {"ts_type", &TSList, TSInitializePackage},    {"tao_type", &TaoList, TaoInitializePackage},
+    {"ksp_type", &KSPList, KSPInitializePackage}, {"pc_type", &PCList, PCInitializePackage},
+};
+
+/* Does an option name a kind of type, with a prefix or without? */
+static PetscBool Names(const char *option, const char *suffix)
+{
+  const size_t n = strlen(option), end = strlen(suffix);
+  return n >= end && !strcmp(option + n - end, suffix) && (n == end || option[n - end - 1] == '_')
+             ? PETSC_TRUE
+             : PETSC_FALSE;
+}
+
+static PetscErrorCode CheckType(const char *option, const char *value, PetscFunctionList list)
+{
+  CourantSuggestion suggestion;
+  const char **names;
+  char phrase[200], all[1024] = "; expected one of";
+  PetscBool known = PETSC_FALSE;
+  int n;
+
+  PetscFunctionBeginUser;
+  CourantSuggestBegin(&suggestion, value);
+  PetscCall(PetscFunctionListGet(list, &names, &n));
+  for (int i = 0; i < n && names[i]; i++) { /* n counts the NULL at the end */
+    const size_t length = strlen(all);
+    CourantSuggestOffer(&suggestion, names[i]);
+    snprintf(all + length, sizeof all - length, "%s %s", i ? "," : "", names[i]);
+    known = known || !strcmp(names[i], value) ? PETSC_TRUE : PETSC_FALSE;
+  }
+  PetscCall(PetscFree(names));
+  CourantSuggestPhrase(&suggestion, phrase, sizeof phrase);
+  if (!known)
+    CourantInputError(PETSC_COMM_WORLD, "-%s %s: unknown type%s", option, value, phrase[0] ? phrase : all);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantOptionsCheckTypes - A type of solver that there is not is an error, with the nearest one there is:
+ * before any solver reads it. */
+PetscErrorCode CourantOptionsCheckTypes(void)
+{
+  PetscInt n;
+  char **names, **values;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscOptionsLeftGet(NULL, &n, &names, &values));
+  for (PetscInt i = 0; i < n; i++)
+    for (size_t k = 0; values[i] && k < PETSC_STATIC_ARRAY_LENGTH(types); k++) {
+      if (!Names(names[i], types[k].suffix)) continue;
+      PetscCall(types[k].Initialize());
+      PetscCall(CheckType(names[i], values[i], *types[k].list));
+      break;
+    }
+  PetscCall(PetscOptionsLeftRestore(NULL, &n, &names, &values));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- numbers that PETSc reads ---- */
+
+/* Is a word one of those between the commas of a value? */
+static PetscBool Holds(const char *value, const char *word)
+{
+  const size_t n = strlen(word);
+
+  for (const char *at = value; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+    if (!strncmp(at, word, n) && (!at[n] || at[n] == ',')) return PETSC_TRUE;
+  return PETSC_FALSE;
+}
+
+/*
+  CourantOptionsExplain - PETSc says of a value that it is no number, but not whose it is: puts the option
+  before it. Behind an error. Those of solvers go first, as ours of files and names take any word.
+*/
+void CourantOptionsExplain(const CourantCommandOps *command)
+{
+  char word[256], kind[16], text[512];
+
+  if (sscanf(CourantErrorMessage(), "Input string %255s has no %15s value", word, kind) != 2) return;
+  for (int ours = 0; ours < 2; ours++)
+    for (int i = 2; i + 1 < argc_; i++) {
+      if (!IsOption(argv_[i]) || !Holds(argv_[i + 1], word)) continue;
+      if (!FindOption(command, argv_[i]) != !ours) continue;
+      snprintf(text, sizeof text, "%s %s: expected %s", argv_[i], argv_[i + 1],
+               strcmp(kind, "integer") ? "numbers" : "integers");
+      CourantErrorReplace(text);
+      return;
+    }
 }
 
 /* CourantOptionFlag - Is a flag set? */

@@ -3,7 +3,9 @@
 #include "cmd/command.h"
 
 PetscErrorCode CourantOptionsCheckWords(const CourantCommandOps *, int argc, char **argv);
+PetscErrorCode CourantOptionsCheckTypes(void);
 PetscErrorCode CourantOptionsSpread(void);
+void CourantOptionsExplain(const CourantCommandOps *);
 PetscErrorCode CourantOptionsCheckUsed(const CourantCommandOps *, PetscErrorCode (*ReadAgain)(void *),
                                        void *ctx);
 PetscErrorCode CourantOptionsCheckViewers(void);

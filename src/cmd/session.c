@@ -40,6 +40,7 @@ PetscErrorCode CourantSessionRun(const CourantSessionOps *network, const Courant
     CourantNodeError(CourantDeckRoot(deck), "courant %s takes decks with a section pde; this is a network's",
                      pde->command->name);
   PetscCall(PetscCalloc(ops->size, &session));
+  PetscCall(CourantOptionsCheckTypes());
   PetscCall(CourantOptionsSpread());
   PetscCall(ops->SetUp(session, deck));
   PetscCall(PetscOptionsHasHelp(NULL, &help));

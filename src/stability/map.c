@@ -217,6 +217,10 @@ static PetscErrorCode ReadRule(CourantMap map)
   map->rule = CourantRule(train->rule);
   if (!map->rule->Rest) train->decoupled = PETSC_FALSE; /* it is the same */
   if (train->precision) CourantNodeError(train->node, "a map is of double precision");
+  const CourantSchedule *schedule = &train->schedule;
+  if ((schedule->kind || schedule->warmup > 0) && map->settings.linearise != COURANT_LINEARISE_TRAINED)
+    CourantNodeError(train->schedule_node,
+                     "a map is of constant learning rates; a schedule is for linearise: trained");
   if (train->layer_rates.id)
     CourantNodeError(train->layer_rates, "a map is of one learning rate for all weights so far");
   if (map->rule->Preconditioner && map->settings.linearise != COURANT_LINEARISE_TRAINED)

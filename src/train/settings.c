@@ -110,9 +110,14 @@ double CourantScheduleFactor(const CourantSchedule *s, double time, double resol
 
 static PetscErrorCode ReadEnsemble(CourantNode node, CourantTrainSettings *settings)
 {
+  static const char *const own[] = {"seed", "perturb"};
   const CourantReals *seeds = &settings->seeds;
 
   PetscFunctionBeginUser;
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(own); i++) {
+    const CourantNode beside = CourantNodeChild(settings->node, own[i]);
+    if (beside.id) CourantNodeError(beside, "the ensemble beside it has its own: leave one out");
+  }
   PetscCall(CourantNodeRead(node, 1, (CourantTable[]){{CourantEnsembleKeys, settings}}));
   if (settings->perturbs.n == 0) {
     PetscCall(PetscFree(settings->perturbs.values));

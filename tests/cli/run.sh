@@ -49,7 +49,12 @@ fails 2 "unknown option -pointz; did you mean '-points'?" map "$deck" -pointz 4x
 fails 2 "unknown option -hesian_max_eps_tol; did you mean '-hessian_max_eps_tol'?" map "$deck" -hesian_max_eps_tol 1e-8
 fails 2 "unknown option -eps_toll; did you mean '-eps_tol'?" map "$deck" -eps_toll 1e-8
 fails 2 "unknown option -ksp_type; did you mean '-probe_ksp_type'?" map "$deck" -ksp_type cg
-fails 2 "Unknown EPS type given: nonsense" map "$deck" -eps_type nonsense
+fails 2 "-eps_type nonsense: unknown type; expected one of power, subspace, arnoldi," map "$deck" -eps_type nonsense
+fails 2 "-ts_type eulr: unknown type; did you mean 'euler'?" map "$deck" -ts_type eulr
+fails 2 "-probe_ts_type ruk: unknown type; did you mean 'rk'?" map "$deck" -probe_ts_type ruk
+fails 2 "-eps_tol x: expected numbers" map "$deck" -eps_tol x
+fails 2 "-eps_ncv 1.5: expected integers" map "$deck" -eps_ncv 1.5
+fails 2 "-learning_rate 1,x: expected numbers" map "$deck" -learning_rate 1,x
 sed 's/conv: {.*}/conv/' "$deck" >kept-bare.yaml
 fails 2 "kept-bare.yaml:$(grep -n conv kept-bare.yaml | tail -1 | cut -d: -f1): network.0.conv: the key 'channels' is missing" info kept-bare.yaml
 fails 2 "-points 4y4: expected learning rates x weight decays, such as 64x64" map "$deck" -points 4y4
@@ -115,6 +120,9 @@ YAML
 refused() { # refused MESSAGE SET: this value is the user's error
   fails 2 "$1" train kept-train.yaml -set "$2"
 }
+refused "-set train.momentum=1: 1 is out of range: expected a number from 0 to 0.999999999" train.momentum=1
+fails 2 "-set train.epsilon=0: 0 is out of range: expected a number from 1e-37" train "$deck" -set train.rule=adam,train.epsilon=0
+refused "-set train.seed=1: the ensemble beside it has its own: leave one out" "train.ensemble.seeds=[1],train.seed=1"
 refused "kept-train.yaml:6: train: batch: 51 is more than the 50 samples there are" train.batch=51
 refused "kept-train.yaml:6: train: batch: batch_norm cannot normalise over one sample, and 50 samples in batches of 7 leave one" train.batch=7
 refused "kept-train.yaml:1: statistics_batch: batch_norm cannot normalise over one sample, and 50 samples in groups of 49 leave one" statistics_batch=49
@@ -176,6 +184,7 @@ fails 2 "lenet.yaml:15: train: no map of batches of 64: the rule is not gd; -set
 fails 2 "train: no map of batches of 2: a batch is larger than the data" map "$deck" -set train.batch=2
 fails 2 "-sgd_steps has no effect here" map "$deck" -sgd_steps 100
 fails 2 "unknown option -sgd_eps_toll; did you mean '-sgd_eps_tol'?" map "$deck" -set train.batch=1 -sgd_eps_toll 1e-8
+fails 2 "a map is of constant learning rates; a schedule is for linearise: trained" map "$deck" -set train.schedule=cosine
 fails 2 "decoupled decay of some weights and not of others mixes the modes of momentum" map "$source/models/one-layer-noise.yaml" -rule momentum \
   -set train.decoupled=true,weights.decay=kernels,network.0.conv.bias=true
 fails 2 "-set map.cross_check.refine=0: 0 is out of range" map "$deck" -set map.cross_check.refine=0
@@ -371,6 +380,10 @@ ok $? "spectrum preconditioned by the moments of a run"
 [ $? -eq 3 ] && grep -q "3 results did not converge; flagged in the result file" err && grep -c "not converged" out | grep -q 3
 ok $? "eigenvalues that did not converge are written, flagged and counted"
 fails 2 "two_layer.h5: an HDF5 file, but no result of courant" info "$numbers"
+# softmax on separable data has no minimum without decay
+"$courant" map kept.yaml -threads 1 -learning_rate 0.1 -weight_decay 0 -output kept-way.h5 -force >out 2>err
+[ $? -eq 3 ] && grep -q "no weight decay has an equilibrium; all are flagged in the result file" err && [ "$(wc -l <err)" -eq 1 ] && "$courant" info kept-way.h5 >out 2>err
+ok $? "a map without any equilibrium is written and ends with status 3"
 
 # ---- symbol ----
 linear=$source/models/paper/linear.yaml photograph=$source/models/photograph.yaml

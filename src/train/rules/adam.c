@@ -14,7 +14,7 @@ static const CourantKey keys[] = {
      .help = "memory of the mean of gradients"},
     {"beta2", COURANT_KEY_REAL, offsetof(Adam, beta2), "0.999", 0, 0.999999999,
      .help = "memory of the mean of their squares"},
-    {"epsilon", COURANT_KEY_REAL, offsetof(Adam, epsilon), "1e-8", 0, 1e300, .help = "added to the root"},
+    {"epsilon", COURANT_KEY_REAL, offsetof(Adam, epsilon), "1e-8", 1e-37, 1e300, .help = "added to the root"},
     {0},
 };
 

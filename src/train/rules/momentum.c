@@ -12,7 +12,7 @@ typedef struct {
 } Momentum;
 
 static const CourantKey keys[] = {
-    {"momentum", COURANT_KEY_REAL, offsetof(Momentum, momentum), "0.9", 0, 1,
+    {"momentum", COURANT_KEY_REAL, offsetof(Momentum, momentum), "0.9", 0, 0.999999999,
      .help = "what is kept of the last velocity"},
     {"nesterov", COURANT_KEY_BOOL, offsetof(Momentum, nesterov), "false",
      .help = "look ahead along the velocity"},
