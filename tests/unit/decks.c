@@ -125,8 +125,9 @@ static void Overrides(void **state)
   OK(ReadAll(good, NULL));
   OK(ReadAll(good, "map.weight_decay.values=[0, 1e-4, "
                    "5e-4],network.0.conv.kernel=[3,5],train.steps=50,weights.decay=kernels"));
-  OK(ReadAll(good, "network=[{conv: {channels: 2, kernel: [3, 5]}}, flatten, {dense: {features: 1}}],"
-                   "train.schedule={warmup: 2, then: {step: {at: [3, 4], factor: 0.5}}}"));
+  OK(ReadAll(good,
+             "network=[{conv: {channels: 2, kernel: [3, 5]}}, flatten, {dense: {features: 1}}],"
+             "train.schedule={warmup: 2, then: {step: {at: [3, 4], factor: 0.5}}},map.linearise=trained"));
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     CourantErrorClear();
     const PetscErrorCode code = ReadAll(good, cases[i].overrides);
