@@ -8,8 +8,9 @@ Both reach the same residual of every eigenvalue, 1e-6 |H| with products in doub
 in double. --work is of
 
     products    a side's time is its number of products times the median time of a product, timed in turn as compare.py does, the
-                faster of PyTorch's two allocators; ours are those of the search and of the certificate that nothing was missed, which
-                the peer has none of: `search` is the ratio without it
+                faster of PyTorch's two allocators. Ours multiply in single precision for either residual, but for the last product
+                with each vector, which is in double and gives value and residual. They are those of the search and of the
+                certificate that nothing was missed, which the peer has none of: `search` is the ratio without it
     whole       both programs from start to end on N1, one after the other, as a check of that
     ranks       courant spectrum on N2 by one MPI rank and by two, one thread each, from start to end
 
@@ -170,7 +171,7 @@ def spectrum(arguments, net, precision, threads, folder, launch=()):
     """One run of the command: its seconds, the products of search and certificate, and per end eigenvalues and residuals."""
     output = os.path.join(folder, "spectrum.h5")
     command = [*launch, *shlex.split(arguments.courant), "spectrum", deck_file(net), "-threads", str(threads), "-force",
-               "-output", output, "-eps_tol", str(TARGETS[precision]), "-precision", {"f32": "single", "f64": "double"}[precision]]
+               "-output", output, "-eps_tol", str(TARGETS[precision]), "-precision", "single"]
     for end, option in (("largest", "-hessian_max_eps_nev"), ("smallest", "-hessian_min_eps_nev")):
         command += [option, str(ENDS[end][1])]
     begin = time.perf_counter()
@@ -220,12 +221,13 @@ def compare_products(arguments, net, precision, threads, programs, known, folder
     own, peer = spectrum(arguments, net, precision, threads, folder), known[net][precision]
     seconds = time_products(arguments, net, precision, programs)
     best = min((p.name for p in peers), key=lambda name: np.median(seconds[name]))
-    precise = sum(len(own[end]["eigenvalues"]) for end in ENDS) if precision == "f32" else 0  # in double, for the residuals
-    slow = np.median([ask(ours, f"{net} f64 hvp_kept")["seconds"] for _ in range(3)]) if precise else 0
+    other = "f64" if precision == "f32" else "f32"
+    own_seconds = {precision: seconds["courant"], other: time_products(arguments, net, other, (ours, []))["courant"]}
     ask(ours, "rest")
-    search = (own["products"] - precise) * seconds["courant"] + precise * slow
+    last = sum(len(own[end]["eigenvalues"]) for end in ENDS)
+    search = (own["products"] - last) * own_seconds["f32"] + last * own_seconds["f64"]
     theirs = sum(peer[end]["products"] for end in ENDS) * seconds[best]
-    ratio, ratio_search = theirs / (search + own["certificate"] * seconds["courant"]), theirs / search
+    ratio, ratio_search = theirs / (search + own["certificate"] * own_seconds["f32"]), theirs / search
     worst, agree = differences(own, peer)
     if net in GOALS:
         low = np.quantile(ratio, 0.25)
@@ -233,12 +235,13 @@ def compare_products(arguments, net, precision, threads, programs, known, folder
                       low >= GOALS[net] and agree and relative_residual(own, own["norm"]) <= TARGETS[precision]))
     print("{:3} {:3} {:10} {:18} {:26} {:26} {:8}  {:20} {:20} {:17} {:.1e} {}".format(
         net, precision, f"{own['products']} + {own['certificate']}", " + ".join(f"{peer[e]['products']} ({peer[e]['ncv']})" for e in ENDS),
-        milliseconds(seconds["courant"]), milliseconds(seconds[best]), best, "{:.2f} [{:.2f}, {:.2f}]".format(*quartiles(ratio)),
+        milliseconds(own_seconds["f32"]), milliseconds(seconds[best]), best, "{:.2f} [{:.2f}, {:.2f}]".format(*quartiles(ratio)),
         "{:.2f} [{:.2f}, {:.2f}]".format(*quartiles(ratio_search)),
         " / ".join(f"{relative_residual(side, own['norm']):.1e}" for side in (own, peer)), worst,
         "within the residuals" if agree else "MORE THAN THE RESIDUALS"), flush=True)
     return {"net": net, "precision": precision, "threads": threads, "ours": own, "best": best,
-            "seconds": {name: s.tolist() for name, s in seconds.items()}, "ratio": ratio.tolist(), "ratio_search": ratio_search.tolist()}
+            "seconds": {name: s.tolist() for name, s in seconds.items()}, "own_seconds": {kind: s.tolist() for kind, s in own_seconds.items()},
+            "ratio": ratio.tolist(), "ratio_search": ratio_search.tolist()}
 
 
 def compare_whole(arguments, precision, threads, programs, known, rows, folder):
@@ -303,7 +306,7 @@ def run(arguments, programs, folder):
         if precision not in known.get(net, {}) and arguments.work != ["ranks"]:
             sys.exit(f"eigen.py: {os.path.basename(PEER)} has no {net} {precision}: --count first")
     if "products" in arguments.work:
-        head = ("products", "peer's (ncv)", "ours, ms", "faster peer, ms", "which", "ratio", "search", "residuals / |H|",
+        head = ("products", "peer's (ncv)", "ours in f32, ms", "faster peer, ms", "which", "ratio", "search", "residuals / |H|",
                 "eigenvalues differ by")
         print("net     {:10} {:18} {:26} {:26} {:8}  {:20} {:20} {:17} {}".format(*head))
         rows = [compare_products(arguments, *case, threads, programs, known, folder, goals) for case in cases]
