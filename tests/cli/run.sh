@@ -363,8 +363,8 @@ expected ".*" ".*" -operator layer_blocks && grep -q "^  3: .* found; random pro
 ok $? "-above counts in each layer's block"
 rates=train.rule=momentum,train.learning_rate=0.05,train.steps=40,train.batch=4
 "$courant" train kept.yaml -threads 1 -output kept-way.h5 -quiet -force -set $rates >out 2>err &&
-  "$courant" spectrum kept.yaml -threads 1 -output kept-two.h5 -set $rates,weights.init=file,weights.file=kept-way.h5 >kept-two 2>err &&
-  "$courant" spectrum kept.yaml -threads 1 -output kept-one.h5 -linearise trained -set $rates >out 2>err &&
+  "$courant" spectrum kept.yaml -threads 1 -output kept-two.h5 -force -set $rates,weights.init=file,weights.file=kept-way.h5 >kept-two 2>err &&
+  "$courant" spectrum kept.yaml -threads 1 -output kept-one.h5 -force -linearise trained -set $rates >out 2>err &&
   [ "$(grep ' +- ' kept-two)" = "$(grep ' +- ' out)" ] && grep -q "at trained weights" out
 ok $? "-linearise trained is at the weights that train ends with"
 fails 2 "-linearise trained: an ensemble ends in many states" spectrum kept.yaml -linearise trained -set "train.ensemble.seeds=[1]"
