@@ -383,24 +383,6 @@ static void Transfer(const CourantResultType type, size_t n, char *structs, size
   }
 }
 
-/* The vectors that the next row starts from, in the .partial. */
-static PetscErrorCode ExchangeEnds(CourantMap map, CourantResult file, PetscBool back)
-{
-  static const char path[] = "/state/ends";
-  size_t dims[COURANT_RANK_MAX] = {2, (size_t)map->p};
-  int rank;
-
-  PetscFunctionBeginUser;
-  if (!back && map->ends)
-    PetscCall(CourantResultAddArray(file, path, 2, dims, map->ends, "top and bottom vector of the last row"));
-  if (!back) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(CourantResultSize(file, path, &rank, dims));
-  if (rank != 2) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(PetscMalloc1(2 * map->p, &map->ends));
-  PetscCall(CourantResultRead(file, path, COURANT_RESULT_REAL, 2 * (size_t)map->p, map->ends));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* All datasets out of the map's rows and cells, or back into them. */
 static PetscErrorCode Exchange(CourantMap map, CourantResult file, PetscBool back)
 {
@@ -434,7 +416,6 @@ static PetscErrorCode Exchange(CourantMap map, CourantResult file, PetscBool bac
     PetscCall(CourantResultRead(file, moments.path, moments.type, nw * (size_t)map->p, map->moments));
   else if (map->moments)
     PetscCall(CourantResultWrite(file, moments.path, map->moments));
-  PetscCall(ExchangeEnds(map, file, back));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -638,7 +619,6 @@ static PetscErrorCode Finish(CourantMap map, Session *session)
   PetscCall(Exchange(map, session->output.file, PETSC_FALSE));
   PetscCall(WriteAgreement(map, session->output.file, &agreement));
   PetscCall(WriteRefinement(map, session->output.file));
-  PetscCall(CourantResultDelete(session->output.file, "/state"));
   PetscCall(CourantOutputFinish(&session->output));
   PetscCall(PrintSummary(map, session, &agreement));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -452,7 +452,6 @@ PetscErrorCode CourantMapDestroy(CourantMap *result)
   PetscCall(MatDestroy(&map->H));
   PetscCall(MatDestroy(&map->PHP));
   PetscCall(PetscFree(map->moments));
-  PetscCall(PetscFree(map->ends));
   PetscCall(PetscFree(map->frozen));
   PetscCall(VecDestroy(&map->theta));
   PetscCall(CourantProblemDestroy(&map->problem));
@@ -585,66 +584,6 @@ static PetscBool IsShifted(CourantMap map)
   return map->problem->decays_all && (!map->PHP || map->train.decoupled) ? PETSC_TRUE : PETSC_FALSE;
 }
 
-/* Keeps the vectors of a row for the next one, whose state is close by. LAPACK, where it has all, needs none.
- */
-static PetscErrorCode KeepEnds(CourantMap map)
-{
-  const PetscScalar *array;
-  const PetscReal *all;
-  Vec ends[2];
-  PetscInt n;
-
-  PetscFunctionBeginUser;
-  PetscCall(CourantSpectrumGetAll(map->spectrum, &n, &all));
-  if (n || !map->moves) PetscFunctionReturn(PETSC_SUCCESS);
-  if (!map->ends) PetscCall(PetscMalloc1(2 * map->p, &map->ends));
-  PetscCall(CourantSpectrumGetTopVector(map->spectrum, &ends[COURANT_LARGEST]));
-  PetscCall(CourantSpectrumGetBottomVector(map->spectrum, &ends[COURANT_SMALLEST]));
-  for (PetscInt e = 0; e < 2; e++) {
-    PetscCall(VecGetArrayRead(ends[e], &array));
-    PetscCall(PetscArraycpy(map->ends + e * map->p, array, map->p));
-    PetscCall(VecRestoreArrayRead(ends[e], &array));
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Starts the searches from vectors [2,p], or at random: NULL. */
-static PetscErrorCode StartSearches(CourantMap map, const double ends[])
-{
-  PetscScalar *array;
-  Vec x;
-
-  PetscFunctionBeginUser;
-  PetscCall(VecDuplicate(map->theta, &x));
-  for (PetscInt e = 0; e < 2; e++) {
-    PetscCall(VecGetArrayWrite(x, &array));
-    if (ends) PetscCall(PetscArraycpy(array, ends + e * map->p, map->p));
-    PetscCall(VecRestoreArrayWrite(x, &array));
-    PetscCall(CourantSpectrumSetInitialSpace(map->spectrum, (CourantSide)e, ends ? 1 : 0, &x));
-  }
-  PetscCall(VecDestroy(&x));
-  PetscCall(CourantSpectrumSetFromOptions(map->spectrum));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/*
-  Both ends of the spectrum, from the vectors of the row before: what they miss is the certificate's to find,
-  which starts at random as ever. Where they lead nowhere the searches do too.
-*/
-static PetscErrorCode SolveSpectrum(CourantMap map)
-{
-  CourantExtreme largest, smallest;
-
-  PetscFunctionBeginUser;
-  if (map->ends) PetscCall(StartSearches(map, map->ends));
-  PetscCall(CourantSpectrumSolve(map->spectrum));
-  PetscCall(CourantSpectrumGetExtremes(map->spectrum, &largest, &smallest));
-  if (!map->ends || !(largest.status || smallest.status)) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(StartSearches(map, NULL));
-  PetscCall(CourantSpectrumSolve(map->spectrum));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* Extreme eigenvalues m, their residuals and multiplicities, and the modes that are neutral. */
 static PetscErrorCode FillSpectrum(CourantMap map, CourantMapRow *row, CourantExtreme *largest,
                                    CourantExtreme *smallest)
@@ -657,7 +596,7 @@ static PetscErrorCode FillSpectrum(CourantMap map, CourantMapRow *row, CourantEx
   if (!map->spectrum_known || !shift) {
     PetscCall(CourantHessianSetWeightDecay(map->H, shift ? 0 : row->rest));
     PetscCall(PetscLogStagePush(CourantLogging.spectrum));
-    PetscCall(SolveSpectrum(map));
+    PetscCall(CourantSpectrumSolve(map->spectrum));
     PetscCall(PetscLogStagePop());
     map->spectrum_known = map->moves ? PETSC_FALSE : PETSC_TRUE;
   }
@@ -921,7 +860,6 @@ static PetscErrorCode FillRow(CourantMap map, PetscInt w)
   PetscCall(CourantMapFillBatchLimits(map, row));
   PetscCall(FillFlip(map, row, &largest, &smallest));
   PetscCall(FillCells(map, w));
-  PetscCall(KeepEnds(map));
   row->has_state = 1;
   PetscCall(VecGetArrayRead(map->theta, &theta));
   PetscCall(PetscArraycpy(map->states + (size_t)w * (size_t)map->p, theta, map->p));

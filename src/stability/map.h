@@ -92,7 +92,6 @@ struct _CourantMap {
   CourantMapCell *cells;                   /* [nw,nl] */
   double *states;                          /* [nw,p]: theta* of each row */
   double *moments;                         /* [nw,p] of a rule with a preconditioner: its last state */
-  double *ends;                            /* [2,p]: top and bottom vector of the last row; NULL: not kept */
   double *start;                           /* [p]: the deck's weights */
   double *mask;                            /* [p]: D */
   double *affine;                          /* [p+1]: grad L(0), L(0), for zero_frozen */

@@ -590,16 +590,6 @@ ok $? "info of a .partial"
 for signal in KILL:137 INT:130 TERM:143; do
   resumes "${signal%:*}" "${signal#*:}" map kept-whole.h5 map "$deck" -points 16x16 -checkpoint 0.3
 done
-# too many weights for LAPACK: rows start from the vectors of those before
-cat >kept-rows.yaml <<'YAML'
-data: {source: glyphs, size: 12, classes: 4, samples: 100, seed: 3}
-network: [flatten, {dense: {features: 16}}, tanh, {dense: {features: 4}}]
-loss: softmax
-weights: {init: he, seed: 2}
-map: {learning_rate: {values: [1]}, weight_decay: {from: 0.01, to: 0.05, points: 12, scale: log}, cross_check: {local: false, global: false}}
-YAML
-"$courant" map kept-rows.yaml -threads 1 -output kept-rows.h5 -quiet >out 2>err
-resumes KILL 137 "map of rows" kept-rows.h5 map kept-rows.yaml -threads 1 -checkpoint 0.1
 
 # ---- symbol, layer by layer ----
 cat >kept-layers.yaml <<'YAML'

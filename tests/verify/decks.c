@@ -172,63 +172,9 @@ static void Linearise(void **state)
   }
 }
 
-/*
-  Too many weights for LAPACK: rows start from the vectors of those before. Each has the eigenvalues, within
-  both residuals and rounding, of a solve that knows nothing of them, with fewer products at both ends.
-*/
-static void WarmRows(void **state)
-{
-  const char *const deck =
-      "data: {source: glyphs, size: 12, classes: 4, samples: 32, seed: 3}\n"
-      "network: [flatten, {dense: {features: 16}}, tanh, {dense: {features: 4}}]\nloss: softmax\n"
-      "weights: {init: he, seed: 2}\n"
-      "map: {learning_rate: {values: [1]}, weight_decay: {values: [0.02, 0.03, 0.05]}, cross_check: {local: "
-      "false, global: false}}\n";
-  CourantExtreme warm[2], cold[2];
-  CourantSpectrum spectrum;
-  CourantProblem problem;
-  PetscScalar *theta;
-  Solved s;
-  Vec x;
-
-  (void)state;
-  OK(PetscOptionsClear(NULL));
-  OK(CourantDeckParse(PETSC_COMM_SELF, deck, NULL, &s.deck));
-  OK(CourantMapCreate(PETSC_COMM_SELF, s.deck, &s.map));
-  OK(CourantMapSetFromOptions(s.map));
-  OK(CourantMapSolve(s.map));
-  OK(CourantMapGetProblem(s.map, &problem));
-  OK(CourantHessianSetWeightDecay(s.map->H, 0));
-  OK(CourantProblemCreateVec(problem, &x));
-  OK(CourantSpectrumGetExtremes(s.map->spectrum, &warm[0], &warm[1])); /* of the last row, the first here */
-  for (PetscInt w = s.map->nw - 1; w >= 0; w--) {
-    const CourantMapRow *row = &s.map->rows[w];
-    const PetscReal rounding = 1e-12 * row->norm;
-    OK(VecGetArrayWrite(x, &theta));
-    OK(PetscArraycpy(theta, s.map->states + w * s.map->p, s.map->p));
-    OK(VecRestoreArrayWrite(x, &theta));
-    OK(CourantProblemSetState(problem, x, NULL, NULL));
-    OK(CourantSpectrumCreate(PETSC_COMM_SELF, &spectrum));
-    OK(CourantSpectrumSetOperator(spectrum, s.map->H));
-    OK(CourantSpectrumSolve(spectrum));
-    OK(CourantSpectrumGetExtremes(spectrum, &cold[0], &cold[1]));
-    assert_int_equal(row->status, COURANT_CONVERGED);
-    NEAR(row->lambda_max, cold[0].value, row->residual_max + cold[0].residual + rounding);
-    NEAR(row->lambda_min, cold[1].value, row->residual_min + cold[1].residual + rounding);
-    OK(CourantSpectrumDestroy(&spectrum));
-  }
-  for (int e = 0; e < 2; e++) {
-    assert_true(warm[e].products < cold[e].products);
-    BELOW(warm[e].missed, 0.06); /* the certificate's, whose start is random */
-  }
-  OK(VecDestroy(&x));
-  Free(&s);
-}
-
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(OneLayer),       cmocka_unit_test(Noise),     cmocka_unit_test(PaperLinear),
     cmocka_unit_test(PaperNonlinear), cmocka_unit_test(Linearise), cmocka_unit_test(WeightsFile),
-    cmocka_unit_test(WarmRows),
 };
 
 TEST_MAIN(tests)
