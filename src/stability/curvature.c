@@ -7,9 +7,9 @@
 */
 #include "stability/curvature.h"
 #include "core/interrupt.h"
-#include "core/random.h"
 #include "net/inner.h"
 #include "stability/cross-spectrum.h"
+#include "stability/random-start.h"
 #include <math.h>
 
 enum {
@@ -19,6 +19,7 @@ enum {
   RESTARTS = 200
 };
 
+static const PetscReal passed = 0.1;     /* of the spectrum's length: so few steps cannot vouch for less */
 static const PetscReal tolerance = 1e-3; /* of a residual, relative to the norm: it is added to the bound */
 
 static size_t SizeOf(CourantProblem problem, PetscInt layer)
@@ -88,39 +89,6 @@ static PetscErrorCode AbsoluteTest(EPS eps, PetscScalar re, PetscScalar im, Pets
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A start that depends on nothing but the chunk's index. */
-static PetscErrorCode SetStart(EPS eps, Vec start, uint32_t index)
-{
-  const CourantRandom stream = {.seed = 1, .purpose = COURANT_RANDOM_KRYLOV, .index = index, .epoch = 1};
-  PetscRandom random;
-  PetscScalar *array;
-  PetscInt n;
-  BV bv;
-
-  PetscFunctionBeginUser;
-  PetscCall(VecGetSize(start, &n));
-  PetscCall(VecGetArrayWrite(start, &array));
-  CourantRandomNormal(stream, n, array);
-  PetscCall(VecRestoreArrayWrite(start, &array));
-  PetscCall(EPSSetInitialSpace(eps, 1, &start));
-  PetscCall(EPSGetBV(eps, &bv)); /* draws another start when the Krylov space is invariant */
-  PetscCall(BVGetRandomContext(bv, &random));
-  PetscCall(PetscRandomSetSeed(random, 0x5eed + index));
-  PetscCall(PetscRandomSeed(random));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/*
-  Kuczynski and Wozniakowski (1992), theorem 4, for the Lanczos steps before the first restart: as in
-  spectrum.c, but with 10 % of the spectrum's spread, which so few steps can vouch for.
-*/
-static PetscReal MissedProbability(PetscInt n, PetscInt steps)
-{
-  return steps >= n ? 0
-                    : PetscMin(1, 1.648 * PetscSqrtReal((PetscReal)n) *
-                                      PetscExpReal(-PetscSqrtReal(0.1) * (2. * (PetscReal)steps - 1)));
-}
-
 /* Rayleigh quotient and residual of a unit vector, and the sample that has most of it. */
 static PetscErrorCode Measure(Mat A, Vec x, Vec r, PetscInt samples, CourantCurvature *result)
 {
@@ -167,7 +135,7 @@ static PetscErrorCode SolveChunk(Chunk *chunk, PetscInt samples, PetscInt n, uin
   PetscCall(EPSSetDimensions(eps, 1, PetscMin(n, KRYLOV), PETSC_DEFAULT));
   PetscCall(EPSSetTolerances(eps, tolerance, RESTARTS));
   PetscCall(EPSSetConvergenceTestFunction(eps, AbsoluteTest, chunk, NULL));
-  PetscCall(SetStart(eps, x, index));
+  PetscCall(CourantSetRandomStart(eps, x, index));
   PetscCall(EPSSolve(eps));
   PetscCall(EPSGetConverged(eps, &found));
   *result = (CourantCurvature){.value = NAN, .residual = NAN, .status = COURANT_NOT_CONVERGED};
@@ -176,7 +144,7 @@ static PetscErrorCode SolveChunk(Chunk *chunk, PetscInt samples, PetscInt n, uin
     PetscCall(Measure(A, x, r, samples, result));
     result->status = COURANT_CONVERGED;
   }
-  result->missed = MissedProbability(n, PetscMin(n, KRYLOV));
+  result->missed = CourantMissedProbability(n, PetscMin(n, KRYLOV), passed);
   result->products = chunk->products;
   PetscCall(EPSDestroy(&eps));
   PetscCall(VecDestroy(&x));

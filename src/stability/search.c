@@ -7,7 +7,7 @@
   start, deflated against what was found, which goes on until the outermost Ritz values and their residuals
   leave no room for more, or adds what it finds, copies of multiple eigenvalues too.
 */
-#include "core/random.h"
+#include "stability/random-start.h"
 #include "stability/spectrum.h"
 #include <math.h>
 
@@ -19,7 +19,8 @@ enum {
   GROWTH = 3, /* so many times as large */
 };
 
-static const PetscReal doubt = 0.05; /* probability of a miss that a certificate may leave */
+static const PetscReal passed = 0.01; /* of the spectrum's length that a miss may be farther out by */
+static const PetscReal doubt = 0.05;  /* probability of a miss that a certificate may leave */
 
 typedef struct CourantSearch {
   CourantSpectrum spectrum;
@@ -218,22 +219,11 @@ PetscErrorCode CourantSpectrumSetTests(CourantSpectrum spectrum, EPS eps)
 
 /* ---- how large a basis ---- */
 
-/*
-  Kuczynski and Wozniakowski (1992), theorem 4: after k Lanczos steps from a random start the largest Ritz
-  value is below (1 - e) of the way from the bottom to the top of the spectrum with probability at most 1.648
-  sqrt(n) exp(-sqrt(e) (2k - 1)). Here e = 1 %.
-*/
-static PetscReal MissedProbability(PetscInt n, PetscInt steps)
-{
-  return steps >= n ? 0
-                    : PetscMin(1, 1.648 * PetscSqrtReal((PetscReal)n) *
-                                      PetscExpReal(-0.1 * (2. * (PetscReal)steps - 1)));
-}
-
 /* The steps of a certificate's first cycle: after those the probability is below `doubt`. */
 static PetscInt CertificateBasis(const Search *search)
 {
-  const PetscReal steps = 5 * PetscLogReal(1.648 * PetscSqrtReal((PetscReal)search->n) / doubt) + 0.5;
+  const PetscReal steps =
+      PetscLogReal(1.648 * PetscSqrtReal((PetscReal)search->n) / doubt) / (2 * PetscSqrtReal(passed)) + 0.5;
   const PetscInt basis = search->ends[0]->basis;
   if (basis) return PetscMin(search->n, basis);
   return PetscMin(search->n, search->growth * PetscMax(LEAST, (PetscInt)PetscCeilReal(steps)));
@@ -291,33 +281,6 @@ static PetscErrorCode CanGrow(Search *search, PetscInt wanted)
 }
 
 /* ---- solves ---- */
-
-/* A start that depends on nothing but its index, so that a solve repeats whatever came before it. */
-PetscErrorCode CourantSpectrumSetStart(EPS eps, Vec start, uint32_t index)
-{
-  const CourantRandom stream = {.seed = 1, .purpose = COURANT_RANDOM_KRYLOV, .index = index};
-  PetscInt first, last, n;
-  PetscScalar *array;
-  double *values;
-  BV bv;
-  PetscRandom random;
-
-  PetscFunctionBeginUser;
-  PetscCall(VecGetSize(start, &n));
-  PetscCall(VecGetOwnershipRange(start, &first, &last));
-  PetscCall(PetscMalloc1(n, &values));
-  CourantRandomNormal(stream, n, values);
-  PetscCall(VecGetArrayWrite(start, &array));
-  for (PetscInt i = first; i < last; i++) array[i - first] = values[i];
-  PetscCall(VecRestoreArrayWrite(start, &array));
-  PetscCall(PetscFree(values));
-  PetscCall(EPSSetInitialSpace(eps, 1, &start));
-  PetscCall(EPSGetBV(eps, &bv)); /* draws another start when the Krylov space is invariant */
-  PetscCall(BVGetRandomContext(bv, &random));
-  PetscCall(PetscRandomSetSeed(random, 0x5eed + index));
-  PetscCall(PetscRandomSeed(random));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
 
 /* Eigenvalues found, by all ends. */
 static PetscInt Found(const Search *search)
@@ -404,7 +367,7 @@ static PetscErrorCode SolveOnce(Search *search, uint32_t index, PetscInt most, P
                              first->projected && !search->certifies ? first->projected : PETSC_DEFAULT));
   PetscCall(SetOrder(search, eps));
   PetscCall(Deflate(search, eps));
-  PetscCall(CourantSpectrumSetStart(eps, first->top, index));
+  PetscCall(CourantSetRandomStart(eps, first->top, index));
   if (first->nguesses && !search->certifies)
     PetscCall(EPSSetInitialSpace(eps, first->nguesses, first->guesses));
   for (int e = 0; e < search->nends; e++) search->ends[e]->candidate = NAN;
@@ -435,7 +398,7 @@ static PetscErrorCode FindWanted(Search *search)
   for (uint32_t index = 1; more; index += ROUNDS + 1) { /* the certificates' are between */
     const PetscInt before = Found(search), basis = SearchBasis(search, most);
     for (int e = 0; e < search->nends && index == 1; e++)
-      search->ends[e]->missed_first = first->nguesses ? 1 : MissedProbability(n, basis);
+      search->ends[e]->missed_first = first->nguesses ? 1 : CourantMissedProbability(n, basis, passed);
     PetscCall(CanGrow(search, most));
     PetscCall(SolveOnce(search, index, most, basis));
     const PetscBool full = Found(search) - before == most ? PETSC_TRUE : PETSC_FALSE;
@@ -483,7 +446,7 @@ static PetscErrorCode CertifyOnce(Search *search, uint32_t round, PetscReal near
     CourantSpectrumEnd *end = search->ends[e];
     const PetscBool closed =
         isnan(end->candidate) || IsClosed(end) || Found(search) == search->n ? PETSC_TRUE : PETSC_FALSE;
-    end->missed = MissedProbability(left, steps);
+    end->missed = CourantMissedProbability(left, steps, passed);
     end->open = closed ? -end->sign * PETSC_INFINITY : end->candidate;
     if (round + 1 == ROUNDS && !*done)
       end->open = end->n > before[e] ? end->values[before[e]].value : last[e];

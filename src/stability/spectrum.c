@@ -5,6 +5,7 @@
   which has to agree.
 */
 #include "stability/spectrum.h"
+#include "stability/random-start.h"
 #include <math.h>
 #include <petscblaslapack.h>
 #include <string.h>
@@ -299,7 +300,7 @@ static PetscErrorCode EstimateNorm(CourantSpectrum spectrum)
     if (spectrum->ends[e].wanted)
       PetscCall(PetscObjectTypeCompare((PetscObject)spectrum->ends[e].eps, EPSKRYLOVSCHUR, &krylov_schur));
   if (krylov_schur) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(CourantSpectrumSetStart(spectrum->norm_eps, spectrum->scaled, 0));
+  PetscCall(CourantSetRandomStart(spectrum->norm_eps, spectrum->scaled, 0));
   PetscCall(EPSSolve(spectrum->norm_eps));
   PetscCall(EPSGetConverged(spectrum->norm_eps, &converged));
   for (PetscInt i = 0; i < converged; i++) {

@@ -65,4 +65,3 @@ PetscErrorCode CourantSpectrumEndFinish(CourantSpectrumEnd *);
 PetscErrorCode CourantSpectrumSearchCheck(CourantSpectrumEnd *);
 PetscErrorCode CourantSpectrumSearch(CourantSpectrum, int nends, PetscBool certify);
 PetscErrorCode CourantSpectrumSetTests(CourantSpectrum, EPS);
-PetscErrorCode CourantSpectrumSetStart(EPS, Vec start, uint32_t index);

@@ -1,0 +1,7 @@
+#pragma once
+/* Random starts of Krylov solvers, and what a solve from one is worth. */
+#include "core/error.h"
+#include <slepceps.h>
+
+PetscErrorCode CourantSetRandomStart(EPS, Vec start, uint32_t index);
+PetscReal CourantMissedProbability(PetscInt n, PetscInt steps, PetscReal share);
