@@ -168,9 +168,11 @@ def stability_map(file):
         all_axes[0][-1].set_title(draw_origins(all_axes[0][-1], group), fontsize=10)
     all_axes[0][0].set_ylabel("weight decay")
     patches = [Patch(color=COLOURS[n], label=n.replace("_", " ")) for n in COLOURS if n in seen]
-    figure.legend(handles=patches + handles, loc="lower center", ncol=len(patches) + len(handles), fontsize=8, frameon=False)
+    rows = 1 if len(patches) + len(handles) <= 3 * count else 2
+    columns = -(-(len(patches) + len(handles)) // rows)
+    figure.legend(handles=patches + handles, loc="lower center", ncol=columns, fontsize=8, frameon=False)
     figure.suptitle(heading(file), fontsize=11)
-    figure.tight_layout(rect=(0, 0.06, 1, 0.98))
+    figure.tight_layout(rect=(0, 0.02 + 0.04 * rows, 1, 0.98))
     return figure
 
 
