@@ -235,7 +235,7 @@ static PetscInt SearchBasis(const Search *search, PetscInt wanted)
 {
   const CourantSpectrumEnd *end = search->ends[0];
   const PetscReal digits = PetscMax(0, -PetscLog10Real(PetscMax(search->tolerance, 1e-16)));
-  const PetscInt basis = PetscMax(wanted + LEAST + (PetscInt)(2 * digits), 3 * wanted / 2);
+  const PetscInt basis = 2 * wanted + LEAST + (PetscInt)(2 * digits);
   if (end->basis) return PetscMin(search->n, PetscMax(end->basis, wanted));
   return PetscMin(search->n, search->growth * (end->nguesses ? 2 * basis : basis));
 }

@@ -459,9 +459,9 @@ static void Refuses(void **state)
   OK(MatDestroy(&A));
   A = Diagonal(&cases[0]);
   OK(CourantSpectrumSetOperator(spectrum, A));
-  OK(CourantSpectrumSetMemory(spectrum, 4e6)); /* 166 vectors of 3000 */
+  OK(CourantSpectrumSetMemory(spectrum, 5e6)); /* 208 vectors of 3000 */
   assert_int_equal(CourantSpectrumSetUp(spectrum), COURANT_ERR_INPUT);
-  assert_non_null(strstr(CourantErrorMessage(), "leaves 4 MB: enough for "));
+  assert_non_null(strstr(CourantErrorMessage(), "leaves 5 MB: enough for "));
   const int fits = atoi(strstr(CourantErrorMessage(), "enough for ") + 11);
   CourantErrorClear();
   assert_in_range(fits, 15, 35);
