@@ -1,219 +1,84 @@
 #include "cmd/draw.h"
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
-enum { WIDTH = 64, HEIGHT = 24, ROWS = 8 };
+enum { CURVE = 12, LINE = 9 }; /* rows */
 
-static const char symbols[] = ".o#^?+";
-static const char *const names[] = {"stable",        "restrained", "divergent",
-                                    "unstable flow", "undecided",  "past the limit"};
-
-/* Index i of n places along m values, ends on ends. */
-static PetscInt Pick(PetscInt i, PetscInt n, PetscInt m)
+/* CourantDrawPick - Index i of n places along m values, ends on ends. */
+PetscInt CourantDrawPick(PetscInt i, PetscInt n, PetscInt m)
 {
   return n > 1 ? (i * (m - 1) + (n - 1) / 2) / (n - 1) : 0;
 }
 
-/* CourantDrawMap - Predicted regimes, weight decay upwards, learning rate to the right. */
-PetscErrorCode CourantDrawMap(CourantMap map)
-{
-  const PetscInt width = PetscMin(WIDTH, map->nl), height = PetscMin(HEIGHT, map->nw);
-  const PetscBool upwards = map->weight_decay[map->nw - 1] >= map->weight_decay[0] ? PETSC_TRUE : PETSC_FALSE;
-  PetscBool seen[6] = {PETSC_FALSE};
+/* ---- amplification over frequencies ---- */
 
-  PetscFunctionBeginUser;
-  printf("\nweight decay\n");
-  for (PetscInt r = 0; r < height; r++) {
-    const PetscInt w = Pick(upwards ? height - 1 - r : r, height, map->nw);
-    printf("%10.4g |", map->weight_decay[w]);
+/* Largest of the finite values in the i-th of m equal parts of n places; peaks survive being thinned out. */
+static double Peak(PetscInt i, PetscInt m, PetscInt n, const double values[])
+{
+  double peak = -INFINITY;
+  for (PetscInt k = i * n / m; k < (i + 1) * n / m; k++)
+    if (values[k] > peak) peak = values[k];
+  return peak;
+}
+
+static void DrawAxis(PetscInt width, double from, double to)
+{
+  char first[16], last[16];
+
+  printf("%10s +", "");
+  for (PetscInt c = 0; c < width; c++) putchar('-');
+  snprintf(first, sizeof first, "%.4g", from);
+  snprintf(last, sizeof last, "%.4g", to);
+  printf("\n%10s  %s%*s  frequency\n", "", first, (int)PetscMax(1, width - (PetscInt)strlen(first)), last);
+}
+
+/* CourantDrawCurve - y [n] over x [n] with stars, and a line at a level. */
+void CourantDrawCurve(PetscInt n, const double x[], const double y[], double level)
+{
+  const PetscInt width = PetscMin(COURANT_DRAW_WIDTH, n);
+  double low = level, high = level;
+
+  for (PetscInt i = 0; i < n; i++) {
+    if (y[i] < low) low = y[i];
+    if (y[i] > high && isfinite(y[i])) high = y[i];
+  }
+  if (high == low) low = high - 1;
+  for (int r = 0; r <= CURVE; r++) {
+    const double here = high - (high - low) * r / CURVE, half = (high - low) / CURVE / 2;
+    const PetscBool line = fabs(level - here) <= half * (1 + 1e-9) ? PETSC_TRUE : PETSC_FALSE;
+    printf("%10.4g |", line ? level : here);
     for (PetscInt c = 0; c < width; c++) {
-      const uint8_t regime = map->cells[w * map->nl + Pick(c, width, map->nl)].regime;
-      putchar(regime < 6 ? symbols[regime] : ' ');
-      if (regime < 6) seen[regime] = PETSC_TRUE;
+      const double value = Peak(c, width, n, y);
+      const int row = value >= high ? 0 : (int)rint((high - value) / (high - low) * CURVE);
+      putchar(row == r ? '*' : line ? '-' : ' ');
     }
     printf("\n");
   }
-  printf("%10s +", "");
-  for (PetscInt c = 0; c < width; c++) putchar('-');
-  char first[16], last[16];
-  snprintf(first, sizeof first, "%.4g", map->learning_rate[0]);
-  snprintf(last, sizeof last, "%.4g", map->learning_rate[map->nl - 1]);
-  printf("\n%10s  %s%*s  learning rate\n%10s ", "", first, (int)PetscMax(1, width - (PetscInt)strlen(first)),
-         last, "");
-  for (int i = 0; i < 6; i++)
-    if (seen[i]) printf(" %c %s", symbols[i], names[i]);
-  printf("\n");
-  PetscFunctionReturn(PETSC_SUCCESS);
+  DrawAxis(width, x[0], x[n - 1]);
 }
 
-static void PrintNumber(double value, const char *format, int width)
+/* CourantDrawPlane - values [ny,nx] from 0 to 1 by tenths, and # above 1; y upwards. */
+void CourantDrawPlane(PetscInt ny, PetscInt nx, const double y[], const double x[], const double values[])
 {
-  char text[32];
-  snprintf(text, sizeof text, format, value);
-  printf(" %*s", width, isfinite(value) ? text : "-");
-}
+  static const char shades[] = "0123456789";
+  const PetscInt width = PetscMin(COURANT_DRAW_WIDTH, nx), height = PetscMin(COURANT_DRAW_HEIGHT, ny);
 
-static const char *const statuses[] = {"",     "not converged", "multiple", "no equilibrium",
-                                       "kink", "degenerate"};
-
-/* What keeps a number of a row from being known: that of its state, or of something that follows from it. */
-static void PrintStatus(uint8_t state, const char *what, uint8_t status)
-{
-  const uint8_t first = state ? state : status;
-  const PetscBool known = first > 0 && first < PETSC_STATIC_ARRAY_LENGTH(statuses) ? PETSC_TRUE : PETSC_FALSE;
-  printf("  %s%s\n", known && !state ? what : "", known ? statuses[first] : "");
-}
-
-static void PrintRow(const CourantMapRow *row)
-{
-  printf("%12.5g", row->alpha);
-  PrintNumber(row->limit, "%.9g", 14);
-  PrintNumber(row->limit * row->residual_max / row->m_max, "%.1e", 9);
-  PrintNumber(row->limit_von_neumann, "%.6g", 14);
-  PrintNumber(row->limit_far_field, "%.6g", 12);
-  PrintNumber(row->flip_coefficient, "%.6g", 12);
-  PrintStatus(row->status, "flip: ", row->flip_status);
-}
-
-/* The same of mini-batches, in the order of kinds[]. */
-static void PrintBatchRow(const CourantMapRow *row)
-{
-  static const CourantSgdKind kinds[] = {COURANT_SGD_ALMOST_SURE, COURANT_SGD_MEAN_SQUARE, COURANT_SGD_EPOCH};
-  uint8_t status = 0;
-
-  printf("%12.5g", row->alpha);
-  for (int k = 0; k < COURANT_SGD_KINDS; k++) {
-    const CourantEstimate *limit = &row->batch_limit[kinds[k]];
-    PrintNumber(limit->value, "%.6g", k ? 12 : 14);
-    PrintNumber(0.5 * (limit->high - limit->low), "%.1e", k ? 8 : 9);
-    if (!status) status = row->batch_status[kinds[k]];
+  for (PetscInt r = height - 1; r >= 0; r--) {
+    printf("%10.4g |", y[r * ny / height]);
+    for (PetscInt c = 0; c < width; c++) {
+      double value = 0;
+      for (PetscInt k = r * ny / height; k < (r + 1) * ny / height; k++)
+        value = fmax(value, Peak(c, width, nx, values + k * nx));
+      putchar(value > 1 + 1e-12 ? '#' : shades[(int)fmin(9, 10 * value)]);
+    }
+    printf("\n");
   }
-  PrintNumber(row->limit_full_batch, "%.6g", 13);
-  PrintNumber(row->limit_far_field, "%.6g", 10);
-  PrintStatus(row->status, "limits: ", status);
+  DrawAxis(width, x[0], x[nx - 1]);
+  printf("%10s  digits: |G| in tenths, 9 up to 1; # above 1\n", "");
 }
 
-/* Rows of mini-batches whose growth needs all modes. */
-static void PrintUntold(CourantMap map)
-{
-  PetscInt rows = 0;
-
-  for (PetscInt w = 0; map->sgd && w < map->nw; w++)
-    rows += map->rows[w].m_min < 0 && isnan(map->cells[w * map->nl].growth);
-  if (rows)
-    printf(
-        "at %d weight decays the flow itself leaves the state, and growth takes the Hessians of all samples: "
-        "-sgd_dense %d\n",
-        (int)rows, (int)map->p);
-}
-
-/* CourantPrintRows - Limits of some weight decays with what is known of their error. */
-PetscErrorCode CourantPrintRows(CourantMap map)
-{
-  const PetscInt n = PetscMin(ROWS, map->nw);
-  double worst = 0;
-  PetscInt solved = 0;
-
-  PetscFunctionBeginUser;
-  if (map->sgd)
-    printf("\n%12s %14s %9s %12s %8s %12s %8s %13s %10s\n", "weight decay", "almost sure", "+-",
-           "mean square", "+-", "of an epoch", "+-", "full batches", "far field");
-  else
-    printf("\n%12s %14s %9s %14s %12s %12s  %s\n", "weight decay", "limit", "+-", "von Neumann", "far field",
-           "flip c", "");
-  for (PetscInt i = 0; i < n; i++) (map->sgd ? PrintBatchRow : PrintRow)(&map->rows[Pick(i, n, map->nw)]);
-  for (PetscInt w = 0; w < map->nw; w++) {
-    const CourantMapRow *row = &map->rows[w];
-    const PetscBool plain = isfinite(row->lambda_max) ? PETSC_TRUE : PETSC_FALSE;
-    const double norm =
-        plain ? fmax(fabs(row->lambda_max), fabs(row->lambda_min)) : fmax(fabs(row->m_max), fabs(row->m_min));
-    solved += row->status == COURANT_CONVERGED;
-    if (row->status == COURANT_CONVERGED && norm > 0)
-      worst = fmax(worst, fmax(row->residual_max, row->residual_min) / norm);
-  }
-  PrintUntold(map);
-  if (!solved) {
-    printf("no spectrum was computed\n");
-    PetscFunctionReturn(PETSC_SUCCESS);
-  }
-  printf("worst eigenvalue residual %.1e |H|; ", worst);
-  if (map->p <= 2048)
-    printf("all spectra agree with LAPACK's\n");
-  else
-    printf("an eigenvalue beyond by 1 %% of |H| was missed with probability below %.1e\n", map->missed);
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static void PrintLocal(CourantMap map, const CourantAgreement *a)
-{
-  if (!map->settings.local || a->checked == 0) return;
-  printf("local check:  %d of %d cells decided, %d agree, %d disagree; growth off by %.1e (median), %.1e (99 "
-         "%%)\n",
-         (int)a->decided, (int)a->checked, (int)a->agreed, (int)a->disagreeing, a->median_error,
-         a->p99_error);
-  if (map->sgd && a->decided)
-    printf("              intervals of measured and predicted growth overlap in %d of these (%.1f %%)\n",
-           (int)a->overlapping, 100. * (double)a->overlapping / (double)a->decided);
-}
-
-/*
-  Of the cells that became something, how many were predicted to; a stable state need not be found from far
-  away, and mini-batches that are stable or restrained are seen to be bounded.
-*/
-static void PrintGlobal(CourantMap map)
-{
-  PetscInt counts[4] = {0}, predicted[4] = {0}, total = 0, bounded = 0;
-
-  for (PetscInt i = 0; i < map->nw * map->nl; i++) {
-    const uint8_t what = map->cells[i].global_regime;
-    if (what > 3) continue;
-    total++;
-    counts[what]++;
-    predicted[what] += map->cells[i].regime == what;
-    bounded += what == COURANT_OUTCOME_RESTRAINED && map->cells[i].regime <= COURANT_REGIME_RESTRAINED;
-  }
-  if (total == 0) return;
-  if (map->sgd) {
-    printf("global check: from the deck's weights %d come to rest, %d stay bounded (%d as predicted), ",
-           (int)counts[0], (int)counts[1], (int)bounded);
-    printf("%d diverge (%d), %d undecided\n", (int)counts[2], (int)predicted[2], (int)counts[3]);
-    return;
-  }
-  printf("global check: from the deck's weights %d stable (%d as predicted), %d restrained (%d), %d "
-         "divergent (%d), %d undecided\n",
-         (int)counts[0], (int)predicted[0], (int)counts[1], (int)predicted[1], (int)counts[2],
-         (int)predicted[2], (int)counts[3]);
-}
-
-/* Where a refined check was run, and how far what lies between is to be trusted. */
-static void PrintRefinement(CourantMap map)
-{
-  const CourantRefinementCounts *r = &map->refined;
-  const PetscInt all = map->nw * map->nl;
-
-  if (r->run == 0) return;
-  printf(
-      "refined:      run in %d of %d cells, %d of them drawn at random, where %d contradicted those around\n",
-      (int)r->run, (int)all, (int)r->drawn, (int)r->surprises);
-  if (r->run == all) return;
-  printf("              of the %d in between at most %d (%.2g %%) differ, with %g %% confidence",
-         (int)(all - r->run), (int)r->differing, 100 * (double)r->differing / (double)(all - r->run),
-         100 * COURANT_REFINEMENT_CONFIDENCE);
-  if (map->settings.local) printf("; growth by %.1e at most where drawn", map->refined_error);
-  printf("\n");
-}
-
-/* CourantPrintChecks - Verdicts of both checks. */
-PetscErrorCode CourantPrintChecks(CourantMap map, const CourantAgreement *agreement)
-{
-  PetscFunctionBeginUser;
-  PrintRefinement(map);
-  PrintLocal(map, agreement);
-  PrintGlobal(map);
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-enum { LINE_HEIGHT = 9 };
+/* ---- a field on a grid ---- */
 
 /* The largest |u|; 1 where all is 0. */
 static double Largest(PetscInt n, const double u[])
@@ -226,16 +91,16 @@ static double Largest(PetscInt n, const double u[])
 /* A curve, 0 in the middle. */
 static void DrawLine(PetscInt n, const double u[], double largest)
 {
-  const PetscInt width = PetscMin(WIDTH, n), middle = LINE_HEIGHT / 2;
+  const PetscInt width = PetscMin(COURANT_DRAW_WIDTH, n), middle = LINE / 2;
 
-  for (PetscInt r = 0; r < LINE_HEIGHT; r++) {
+  for (PetscInt r = 0; r < LINE; r++) {
     const double label = r == 0 ? largest : r == middle ? 0 : -largest;
-    if (r == 0 || r == middle || r == LINE_HEIGHT - 1)
+    if (r == 0 || r == middle || r == LINE - 1)
       printf("%10.3g |", label);
     else
       printf("%10s |", "");
     for (PetscInt c = 0; c < width; c++) {
-      const double value = u[Pick(c, width, n)];
+      const double value = u[CourantDrawPick(c, width, n)];
       putchar(middle - (PetscInt)rint(value / largest * (double)middle) == r ? '*' : r == middle ? '.' : ' ');
     }
     printf("\n");
@@ -247,7 +112,7 @@ static void DrawPlane(PetscInt ny, PetscInt nx, const double u[])
 {
   static const char shades[] = " .:-=+*#%@";
   const int last = (int)sizeof shades - 2;
-  const PetscInt height = PetscMin(HEIGHT, ny), width = PetscMin(WIDTH, nx);
+  const PetscInt height = PetscMin(COURANT_DRAW_HEIGHT, ny), width = PetscMin(COURANT_DRAW_WIDTH, nx);
   double low = u[0], high = u[0];
 
   for (PetscInt i = 0; i < ny * nx; i++) {
@@ -257,7 +122,8 @@ static void DrawPlane(PetscInt ny, PetscInt nx, const double u[])
   for (PetscInt r = 0; r < height; r++) {
     printf("           |");
     for (PetscInt c = 0; c < width; c++) {
-      const double value = u[Pick(height - 1 - r, height, ny) * nx + Pick(c, width, nx)];
+      const double value =
+          u[CourantDrawPick(height - 1 - r, height, ny) * nx + CourantDrawPick(c, width, nx)];
       putchar(shades[high > low ? (int)rint((value - low) / (high - low) * last) : 0]);
     }
     printf("|\n");
@@ -265,8 +131,8 @@ static void DrawPlane(PetscInt ny, PetscInt nx, const double u[])
   printf("           from '%c' %.3g to '%c' %.3g\n", shades[0], low, shades[last], high);
 }
 
-/* CourantDrawState - One field u [ny,nx] on a grid, y upwards; a curve where ny is 1. */
-void CourantDrawState(PetscInt ny, PetscInt nx, const double u[])
+/* CourantDrawField - One field u [ny,nx] on a grid, y upwards; a curve where ny is 1. */
+void CourantDrawField(PetscInt ny, PetscInt nx, const double u[])
 {
   if (ny == 1)
     DrawLine(nx, u, Largest(nx, u));

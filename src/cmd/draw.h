@@ -1,8 +1,10 @@
 #pragma once
-/* A map on a terminal. */
-#include "stability/map.h"
+/* Pictures on a terminal. */
+#include "core/compat.h"
 
-PetscErrorCode CourantDrawMap(CourantMap);
-PetscErrorCode CourantPrintRows(CourantMap);
-PetscErrorCode CourantPrintChecks(CourantMap, const CourantAgreement *);
-void CourantDrawState(PetscInt ny, PetscInt nx, const double u[]);
+enum { COURANT_DRAW_WIDTH = 64, COURANT_DRAW_HEIGHT = 24 };
+
+PetscInt CourantDrawPick(PetscInt i, PetscInt n, PetscInt m);
+void CourantDrawCurve(PetscInt n, const double x[], const double y[], double level);
+void CourantDrawPlane(PetscInt ny, PetscInt nx, const double y[], const double x[], const double values[]);
+void CourantDrawField(PetscInt ny, PetscInt nx, const double u[]);

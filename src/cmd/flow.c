@@ -332,7 +332,7 @@ static void Print(const Session *s)
 {
   if (s->output.quiet) return;
   printf("\nthe last state%s:\n", s->scheme->fields > 1 ? ", its first field" : "");
-  CourantDrawState(s->scheme->points[0], s->scheme->points[1], s->final);
+  CourantDrawField(s->scheme->points[0], s->scheme->points[1], s->final);
   printf("\nafter %d steps |u| = %.6g, from %.6g; largest value %.6g, from %.6g\n", (int)s->taken,
          s->norm[s->taken], s->norm[0], s->maximum[s->taken], s->maximum[0]);
   if (s->taken < s->steps) printf("stopped: the next state is beyond %g\n", ENORMOUS);

@@ -1,5 +1,5 @@
 /* What courant symbol finds of a linear PDE's frequencies, as a file and as a table. */
-#include "cmd/draw-symbol.h"
+#include "cmd/draw.h"
 #include "cmd/symbol-scheme.h"
 #include "stability/dense.h"
 #include <math.h>

@@ -100,6 +100,7 @@ struct _CourantMap {
   PetscBool by_ts;   /* growth from a time stepper other than Euler */
   PetscBool at_rest; /* states are equilibria: two runs can be compared */
   PetscBool moves;   /* states depend on alpha */
+  PetscBool shifted; /* m = lambda + alpha: eigenvalues are looked for without decay */
   PetscBool bounded; /* |grad L| is bounded */
   CourantStepper stepper;
   CourantFlow flow[2];
@@ -127,6 +128,14 @@ extern const CourantKey CourantMapKeys[], CourantMapSectionKeys[], CourantMapAxi
 
 PetscErrorCode CourantMapSetMonitor(CourantMap, CourantMapMonitor, CourantMapProgress, void *ctx);
 PetscErrorCode CourantMapCreateSolvers(CourantMap);
+PetscErrorCode CourantMapSetUpState(CourantMap);
+PetscErrorCode CourantMapSetUpPreconditioner(CourantMap);
+PetscErrorCode CourantMapFindState(CourantMap, PetscInt w, PetscInt previous, PetscBool *found);
+PetscErrorCode CourantMapSetPreconditioner(CourantMap, PetscInt w);
+CourantMapRow CourantMapEmptyRow(CourantMap, double alpha);
+PetscErrorCode CourantMapSolveRows(CourantMap);
+CourantMapCell CourantMapEmptyCell(void);
+PetscErrorCode CourantMapFillCells(CourantMap, PetscInt w);
 PetscErrorCode CourantMapSetUpBatches(CourantMap);
 PetscErrorCode CourantMapFillBatchLimits(CourantMap, CourantMapRow *);
 PetscErrorCode CourantMapFillBatchGrowth(CourantMap, PetscInt w, double growth[], double slack[]);

@@ -1,0 +1,11 @@
+#pragma once
+/* A map's result file (map-result.c), and the map on a terminal (map-view.c). */
+#include "cmd/result.h"
+#include "stability/map.h"
+
+void CourantMapDescribeRule(CourantMap, char text[COURANT_TEXT_SIZE]);
+PetscErrorCode CourantMapResultCreate(CourantMap, CourantResult);
+PetscErrorCode CourantMapResultResume(CourantMap, const CourantOutput *);
+PetscErrorCode CourantMapResultWrite(CourantMap, CourantResult);
+PetscErrorCode CourantMapResultFinish(CourantMap, CourantResult, const CourantAgreement *);
+void CourantMapView(CourantMap, const CourantAgreement *);
