@@ -509,7 +509,8 @@ def pde_symbol(file):
     draw_region(axes[1], file, points)
     if powers:
         draw_transient(axes[2], file["matrix"])
-    limits = [f"limit by the {name}: {limit_of_step(file[name]['limit'][()])}" for name in ("symbol", "matrix") if name in file]
+    limits = [f"limit by the {name}: {limit_of_step(file[name]['limit'][()])}" for name in ("symbol", "matrix")
+              if name in file and not np.isnan(file[name]["limit"][()])]
     figure.suptitle(f"{heading(file)}\n{'; '.join(['step ' + number(step), *limits])}", fontsize=11)
     figure.tight_layout(rect=(0, 0, 1, 0.98))
     return figure

@@ -192,13 +192,18 @@ PetscErrorCode CourantOptionFlag(const char name[], PetscBool *set)
   Which prefixes an unprefixed option of a kind of solver applies to.
   ksp_, pc_ and snes_ are not spread: a probe's LU is no matter of taste.
 */
-enum { PREFIXES = 5 };
+enum { PREFIXES = 9 };
+
+#define EIGENSOLVERS                                                                                         \
+  {                                                                                                          \
+    "hessian_max_", "hessian_min_", "gn_", "ntk_", "matrix_right_", "matrix_large_", "sgd_", "sgd_mean_"     \
+  }
 
 static const struct {
   const char *kind, *prefixes[PREFIXES]; /* the last is NULL */
 } spreads[] = {
-    {"eps_", {"hessian_max_", "hessian_min_", "gn_", "ntk_"}},
-    {"st_", {"hessian_max_", "hessian_min_", "gn_", "ntk_"}},
+    {"eps_", EIGENSOLVERS},
+    {"st_", EIGENSOLVERS},
     {"ts_", {"probe_", "flow_"}},
     {"tao_", {"equilibrium_"}},
 };

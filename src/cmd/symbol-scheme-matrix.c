@@ -22,7 +22,8 @@ static const CourantResultEntry entries[] = {
     {"/matrix/condition",
      COURANT_RESULT_REAL,
      {NUMBER},
-     "condition of the eigenvalue: to first order it lies within condition times residual",
+     "condition of the eigenvalue: to first order it lies within condition times residual; NaN where it is "
+     "not known",
      "1"},
     {"/matrix/amplification",
      COURANT_RESULT_REAL,
@@ -101,6 +102,10 @@ static void PrintMatrix(const SymbolPdeSession *s)
   printf("; residuals up to %.1e", residual);
   if (m->all) printf(", conditions up to %.1e", condition);
   printf("\n");
+  if (!m->all && isnan(m->condition[0]))
+    printf("the matrix is not normal: these are eigenvalues of matrices as near to it as the residuals are "
+           "small, "
+           "which may lie far from its own\n");
   if (!s->scheme->by_step) {
     (void)SymbolPdePrintLimit(&m->limit);
     printf(", by these eigenvalues\n");

@@ -238,6 +238,8 @@ PetscBool SymbolPdePrintLimit(const CourantStepLimit *limit)
     printf("none: stable however long it is");
   else if (limit->step == 0)
     printf("0: unstable however short it is");
+  else if (isnan(limit->width))
+    printf("%.12g, its error not known", limit->step);
   else
     printf("%.12g +- %.1e", limit->step, limit->width);
   if (limit->left_out && !isnan(limit->step)) printf(", but for what grows by itself");

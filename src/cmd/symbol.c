@@ -41,9 +41,9 @@ const CourantCommandOps CourantCommand_symbol = {
         "part of the result.",
     .options = options,
     .solvers =
-        "  -hessian_max_eps_...  -hessian_min_eps_...    both ends of a Hessian's spectrum; -eps_... sets "
-        "both\n"
-        "  -matrix_right_eps_... -matrix_large_eps_...   both ends of a large grid's matrix\n"
+        "  -hessian_max_eps_...  -hessian_min_eps_...    both ends of a Hessian's spectrum\n"
+        "  -matrix_right_eps_... -matrix_large_eps_...   both ends of a large grid's matrix; -eps_... sets "
+        "all\n"
         "  -probe_ts_...                                 time stepper, in place of the deck's: -ts_type rk "
         "-ts_rk_type 4\n",
     .Run = Run,

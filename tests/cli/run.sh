@@ -551,6 +551,12 @@ ok $? "between walls the eigenvalues alone allow too much, and their condition s
 "$courant" symbol "$source/models/paper/heat.yaml" -output kept-symbol.h5 -force -set pde.points=1200 >out 2>err &&
   grep -q "^with its boundaries: the matrix of 1200 unknowns, 16 eigenvalues" out && grep -q "^limit of the step  0.50000085" out
 ok $? "the ends of a large matrix's spectrum"
+"$courant" symbol "$source/models/heat-2d.yaml" -output kept-symbol.h5 -force -set pde.boundary=neumann -eps_max_it 40 >out 2>err &&
+  grep -q "^limit of the step  0.000244565946586 +-" out
+ok $? "an eigenvalue 0 between walls is found as soon as the others"
+"$courant" symbol "$source/models/advection-diffusion.yaml" -output kept-symbol.h5 -force -set "pde.boundary=dirichlet,pde.points=3000" >out 2>err &&
+  grep -q "^the matrix is not normal: " out && grep -q "^limit of the step  0.006.*, its error not known, by these eigenvalues" out
+ok $? "residuals of a large matrix that is not normal bound no error"
 stopped_solve() { # a solve of minutes ends soon after its signal
   "$courant" symbol "$source/models/heat-2d.yaml" -output kept-stopped.h5 -force -quiet -set "pde.boundary=dirichlet,pde.points=[400,400]" >out 2>err &
   victim=$!
