@@ -108,6 +108,7 @@ PetscErrorCode CourantEquilibriumCreate(CourantProblem problem, CourantEquilibri
   PetscCall(TaoSetHessian(eq->tao, eq->H, eq->H, SetHessian, eq));
   PetscCall(TaoSetMaximumIterations(eq->tao, 500));
   PetscCall(TaoGetKSP(eq->tao, &ksp));
+  PetscCall(KSPSetTolerances(ksp, 0.1, PETSC_DEFAULT, PETSC_DEFAULT, PETSC_DEFAULT)); /* inexact Newton */
   PetscCall(KSPGetPC(ksp, &pc));
   PetscCall(PCSetType(pc, PCNONE));
 
@@ -116,7 +117,7 @@ PetscErrorCode CourantEquilibriumCreate(CourantProblem problem, CourantEquilibri
   PetscCall(KSPSetType(eq->ksp, KSPMINRES));
   PetscCall(KSPGetPC(eq->ksp, &pc));
   PetscCall(PCSetType(pc, PCNONE));
-  PetscCall(KSPSetTolerances(eq->ksp, 1e-6, PETSC_DEFAULT, PETSC_DEFAULT, 500));
+  PetscCall(KSPSetTolerances(eq->ksp, 1e-3, PETSC_DEFAULT, PETSC_DEFAULT, 500));
   PetscCall(KSPSetOperators(eq->ksp, eq->H, eq->H));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
