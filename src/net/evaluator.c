@@ -9,6 +9,8 @@
 */
 enum { THETA, KEPT, DIRECTION };
 
+enum { PREDICTED = 2 }; /* numbers of a leaf of predictions; a batch of these may have any number of leaves */
+
 /* A leaf in flight: tapes of its blocks and its gradient. */
 typedef struct {
   void **tape;     /* [blocks, order+1] */
@@ -23,6 +25,7 @@ typedef struct {
   double *images, *labels; /* of a block */
   double *record;          /* statistics of a block */
   CourantTreeSum sum;
+  CourantTreeSum predicted; /* loss and right answers */
   const char *problem;
 } Worker;
 
@@ -37,7 +40,7 @@ struct _CourantEvaluator {
   int nslots;
   Slot *slots;
   Worker *workers;                       /* [settings.threads] */
-  CourantTreeSum sum;                    /* of all threads */
+  CourantTreeSum sum, predicted;         /* of all threads */
   double *shared[COURANT_ORDER_MAX + 1]; /* of the group at hand */
   double *ones;                          /* [outputs] */
   double *running;                       /* statistics that follow the batches; NULL: none. Borrowed */
@@ -179,6 +182,7 @@ static PetscErrorCode CreateWorker(CourantEvaluator ev, PetscInt leaves, Worker 
   PetscCall(Allocate(ev, samples * (size_t)ev->data->width * sizeof(double), &worker->labels));
   PetscCall(Allocate(ev, ev->layout.record * sizeof(double), &worker->record));
   PetscCall(CourantTreeSumCreate(SumLength(ev), leaves, &worker->sum));
+  PetscCall(CourantTreeSumCreate(PREDICTED, PETSC_MAX_INT, &worker->predicted));
   ev->memory += 8. * (double)SumLength(ev) * (double)worker->sum.capacity;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -257,6 +261,7 @@ PetscErrorCode CourantEvaluatorCreate(CourantNet net, CourantDataset data, const
   const PetscInt share = ev->couplings ? ev->group_leaves : Ceiling(leaves, ev->settings.threads) + 1;
   for (int t = 0; t < ev->settings.threads; t++) PetscCall(CreateWorker(ev, share, &ev->workers[t]));
   PetscCall(CourantTreeSumCreate(SumLength(ev), PetscMax(leaves, ev->groups * ev->group_leaves), &ev->sum));
+  PetscCall(CourantTreeSumCreate(PREDICTED, PETSC_MAX_INT, &ev->predicted));
   ev->memory += 8. * (double)SumLength(ev) * (double)ev->sum.capacity;
   for (int k = 0; k <= settings->order; k++)
     PetscCall(Allocate(ev, ev->layout.shared[net->nlayers] * sizeof(double), &ev->shared[k]));
@@ -282,9 +287,11 @@ PetscErrorCode CourantEvaluatorDestroy(CourantEvaluator *evaluator)
     CourantFree(&w->labels);
     CourantFree(&w->record);
     PetscCall(CourantTreeSumDestroy(&w->sum));
+    PetscCall(CourantTreeSumDestroy(&w->predicted));
   }
   PetscCall(PetscFree(ev->workers));
   PetscCall(CourantTreeSumDestroy(&ev->sum));
+  PetscCall(CourantTreeSumDestroy(&ev->predicted));
   for (int i = 0; ev->slots && i < ev->nslots; i++) PetscCall(DestroySlot(ev, &ev->slots[i]));
   PetscCall(PetscFree(ev->slots));
   for (int i = 0; ev->weights && i < ev->nweights; i++) CourantFree(&ev->weights[i]);
@@ -789,14 +796,14 @@ static void UseRunning(CourantEvaluator ev, const double running[])
   }
 }
 
-/* Loss and number of right answers of a leaf of predictions; a worker's sum holds both. */
+/* Loss and number of right answers of a leaf of predictions. */
 static void PredictLeaf(CourantEvaluator ev, Worker *worker, Slot *slot, const Leaf *leaf, double *outputs)
 {
   const Work work = RunWork(0);
   const Pass pass = {0, 0, 0};
   const CourantNet net = ev->net;
   const size_t p = CourantShapeSize(net->out), width = (size_t)ev->batch.data->width;
-  double *sum = CourantTreeSumNext(&worker->sum);
+  double *sum = CourantTreeSumNext(&worker->predicted);
 
   slot->loss[0] = 0;
   sum[1] = 0;
@@ -817,7 +824,7 @@ static void PredictLeaf(CourantEvaluator ev, Worker *worker, Slot *slot, const L
     }
   }
   sum[0] = slot->loss[0];
-  CourantTreeSumAdd(&worker->sum, leaf->index);
+  CourantTreeSumAdd(&worker->predicted, leaf->index);
 }
 
 /*
@@ -835,16 +842,12 @@ const char *CourantEvaluatorPredict(CourantEvaluator ev, const double theta[], c
   const PetscInt leaves = Ceiling(batch->n, COURANT_LEAF);
   const int threads = ev->settings.threads;
   const char *problem = NULL;
-  double sums[2];
+  double sums[PREDICTED];
 
   ev->batch = *batch;
   SetWeights(ev, THETA, theta);
   if (ev->couplings) UseRunning(ev, running);
-  for (int t = 0; t < threads; t++) {
-    ev->workers[t].sum.length = 2;
-    ev->workers[t].problem = NULL;
-  }
-  ev->sum.length = 2;
+  for (int t = 0; t < threads; t++) ev->workers[t].problem = NULL;
 #pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)
   for (int t = 0; t < threads; t++)
     for (PetscInt i = Share(leaves, t, threads); i < Share(leaves, t + 1, threads); i++) {
@@ -854,9 +857,9 @@ const char *CourantEvaluatorPredict(CourantEvaluator ev, const double theta[], c
     }
   for (int t = 0; t < threads; t++) {
     if (ev->workers[t].problem) problem = ev->workers[t].problem;
-    CourantTreeSumJoin(&ev->sum, &ev->workers[t].sum);
+    CourantTreeSumJoin(&ev->predicted, &ev->workers[t].predicted);
   }
-  CourantTreeSumFold(&ev->sum, sums);
+  CourantTreeSumFold(&ev->predicted, sums);
   *loss = sums[0] / (double)batch->n;
   *correct = sums[1];
   ev->batch = own;

@@ -5,7 +5,7 @@
 static int Capacity(PetscInt leaves)
 {
   int levels = 1;
-  while (((PetscInt)1 << levels) < leaves) levels++;
+  while (((int64_t)1 << levels) < leaves) levels++;
   return 2 * levels + 2;
 }
 

@@ -299,6 +299,28 @@ static void Shuffled(void **state)
   End(&t);
 }
 
+/* Many more samples than a step takes are predicted as few are: their mean is that of one round of them. */
+static void ManyPredicted(void **state)
+{
+  enum { N = 22, ROUNDS = 500 };
+  static PetscInt order[N * ROUNDS];
+  static double outputs[N * ROUNDS * 3];
+  double loss[2], correct[2];
+  Training t;
+
+  (void)state;
+  Begin(&t, PLAIN, "rule: gd, learning_rate: 0.2, batch: 1, epochs: 1, seed: 9");
+  for (int i = 0; i < N * ROUNDS; i++) order[i] = i % N;
+  for (int k = 0; k < 2; k++) {
+    const CourantBatch batch = {.data = t.problem->data, .n = k ? N * ROUNDS : N, .samples = order};
+    assert_null(
+        CourantEvaluatorPredict(t.run.evaluator, Weights(&t), NULL, &batch, &loss[k], &correct[k], outputs));
+  }
+  NEAR(loss[1], loss[0], 1e-13);
+  NEAR(correct[1], ROUNDS * correct[0], 0);
+  End(&t);
+}
+
 /* A seed has its own order of samples; the same seed the same run, whatever else was run in between. */
 static void Seeds(void **state)
 {
@@ -543,20 +565,11 @@ static void Ensemble(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(Perturbed),
-    cmocka_unit_test(StepInFloats),
-    cmocka_unit_test(LayerRates),
-    cmocka_unit_test(UnknownRate),
-    cmocka_unit_test(Schedules),
-    cmocka_unit_test(ScheduledRuns),
-    cmocka_unit_test(Shuffled),
-    cmocka_unit_test(Seeds),
-    cmocka_unit_test(GoesOn),
-    cmocka_unit_test(Divergence),
-    cmocka_unit_test(RunningStatistics),
-    cmocka_unit_test(Evaluation),
-    cmocka_unit_test(Distances),
-    cmocka_unit_test(Ensemble),
+    cmocka_unit_test(Perturbed),   cmocka_unit_test(StepInFloats),  cmocka_unit_test(LayerRates),
+    cmocka_unit_test(UnknownRate), cmocka_unit_test(Schedules),     cmocka_unit_test(ScheduledRuns),
+    cmocka_unit_test(Shuffled),    cmocka_unit_test(ManyPredicted), cmocka_unit_test(Seeds),
+    cmocka_unit_test(GoesOn),      cmocka_unit_test(Divergence),    cmocka_unit_test(RunningStatistics),
+    cmocka_unit_test(Evaluation),  cmocka_unit_test(Distances),     cmocka_unit_test(Ensemble),
 };
 
 TEST_MAIN(tests)
