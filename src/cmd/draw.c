@@ -22,7 +22,8 @@ static double Peak(PetscInt i, PetscInt m, PetscInt n, const double values[])
   return peak;
 }
 
-static void DrawAxis(PetscInt width, double from, double to)
+/* CourantDrawAxis - Below a picture: a line, and the values at its ends. */
+void CourantDrawAxis(PetscInt width, double from, double to, const char name[])
 {
   char first[16], last[16];
 
@@ -30,7 +31,8 @@ static void DrawAxis(PetscInt width, double from, double to)
   for (PetscInt c = 0; c < width; c++) putchar('-');
   snprintf(first, sizeof first, "%.4g", from);
   snprintf(last, sizeof last, "%.4g", to);
-  printf("\n%10s  %s%*s  frequency\n", "", first, (int)PetscMax(1, width - (PetscInt)strlen(first)), last);
+  const int room = (int)width - (int)strlen(first), needed = (int)strlen(last) + 1;
+  printf("\n%10s  %s%*s  %s\n", "", first, PetscMax(room, needed), last, name);
 }
 
 /* CourantDrawCurve - y [n] over x [n] with stars, and a line at a level. */
@@ -55,7 +57,7 @@ void CourantDrawCurve(PetscInt n, const double x[], const double y[], double lev
     }
     printf("\n");
   }
-  DrawAxis(width, x[0], x[n - 1]);
+  CourantDrawAxis(width, x[0], x[n - 1], "frequency");
 }
 
 /* CourantDrawPlane - values [ny,nx] from 0 to 1 by tenths, and # above 1; y upwards. */
@@ -74,7 +76,7 @@ void CourantDrawPlane(PetscInt ny, PetscInt nx, const double y[], const double x
     }
     printf("\n");
   }
-  DrawAxis(width, x[0], x[nx - 1]);
+  CourantDrawAxis(width, x[0], x[nx - 1], "frequency");
   printf("%10s  digits: |G| in tenths, 9 up to 1; # above 1\n", "");
 }
 

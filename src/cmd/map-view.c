@@ -29,13 +29,8 @@ static void DrawRegimes(CourantMap map)
     }
     printf("\n");
   }
-  printf("%10s +", "");
-  for (PetscInt c = 0; c < width; c++) putchar('-');
-  char first[16], last[16];
-  snprintf(first, sizeof first, "%.4g", map->learning_rate[0]);
-  snprintf(last, sizeof last, "%.4g", map->learning_rate[map->nl - 1]);
-  printf("\n%10s  %s%*s  learning rate\n%10s ", "", first, (int)PetscMax(1, width - (PetscInt)strlen(first)),
-         last, "");
+  CourantDrawAxis(width, map->learning_rate[0], map->learning_rate[map->nl - 1], "learning rate");
+  printf("%10s ", "");
   for (int i = 0; i < 6; i++)
     if (seen[i]) printf(" %c %s", symbols[i], names[i]);
   printf("\n");

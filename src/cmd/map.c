@@ -96,7 +96,7 @@ static PetscErrorCode CheckConvergence(CourantMap map)
   for (PetscInt w = 0; w < map->nw; w++) lost += map->rows[w].status == COURANT_NO_EQUILIBRIUM;
   PetscCheck(lost < map->nw, map->comm, PETSC_ERR_NOT_CONVERGED,
              "no weight decay has %s; all are flagged in the result file",
-             map->at_rest ? "an equilibrium" : "a trained state");
+             map->at_rest ? "an equilibrium" : "a state of finite loss");
   for (PetscInt w = 0; w < map->nw; w++)
     open += map->rows[w].status == COURANT_NOT_CONVERGED ||
             map->rows[w].flip_status == COURANT_NOT_CONVERGED || HasOpenLimit(&map->rows[w]);

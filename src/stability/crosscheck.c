@@ -390,7 +390,7 @@ static PetscErrorCode CreateRefinement(CourantMap map, CourantRefinement *r, uin
 
 /* ---- the check ---- */
 
-/* Runs n cells on all ranks. Returns what went wrong on this one; stop: on any, or a signal has come. */
+/* Runs n cells on all ranks. problem: what went wrong on this one; stop: the error of any, on every rank. */
 static PetscErrorCode RunCells(CourantMap map, PetscInt n, const PetscInt cells[], Queue *queue, int nworkers,
                                Worker workers[], const char **problem, int *stop)
 {
@@ -401,7 +401,9 @@ static PetscErrorCode RunCells(CourantMap map, PetscInt n, const PetscInt cells[
   while (left && !*stop) {
     *problem = WorkOnQueue(map, queue, nworkers, workers);
     PetscCall(GatherCells(map, queue, &left));
-    *stop = *problem || CourantInterrupted();
+    int signal;
+    PetscCall(CourantInterruptedTogether(map->comm, &signal));
+    *stop = signal ? PETSC_ERR_SIG : *problem ? PETSC_ERR_NOT_CONVERGED : 0;
     PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, stop, 1, MPI_INT, MPI_MAX, map->comm));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -457,7 +459,7 @@ PetscErrorCode CourantMapCrossCheck(CourantMap map)
   PetscCall(PetscFree3(queue.index, cells, predicted));
   CourantInterruptCheck();
   PetscCheck(!problem, map->comm, PETSC_ERR_NOT_CONVERGED, "the cross-check failed: %s", problem);
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn((PetscErrorCode)stop);
 }
 
 static int Ascending(const void *a, const void *b)

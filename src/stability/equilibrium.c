@@ -165,6 +165,9 @@ PetscErrorCode CourantEquilibriumDescend(CourantEquilibrium eq, PetscReal alpha,
   PetscCall(VecNorm(theta, NORM_2, &norm));
   scale += alpha * decay;
   start = scale;
+  *converged = PETSC_FALSE;
+  if (!isfinite(loss) || !isfinite(scale))
+    PetscFunctionReturn(PETSC_SUCCESS); /* nothing leads down from there */
   PetscCall(TaoSetTolerances(eq->tao, 1e-13 * scale, 0, 0));
   PetscCall(TaoSetInitialTrustRegionRadius(eq->tao, 0.1 * PetscMax(norm, 0.1)));
   PetscCall(TaoSetSolution(eq->tao, theta));

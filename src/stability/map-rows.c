@@ -86,7 +86,10 @@ static PetscErrorCode FillSpectrum(CourantMap map, CourantMapRow *row, CourantEx
   row->low = row->m_min;
   row->high = row->m_max;
   row->neutral_modes = n ? 0 : (fabs(row->m_min) <= neutral) + (fabs(row->m_max) <= neutral);
-  if (n) row->low = row->high = NAN;
+  if (n || row->neutral_modes == 2) row->low = row->high = NAN;
+  /* where only the ends are known, what is not neutral lies farther in than a neutral one */
+  if (fabs(row->low) <= neutral) row->low = neutral;
+  if (fabs(row->high) <= neutral) row->high = -neutral;
   for (PetscInt i = 0; i < n; i++) {
     const PetscReal m = all[i] + alpha;
     if (fabs(m) <= neutral)
@@ -174,13 +177,17 @@ static PetscErrorCode FillRow(CourantMap map, PetscInt w)
   const PetscScalar *theta;
   PetscBool found;
   PetscInt previous;
+  PetscReal loss = 0;
   Vec F;
 
   PetscFunctionBeginUser;
   (void)NextRow(map, &previous);
   PetscCall(CourantMapFindState(map, w, previous, &found));
   if (found) {
-    PetscCall(CourantProblemSetState(map->problem, map->theta, NULL, NULL));
+    PetscCall(CourantProblemSetState(map->problem, map->theta, &loss, NULL));
+    if (!isfinite(loss)) found = PETSC_FALSE;
+  }
+  if (found) {
     PetscCall(CourantMapSetPreconditioner(map, w));
     PetscCall(FillSpectrum(map, row, &largest, &smallest));
     PetscCall(VecDuplicate(map->theta, &F));

@@ -57,6 +57,9 @@ const CourantKey CourantMapCheckKeys[] = {
     {0},
 };
 
+enum { GIVEN = 1024 }; /* values of an axis on the command line */
+static const double cells_max = 1e8;
+
 /*
   An axis of a map, with the lowest value it may have. A deck without it gives the one value of the train
   section; option holds values that go before the deck's, points a number of points that does (0: the deck's).
@@ -65,13 +68,18 @@ static PetscErrorCode ReadAxis(CourantNode node, const char option[], double low
                                PetscInt points, CourantReals *values)
 {
   Axis axis = {.from = NAN, .to = NAN};
-  PetscReal given[1024];
-  PetscInt n = PETSC_STATIC_ARRAY_LENGTH(given);
+  PetscReal given[GIVEN + 1];
+  PetscInt n = GIVEN + 1;
   PetscBool set;
 
   PetscFunctionBeginUser;
   PetscCall(CourantNodeRead(node, 1, (CourantTable[]){{CourantMapAxisKeys, &axis}}));
   PetscCall(PetscOptionsGetRealArray(NULL, NULL, option, given, &n, &set));
+  if (n > GIVEN && set)
+    CourantInputError(PETSC_COMM_WORLD,
+                      "%s: expected at most %d numbers; the deck has room for more, as a list or as "
+                      "from, to and points",
+                      option, (int)GIVEN);
   if (set || !node.id) {
     PetscCall(PetscFree(axis.values.values));
     values->n = set ? n : 1;
@@ -152,6 +160,9 @@ static PetscErrorCode ReadSettings(CourantMap map)
     CourantNodeError(node, "linearise: file needs the key 'file' beside it");
   map->nl = s->learning_rates.n;
   map->nw = s->weight_decays.n;
+  if ((double)map->nl * (double)map->nw > cells_max)
+    CourantNodeError(node, "%d learning rates x %d weight decays: expected at most %g cells", (int)map->nl,
+                     (int)map->nw, cells_max);
   map->learning_rate = s->learning_rates.values;
   map->weight_decay = s->weight_decays.values;
   PetscFunctionReturn(PETSC_SUCCESS);

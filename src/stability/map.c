@@ -179,6 +179,20 @@ PetscErrorCode CourantMapRestore(CourantMap map)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* From rank 0 to all. */
+static PetscErrorCode ShareRow(CourantMap map, PetscInt w)
+{
+  const size_t nl = (size_t)map->nl, p = (size_t)map->p, row = (size_t)w;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Bcast(map->rows + row, sizeof *map->rows, MPI_BYTE, 0, map->comm));
+  PetscCallMPI(
+      MPI_Bcast(map->cells + row * nl, (PetscMPIInt)(nl * sizeof *map->cells), MPI_BYTE, 0, map->comm));
+  PetscCallMPI(MPI_Bcast(map->states + row * p, (PetscMPIInt)p, MPI_DOUBLE, 0, map->comm));
+  if (map->moments) PetscCallMPI(MPI_Bcast(map->moments + row * p, (PetscMPIInt)p, MPI_DOUBLE, 0, map->comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
   CourantMapSolve - Every row, then every cell's cross-check; collective.
 
@@ -190,16 +204,7 @@ PetscErrorCode CourantMapSolve(CourantMap map)
   PetscFunctionBeginUser;
   PetscCall(CourantMapSetUp(map));
   CourantCallOnRankZero(map->comm, map->rank, CourantMapSolveRows(map));
-  PetscCallMPI(
-      MPI_Bcast(map->rows, (PetscMPIInt)((size_t)map->nw * sizeof *map->rows), MPI_BYTE, 0, map->comm));
-  PetscCallMPI(MPI_Bcast(map->cells, (PetscMPIInt)((size_t)(map->nw * map->nl) * sizeof *map->cells),
-                         MPI_BYTE, 0, map->comm));
-  for (PetscInt w = 0; map->size > 1 && w < map->nw; w++)
-    PetscCallMPI(
-        MPI_Bcast(map->states + (size_t)w * (size_t)map->p, (PetscMPIInt)map->p, MPI_DOUBLE, 0, map->comm));
-  for (PetscInt w = 0; map->moments && map->size > 1 && w < map->nw; w++)
-    PetscCallMPI(
-        MPI_Bcast(map->moments + (size_t)w * (size_t)map->p, (PetscMPIInt)map->p, MPI_DOUBLE, 0, map->comm));
+  for (PetscInt w = 0; map->size > 1 && w < map->nw; w++) PetscCall(ShareRow(map, w));
   PetscCall(PetscLogStagePush(CourantLogging.cross_check));
   PetscCall(CourantMapCrossCheck(map));
   PetscCall(PetscLogStagePop());
