@@ -283,19 +283,22 @@ fails 2 "kept-other.h5.partial holds an interrupted run; -resume goes on with it
 fails 2 "kept-other.h5.partial cannot be resumed: its kind of result differs; -force starts again" train kept-train.yaml -output kept-other.h5 -resume -set train.ensemble.seeds=[1]
 fails 2 "kept-other.h5.partial cannot be resumed: its -set differs; -force starts again" train kept-train.yaml -output kept-other.h5 -resume
 
-# one rank alone gets the signal, in the middle of an eigenproblem that all share
-rm -f kept-half.h5
-mpiexec -n 2 sh -c 'echo $$ >kept-pid-$OMPI_COMM_WORLD_RANK; exec "$@"' sh "$courant" train kept-adam.yaml -threads 1 -output kept-half.h5 -quiet \
-  -set train.steps=100000,train.sharpness_every=1,train.checkpoint_every=5 >out 2>err &
-for _ in $(seq 400); do
-  [ -f kept-half.h5.partial ] && break
-  sleep 0.05
-done
-kill -s TERM "$(cat kept-pid-1)"
-wait $! 2>/dev/null
-[ $? -eq 143 ] && [ -f kept-half.h5.partial ] && grep -q "interrupted; kept-half.h5.partial holds what is done, -resume goes on" err
-ok $? "a signal to one of two ranks stops both and keeps the run"
-rm -f kept-half.h5.partial kept-pid-*
+# one rank alone gets the signal, in the middle of what all share
+half_stopped() { # half_stopped COMMAND MODEL OPTIONS..
+  rm -f kept-half.h5
+  mpiexec -n 2 sh -c 'echo $$ >kept-pid-$OMPI_COMM_WORLD_RANK; exec "$@"' sh "$courant" "$@" -threads 1 -output kept-half.h5 -quiet >out 2>err &
+  for _ in $(seq 400); do
+    [ -f kept-half.h5.partial ] && break
+    sleep 0.05
+  done
+  kill -s TERM "$(cat kept-pid-1)"
+  wait $! 2>/dev/null
+  [ $? -eq 143 ] && [ -f kept-half.h5.partial ] && grep -q "interrupted; kept-half.h5.partial holds what is done, -resume goes on" err
+  ok $? "$1: a signal to one of two ranks stops both and keeps the run"
+  rm -f kept-half.h5.partial kept-pid-*
+}
+half_stopped train kept-adam.yaml -set train.steps=100000,train.sharpness_every=1,train.checkpoint_every=5
+half_stopped map "$deck" -points 200x200 -checkpoint 1
 
 # ---- train: ranks, threads, memory ----
 # the sharpness is the same for threads and memory; over ranks its Krylov space adds up in another order
@@ -638,6 +641,30 @@ large="-points 1000x3000 -set map.linearise=init,map.cross_check.local=false,map
 (ulimit -f 20000; exec "$courant" map "$deck" $large -output kept-full.h5 -quiet >out 2>err)
 [ $? -eq 4 ] && grep -q "cannot write the result: File too large" err && [ ! -f kept-full.h5 ] && [ ! -f kept-full.h5.tmp ]
 ok $? "a full disk is an error, and no file looks whole"
+
+# ---- maps at the ends of what there is ----
+cat >kept-flat.yaml <<YAML
+model: flat
+about: more weights than LAPACK is asked for, and modes that nothing damps
+data:    {source: glyphs, size: 16, samples: 30, noise: 0.3}
+network:
+  - flatten: {}
+  - dense: {features: 10}
+loss: softmax
+weights: {init: zero}
+train:   {rule: gd, learning_rate: 0.5, weight_decay: 0, batch: full, steps: 100}
+map:
+  learning_rate: {values: [0.001, 0.01, 0.1, 10]}
+  weight_decay:  {values: [0]}
+  linearise: init
+  cross_check: {local: false, global: false}
+YAML
+"$courant" map kept-flat.yaml -output kept-flat.h5 -force >out 2>err && grep -q "^ *0 |\.\.\.+" out && grep -q "^ *0.001 10  learning rate" out
+ok $? "modes that nothing damps leave the others' verdict as it is"
+fails 3 "no weight decay has a state of finite loss; all are flagged in the result file" map kept-flat.yaml -output kept-flat.h5 -force -set "loss=squared,weights={init: normal, std: 1e300}"
+fails 3 "no weight decay has an equilibrium; all are flagged in the result file" map kept-flat.yaml -output kept-flat.h5 -force -set "weights={init: normal, std: 1e300},map.linearise=equilibrium,map.weight_decay.values=[1]"
+fails 2 "one-layer.yaml:12: map: 45000 learning rates x 43000 weight decays: expected at most 1e+08 cells" map "$deck" -points 45000x43000
+fails 2 "courant: -learning_rate: expected at most 1024 numbers" map "$deck" -learning_rate "$(seq -s, 1 1100)"
 
 # ---- ranks, threads, memory ----
 "$courant" map "$deck" -points 9x9 -output kept-1.h5 -quiet -threads 1 >out 2>err
