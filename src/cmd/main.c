@@ -6,6 +6,7 @@
 #include "courant-version.h"
 #include "courant.h"
 #include <cblas.h>
+#include <errno.h>
 #include <fftw3.h>
 #include <hdf5.h>
 #include <string.h>
@@ -76,18 +77,28 @@ static PetscErrorCode RunCommand(const CourantCommandOps *command, int argc, cha
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The exit status of a run that has this one otherwise: what it said has to be written, too. */
+static int StatusOfOutput(int status)
+{
+  if (!fflush(stdout) && !ferror(stdout)) return status;
+  if (!status) fprintf(stderr, "courant: cannot write to the standard output: %s\n", strerror(errno));
+  if (!freopen("/dev/null", "w", stdout)) fclose(stdout); /* PETSc flushes it at the end */
+  return status ? status : COURANT_EXIT_IO;
+}
+
 int main(int argc, char **argv)
 {
   const CourantCommandOps *help = CourantCommandFind("help");
 
-  if (argc < 2 || IsHelp(argv[1])) return (int)help->Run(NULL) + (argc < 2 ? COURANT_EXIT_INPUT : 0);
+  if (argc < 2 || IsHelp(argv[1]))
+    return StatusOfOutput((int)help->Run(NULL) + (argc < 2 ? COURANT_EXIT_INPUT : 0));
   if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-version")) return PrintVersion();
   const CourantCommandOps *command = CourantCommandFind(argv[1]);
   if (!command) return UnknownCommand(argv[1]);
   if (argc > 2 && IsHelp(argv[2])) return (int)help->Run(command->name);
   if (command->bare)
     return argc > 3 ? UsageError("unexpected word '%s'%s", argv[3], "")
-                    : CourantExitStatus(command->Run(argc > 2 ? argv[2] : NULL));
+                    : StatusOfOutput(CourantExitStatus(command->Run(argc > 2 ? argv[2] : NULL)));
   if (command->argument && (argc < 3 || argv[2][0] == '-'))
     return UsageError("'courant %s' needs a %s directly behind it", command->name, command->argument);
 
@@ -96,9 +107,9 @@ int main(int argc, char **argv)
   PetscErrorCode code = SlepcInitialize(&petsc_argc, &petsc_argv, NULL, NULL);
   if (code) return COURANT_EXIT_NUMERICAL;
   code = RunCommand(command, argc, argv);
-  const int status = CourantExitStatus(code);
-  if (code) CourantOptionsExplain(command);
+  if (code) CourantOptionsExplain(command, &code);
   if (code) CourantErrorExit(code);
+  const int status = StatusOfOutput(CourantExitStatus(code));
   PetscPopErrorHandler();
   const PetscErrorCode end = SlepcFinalize();
   return status ? status : end ? COURANT_EXIT_NUMERICAL : COURANT_EXIT_DONE;

@@ -136,10 +136,10 @@ static void PrintRows(CourantMap map)
 static void PrintLocal(CourantMap map, const CourantAgreement *a)
 {
   if (!map->settings.local || a->checked == 0) return;
-  printf("local check:  %d of %d cells decided, %d agree, %d disagree; growth off by %.1e (median), %.1e (99 "
-         "%%)\n",
-         (int)a->decided, (int)a->checked, (int)a->agreed, (int)a->disagreeing, a->median_error,
-         a->p99_error);
+  printf("local check:  %d of %d cells decided, %d agree, %d disagree", (int)a->decided, (int)a->checked,
+         (int)a->agreed, (int)a->disagreeing);
+  if (a->decided) printf("; growth off by %.1e (median), %.1e (99 %%)", a->median_error, a->p99_error);
+  printf("\n");
   if (map->sgd && a->decided)
     printf("              intervals of measured and predicted growth overlap in %d of these (%.1f %%)\n",
            (int)a->overlapping, 100. * (double)a->overlapping / (double)a->decided);
@@ -161,6 +161,8 @@ static void PrintGlobal(CourantMap map)
     predicted[what] += map->cells[i].regime == what;
     bounded += what == COURANT_OUTCOME_RESTRAINED && map->cells[i].regime <= COURANT_REGIME_RESTRAINED;
   }
+  if (map->by_ts && map->settings.global)
+    printf("global check: none, as it is the trainer's rule that trains and not a time stepper\n");
   if (total == 0) return;
   if (map->sgd) {
     printf("global check: from the deck's weights %d come to rest, %d stay bounded (%d as predicted), ",
@@ -185,7 +187,7 @@ static void PrintRefinement(CourantMap map)
       "refined:      run in %d of %d cells, %d of them drawn at random, where %d contradicted those around\n",
       (int)r->run, (int)all, (int)r->drawn, (int)r->surprises);
   if (r->run == all) return;
-  printf("              of the %d in between at most %d (%.2g %%) differ, with %g %% confidence",
+  printf("              of the %d in between at most %d (%.3g %%) differ, with %g %% confidence",
          (int)(all - r->run), (int)r->differing, 100 * (double)r->differing / (double)(all - r->run),
          100 * COURANT_REFINEMENT_CONFIDENCE);
   if (map->settings.local) printf("; growth by %.1e at most where drawn", map->refined_error);

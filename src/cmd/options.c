@@ -159,15 +159,56 @@ static PetscBool Holds(const char *value, const char *word)
   return PETSC_FALSE;
 }
 
-/*
-  CourantOptionsExplain - PETSc says of a value that it is no number, but not whose it is: puts the option
-  before it. Behind an error. Those of solvers go first, as ours of files and names take any word.
-*/
-void CourantOptionsExplain(const CourantCommandOps *command)
+/* PETSc reads these when it ends, or only if there is something to show. */
+static const char *const petsc_own[] = {
+    "malloc",
+    "malloc_debug",
+    "malloc_dump",
+    "malloc_view",
+    "malloc_view_threshold",
+    "malloc_test",
+    "memory_view",
+    "options_left",
+    "options_view",
+    "options_monitor",
+    "options_file",
+    "objects_dump",
+    "log_view",
+    "log_view_memory",
+    "log_view_gpu_time",
+    "log_all",
+    "log",
+    "log_trace",
+    "log_exclude",
+    "log_include",
+    "log_sync",
+    "info",
+    "info_exclude",
+    "help",
+    "on_error_abort",
+    "on_error_mpiabort",
+    "on_error_attach_debugger",
+    "on_error_malloc_dump",
+    "mpidump",
+    "checkstack",
+    "skip_petscrc",
+};
+
+static PetscBool IsPetscOwn(const char *name)
+{
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(petsc_own); i++)
+    if (!strcmp(name, petsc_own[i])) return PETSC_TRUE;
+  return PETSC_FALSE;
+}
+
+/* PETSc says of a value that it is no number, but not whose it is. Options of solvers go first, as ours of
+ * files and names take any word. */
+static PetscBool ExplainNumber(const CourantCommandOps *command)
 {
   char word[256], kind[16], text[512];
 
-  if (sscanf(CourantErrorMessage(), "Input string %255s has no %15s value", word, kind) != 2) return;
+  if (sscanf(CourantErrorMessage(), "Input string %255s has no %15s value", word, kind) != 2)
+    return PETSC_FALSE;
   for (int ours = 0; ours < 2; ours++)
     for (int i = 2; i + 1 < argc_; i++) {
       if (!IsOption(argv_[i]) || !Holds(argv_[i + 1], word)) continue;
@@ -175,8 +216,50 @@ void CourantOptionsExplain(const CourantCommandOps *command)
       snprintf(text, sizeof text, "%s %s: expected %s", argv_[i], argv_[i + 1],
                strcmp(kind, "integer") ? "numbers" : "integers");
       CourantErrorReplace(text);
-      return;
+      return PETSC_TRUE;
     }
+  return PETSC_FALSE;
+}
+
+/* What PETSc and SLEPc have against a setting names a prefix that nobody typed, or nothing: what was typed
+ * for solvers goes before it. */
+static PetscBool ExplainSetting(const CourantCommandOps *command, PetscErrorCode code)
+{
+  static const PetscErrorCode over_settings[] = {PETSC_ERR_SUP,
+                                                 PETSC_ERR_USER,
+                                                 PETSC_ERR_ARG_OUTOFRANGE,
+                                                 PETSC_ERR_ARG_WRONG,
+                                                 PETSC_ERR_ARG_INCOMP,
+                                                 PETSC_ERR_ARG_UNKNOWN_TYPE,
+                                                 PETSC_ERR_MISSING_FACTOR,
+                                                 PETSC_ERR_ARG_WRONGSTATE};
+  PetscBool over_setting = PETSC_FALSE;
+  char text[4096] = "", rest[4096];
+
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(over_settings); i++)
+    if (code == over_settings[i]) over_setting = PETSC_TRUE;
+  for (int i = 2; i < argc_ && over_setting; i++) {
+    if (!IsOption(argv_[i]) || FindOption(command, argv_[i]) || IsPetscOwn(argv_[i] + 1)) continue;
+    const size_t length = strlen(text);
+    const char *value = i + 1 < argc_ && !IsOption(argv_[i + 1]) ? argv_[i + 1] : "";
+    snprintf(text + length, sizeof text - length, "%s%s%s%s", length ? " " : "", argv_[i], *value ? " " : "",
+             value);
+  }
+  if (!text[0]) return PETSC_FALSE;
+  snprintf(rest, sizeof rest, ": %s", CourantErrorMessage());
+  const size_t length = strlen(text);
+  snprintf(text + length, sizeof text - length, "%s", rest);
+  CourantErrorReplace(text);
+  return PETSC_TRUE;
+}
+
+/*
+  CourantOptionsExplain - Behind an error: where it is over the value of an option, names the option. The
+  error is one of input then.
+*/
+void CourantOptionsExplain(const CourantCommandOps *command, PetscErrorCode *code)
+{
+  if (ExplainNumber(command) || ExplainSetting(command, *code)) *code = COURANT_ERR_INPUT;
 }
 
 /* CourantOptionFlag - Is a flag set? */
@@ -237,17 +320,6 @@ PetscErrorCode CourantOptionsSpread(void)
   }
   PetscCall(PetscOptionsLeftRestore(NULL, &n, &names, &values));
   PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* PETSc reads these when it ends, or only if there is something to show. */
-static PetscBool IsPetscOwn(const char *name)
-{
-  static const char *const own[] = {"malloc",  "memory_view", "options_",    "objects_dump",
-                                    "log_",    "info",        "help",        "on_error",
-                                    "mpidump", "checkstack",  "skip_petscrc"};
-  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(own); i++)
-    if (!strncmp(name, own[i], strlen(own[i]))) return PETSC_TRUE;
-  return PETSC_FALSE;
 }
 
 static PetscBool IsReadLate(const char *name)
@@ -365,6 +437,11 @@ PetscErrorCode CourantOptionsCheckUsed(const CourantCommandOps *command, PetscEr
   for (const CourantOption *o = command->options; o && o->name; o++) {
     if (!strcmp(o->name, unread)) CourantInputError(PETSC_COMM_WORLD, "%s has no effect here", unread);
     CourantSuggestOffer(&suggestion, o->name);
+  }
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(petsc_own); i++) {
+    char name[64];
+    snprintf(name, sizeof name, "-%s", petsc_own[i]);
+    CourantSuggestOffer(&suggestion, name);
   }
   if (ReadAgain) PetscCall(OfferSolverOptions(&suggestion, ReadAgain, ctx));
   CourantInputError(PETSC_COMM_WORLD, "unknown option %s%s", unread,

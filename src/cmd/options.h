@@ -5,7 +5,7 @@
 PetscErrorCode CourantOptionsCheckWords(const CourantCommandOps *, int argc, char **argv);
 PetscErrorCode CourantOptionsCheckTypes(void);
 PetscErrorCode CourantOptionsSpread(void);
-void CourantOptionsExplain(const CourantCommandOps *);
+void CourantOptionsExplain(const CourantCommandOps *, PetscErrorCode *);
 PetscErrorCode CourantOptionsCheckUsed(const CourantCommandOps *, PetscErrorCode (*ReadAgain)(void *),
                                        void *ctx);
 PetscErrorCode CourantOptionsCheckViewers(void);

@@ -5,7 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static char message[4096];
+static char message[4096], place[512]; /* of an error that is nobody's input: the function it began in */
 
 /*
   CourantErrorHandler - PETSc error handler that keeps the message where an error began and prints nothing.
@@ -17,14 +17,16 @@ PetscErrorCode CourantErrorHandler(MPI_Comm comm, int line, const char *function
 {
   (void)comm, (void)ctx;
   if (type != PETSC_ERROR_INITIAL || message[0]) return code;
+  place[0] = 0;
   if (function && !strncmp(function, "PetscMalloc", 11)) /* its code is not always one of memory */
     snprintf(message, sizeof message, "not enough memory (%s)", text ? text : "?"); /* who asked for it */
   else if (CourantExitStatus(code) == COURANT_EXIT_INPUT || code == PETSC_ERR_FILE_WRITE ||
            code == PETSC_ERR_SIG || code == PETSC_ERR_NOT_CONVERGED)
     snprintf(message, sizeof message, "%s", text ? text : "");
-  else
-    snprintf(message, sizeof message, "%s (%s, %s:%d)", text && text[0] ? text : "internal error",
-             function ? function : "?", file ? file : "?", line);
+  else {
+    snprintf(message, sizeof message, "%s", text && text[0] ? text : "internal error");
+    snprintf(place, sizeof place, " (%s, %s:%d)", function ? function : "?", file ? file : "?", line);
+  }
   return code;
 }
 
@@ -49,13 +51,14 @@ const char *CourantErrorMessage(void)
 
 void CourantErrorClear(void)
 {
-  message[0] = 0;
+  message[0] = place[0] = 0;
 }
 
 /* CourantErrorReplace - Another line in place of the one kept. */
 void CourantErrorReplace(const char text[])
 {
   snprintf(message, sizeof message, "%s", text);
+  place[0] = 0;
 }
 
 /* CourantExitStatus - The exit status of the program for an error code. */
@@ -107,6 +110,6 @@ void CourantErrorExit(PetscErrorCode code)
   const PetscBool all = size == 1 ? PETSC_TRUE : EveryRankFailed();
   int speaker = message[0] || !all ? rank : size; /* the first rank that has something to say */
   if (all) MPI_Allreduce(MPI_IN_PLACE, &speaker, 1, MPI_INT, MPI_MIN, PETSC_COMM_WORLD);
-  if (speaker == rank && message[0]) fprintf(stderr, "courant: %s\n", message);
+  if (speaker == rank && message[0]) fprintf(stderr, "courant: %s%s\n", message, place);
   if (!all) MPI_Abort(PETSC_COMM_WORLD, status);
 }

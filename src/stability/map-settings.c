@@ -75,6 +75,10 @@ static PetscErrorCode ReadAxis(CourantNode node, const char option[], double low
   PetscFunctionBeginUser;
   PetscCall(CourantNodeRead(node, 1, (CourantTable[]){{CourantMapAxisKeys, &axis}}));
   PetscCall(PetscOptionsGetRealArray(NULL, NULL, option, given, &n, &set));
+  if (points && set) CourantInputError(PETSC_COMM_WORLD, "-points: this axis is given by %s", option);
+  if (points && !node.id)
+    CourantInputError(PETSC_COMM_WORLD, "-points: the deck has no axis map.%s; %s A,B,.. gives one",
+                      option + 1, option);
   if (n > GIVEN && set)
     CourantInputError(PETSC_COMM_WORLD,
                       "%s: expected at most %d numbers; the deck has room for more, as a list or as "
@@ -121,6 +125,19 @@ static PetscErrorCode ReadAxis(CourantNode node, const char option[], double low
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The scale of a picture: its values rise, or fall, from one to the next. */
+static PetscErrorCode CheckAxis(CourantNode map, const char name[], const CourantReals *axis)
+{
+  PetscFunctionBeginUser;
+  for (PetscInt i = 1; i < axis->n; i++) {
+    const double step = axis->values[i] - axis->values[i - 1], first = axis->values[1] - axis->values[0];
+    if (!(step * first > 0))
+      CourantNodeError(map, "%s: %g stands behind %g: expected values that all rise or all fall", name,
+                       axis->values[i], axis->values[i - 1]);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* -points 64x32, learning rates by weight decays; 0: not given. */
 static PetscErrorCode ReadPoints(CourantMap map, PetscInt points[2])
 {
@@ -156,6 +173,8 @@ static PetscErrorCode ReadSettings(CourantMap map)
                      &s->learning_rates));
   PetscCall(ReadAxis(nodes.weight_decay, "-weight_decay", 0, map->train.weight_decay, points[1],
                      &s->weight_decays));
+  PetscCall(CheckAxis(node, "learning_rate", &s->learning_rates));
+  PetscCall(CheckAxis(node, "weight_decay", &s->weight_decays));
   if (s->linearise == COURANT_LINEARISE_FILE && !s->file[0])
     CourantNodeError(node, "linearise: file needs the key 'file' beside it");
   map->nl = s->learning_rates.n;

@@ -42,6 +42,15 @@ fails 2 "courant: unknown command 'mpa'; did you mean 'map'?" mpa "$deck"
 fails 2 "courant: 'courant map' needs a MODEL directly behind it" map
 fails 2 "courant: 'courant map' needs a MODEL directly behind it" map -points 4x4
 fails 2 "courant: nothing.yaml: No such file or directory" map nothing.yaml
+fails 2 "courant: unknown option -log_veiw; did you mean '-log_view'?" map "$deck" -log_veiw
+fails 2 "courant: -eps_nev 0: Illegal value of nev" map "$deck" -eps_nev 0
+fails 2 "courant: -ts_type rk -ts_rk_type 99: Unknown option 99" map "$deck" -ts_type rk -ts_rk_type 99
+fails 2 "courant: -st_type sinvert: " map "$deck" -points 2x2 -st_type sinvert
+for words in help "info $deck" "symbol $source/models/heat.yaml -output kept-out.h5 -force"; do
+  "$courant" $words >/dev/full 2>err
+  [ $? -eq 4 ] && [ "$(wc -l <err)" -eq 1 ] && grep -q "cannot write to the standard output: No space left on device" err
+  ok $? "courant ${words%% *} says that its output cannot be written"
+done
 fails 2 "unexpected word 'more'; MODEL stands directly after 'map', options behind it" map "$deck" more
 fails 2 "-force takes no value, not 'x.yaml'; MODEL stands directly after 'map'" map "$deck" -force x.yaml
 fails 2 "-output needs a value: FILE" map "$deck" -output
@@ -664,6 +673,10 @@ ok $? "modes that nothing damps leave the others' verdict as it is"
 fails 3 "no weight decay has a state of finite loss; all are flagged in the result file" map kept-flat.yaml -output kept-flat.h5 -force -set "loss=squared,weights={init: normal, std: 1e300}"
 fails 3 "no weight decay has an equilibrium; all are flagged in the result file" map kept-flat.yaml -output kept-flat.h5 -force -set "weights={init: normal, std: 1e300},map.linearise=equilibrium,map.weight_decay.values=[1]"
 fails 2 "one-layer.yaml:12: map: 45000 learning rates x 43000 weight decays: expected at most 1e+08 cells" map "$deck" -points 45000x43000
+fails 2 "map: learning_rate: 1 stands behind 1: expected values that all rise or all fall" map "$deck" -learning_rate 1,1
+fails 2 "-points: this axis is given by -learning_rate" map "$deck" -points 4x4 -learning_rate 1,2
+sed '/^map:/,$d' kept-flat.yaml >kept-mapless.yaml
+fails 2 "-points: the deck has no axis map.learning_rate; -learning_rate A,B,.. gives one" map kept-mapless.yaml -points 4x4
 fails 2 "courant: -learning_rate: expected at most 1024 numbers" map "$deck" -learning_rate "$(seq -s, 1 1100)"
 
 # ---- ranks, threads, memory ----
