@@ -48,8 +48,11 @@ static const CourantResultEntry entries[ENTRIES] = {
                "1"},
     [MULTIPLICITY] =
         {"/spectrum/multiplicity", COURANT_RESULT_INT, {INDEX}, "eigenvalues that agree with it", "1"},
-    [PRODUCTS] =
-        {"/spectrum/products", COURANT_RESULT_INT, {INDEX}, "operator applications of the search that found it", "1"},
+    [PRODUCTS] = {"/spectrum/products",
+                  COURANT_RESULT_INT,
+                  {INDEX},
+                  "operator applications of the search that found it",
+                  "1"},
     [CERTIFICATE] = {"/spectrum/certificate_products",
                      COURANT_RESULT_INT,
                      {INDEX},
@@ -247,10 +250,29 @@ static void PrintRow(const SpectrumSession *s, const SpectrumRow *row, PetscInt 
          row->value.status == COURANT_CONVERGED ? "" : "  not converged");
 }
 
+enum { SHOWN = 20 }; /* rows of an end that are printed */
+
+/* Numbered from the outermost of each end, of each block. */
+static void PrintRows(const SpectrumSession *s)
+{
+  PetscInt number = 0;
+
+  printf("%-8s %4s  %19s %10s  %5s   %s\n", "end", "", "eigenvalue", "", "times",
+         "layer with most of its vector");
+  for (PetscInt i = 0; i < s->n; i++) {
+    const SpectrumRow *row = &s->rows[i], *next = i + 1 < s->n ? row + 1 : NULL;
+    if (s->kind == LAYER_BLOCKS && (i == 0 || row->layer != row[-1].layer))
+      printf("block of layer %s\n", s->problem->net->layers[s->layers[row->layer]].name);
+    if (++number <= SHOWN) PrintRow(s, row, number);
+    if (next && next->side == row->side && next->layer == row->layer) continue;
+    if (number > SHOWN) printf("%13s  and %d more, in the file\n", "", (int)(number - SHOWN));
+    number = 0;
+  }
+}
+
 /* SpectrumPrint - What was found, as a table. On rank 0. */
 PetscErrorCode SpectrumPrint(const SpectrumSession *s)
 {
-  PetscInt number = 0;
   double missed = 0;
   Rules rules;
   double momentum = 0;
@@ -258,15 +280,8 @@ PetscErrorCode SpectrumPrint(const SpectrumSession *s)
   PetscFunctionBeginUser;
   if (s->output.quiet) PetscFunctionReturn(PETSC_SUCCESS);
   printf("loss %.10g, |gradient| %.6g\n", s->loss, s->gradient_norm);
-  if (s->n)
-    printf("%-8s %4s  %19s %10s  %5s   %s\n", "end", "", "eigenvalue", "", "times",
-           "layer with most of its vector");
-  for (PetscInt i = 0; i < s->n; i++) {
-    const SpectrumRow *row = &s->rows[i], *last = i ? row - 1 : NULL;
-    number = last && last->side == row->side && last->layer == row->layer ? number + 1 : 1;
-    PrintRow(s, row, number);
-    missed = fmax(missed, row->value.missed);
-  }
+  if (s->n) PrintRows(s);
+  for (PetscInt i = 0; i < s->n; i++) missed = fmax(missed, s->rows[i].value.missed);
   if (!isnan(s->above)) printf("%d above %.9g", (int)s->n, s->above);
   if (!isnan(s->above) && s->missed > 0) printf("; there are more with a probability below %.1g", s->missed);
   if (!isnan(s->above)) printf("\n");
