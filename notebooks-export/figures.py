@@ -1,4 +1,6 @@
 """Figures of courant's result files, for scripts and notebooks (h5py and matplotlib)."""
+import contextlib
+import os
 import textwrap
 import h5py
 import matplotlib
@@ -20,9 +22,12 @@ ORIGINS = {"interpolated": "#f0f0f0", "run": "#6baed6", "drawn": "#08306b", "sur
 CURVES = {
     "loss": dict(color="#08519c", lw=1.4), "objective": dict(color="#6baed6", lw=1.2, ls="--"),
     "accuracy": dict(color="#08519c", lw=1.4), "test_accuracy": dict(color="#6baed6", lw=1.4),
-    "sharpness": dict(color="#b2473e", lw=1.2), "limit": dict(color="black", lw=1.4, ls="--"),
+    "sharpness": dict(color="#b2473e", lw=1.2), "preconditioned_sharpness": dict(color="#b2473e", lw=1.2), "limit": dict(color="black", lw=1.4, ls="--"),
 }
-LABELS = {"objective": "loss and decay", "test_accuracy": "on test data", "accuracy": "on training data", "limit": "limit of stability"}
+LABELS = {
+    "objective": "loss and decay", "test_accuracy": "on test data", "accuracy": "on training data", "limit": "limit of stability",
+    "preconditioned_sharpness": "preconditioned sharpness",
+}
 LIMITS = [
     ("limit", "linear limit", dict(color="black", lw=1.8)),
     ("limit_von_neumann", "von Neumann bound", dict(color="#1b7837", lw=1.4, ls="--")),
@@ -46,6 +51,11 @@ OPERATORS = [
     ("bound", "symbol", dict(color="#1b7837", lw=1.4, ls="--")),
 ]
 MAPS = 6  # spectral densities of so many layers fit a page
+FEW = 60  # points of a curve, up to which each has a marker
+
+
+class ResultError(ValueError):
+    """What is wrong with a result file, with its name, in a line."""
 
 
 def text(value):
@@ -101,7 +111,7 @@ def draw_limits(axes, group):
         values = group[name][:]
         if not np.any(np.isfinite(values)):
             continue
-        marker = "o" if len(alpha) == 1 else None
+        marker = "o" if np.count_nonzero(np.isfinite(values)) == 1 else None
         axes.plot(values[order], alpha[order], marker=marker, **style)
         if name + "_low" in group:
             axes.fill_betweenx(alpha[order], group[name + "_low"][:][order], group[name + "_high"][:][order], color=style["color"], alpha=0.2, lw=0)
@@ -185,7 +195,7 @@ def differences(file, other):
         ("local check", "trainer/local/verdict", VERDICTS)) if path in file and path in other]
     for key in ("learning_rate", "weight_decay"):
         if "map" not in file or "map" not in other or not np.array_equal(file["map"][key][:], other["map"][key][:]):
-            raise ValueError(f"its map has not the same axes as that of {other.filename}")
+            raise ResultError(f"{file.filename}: its map has not the same axes as that of {other.filename}")
     figure, all_axes = plt.subplots(1, len(panels), figsize=(1.2 + 4.3 * len(panels), 4.9), sharey=True, squeeze=False)
     for axes, (title, path, colours) in zip(all_axes[0], panels):
         group, ours, theirs = file[path].parent, file[path][:], other[path][:]
@@ -211,33 +221,38 @@ def draw_curve(axes, group, name):
     if not known.any():
         return False
     steps, values, style = steps[known], values[known], CURVES[name]
-    marker = "o" if len(steps) <= 60 and name != "limit" else None
+    marker = "o" if len(steps) <= (1 if name == "limit" else FEW) else None
     axes.plot(steps, values, label=LABELS.get(name, name), marker=marker, ms=3, **style)
-    if name + "_residual" in group:
-        residual = group[name + "_residual"][:][known]
+    residual_name = {"preconditioned_sharpness": "preconditioned_residual"}.get(name, name + "_residual")
+    if residual_name in group:
+        residual = group[residual_name][:][known]
         axes.fill_between(steps, values - residual, values + residual, color=style["color"], alpha=0.2, lw=0)
     return True
 
 
 def trajectory(file):
-    """A training run over its steps: loss, accuracy, sharpness beside the limit of stability; panels without numbers left out."""
+    """A training run over its steps: loss, accuracy, sharpness beside the limit of stability; panels without numbers left out.
+
+    The limit of Adam is one of the preconditioned sharpness, which has a panel of its own then.
+    """
     from matplotlib import pyplot as plt
 
     group = file["trajectory"]
-    panels = [names for names in (["loss", "objective"], ["accuracy", "test_accuracy"], ["sharpness", "limit"])
+    sharp = [["preconditioned_sharpness", "limit"], ["sharpness"]] if "preconditioned_sharpness" in group else [["sharpness", "limit"]]
+    panels = [names for names in (["loss", "objective"], ["accuracy", "test_accuracy"], *sharp)
               if names[0] in group and np.any(np.isfinite(group[names[0]][:]))]
     if not panels:
-        raise ValueError("its /trajectory holds no loss, accuracy or sharpness")
+        raise ResultError(f"{file.filename}: its /trajectory holds no loss, accuracy or sharpness")
     figure, all_axes = plt.subplots(len(panels), 1, figsize=(7.2, 0.9 + 2.3 * len(panels)), sharex=True, squeeze=False)
     for axes, names in zip(all_axes[:, 0], panels):
         drawn = [name for name in names if draw_curve(axes, group, name)]
         lowest, highest = axes.dataLim.intervaly
         if names[0] != "accuracy" and 0 < 20 * lowest < highest:
             axes.set_yscale("log")
-        elif names[0] == "sharpness" and lowest >= 0:
+        elif names in sharp and lowest >= 0:
             axes.set_ylim(bottom=0)
         on_test = names[0] == "accuracy" and text(group.attrs.get("evaluated", "")) == "test samples"
-        axes.set_ylabel("test accuracy" if on_test else names[0])
+        axes.set_ylabel("test accuracy" if on_test else names[0].replace("_", "\n"))
         axes.grid(alpha=0.3, lw=0.5)
         if len(drawn) > 1:
             axes.legend(fontsize=8, frameon=False)
@@ -278,10 +293,12 @@ def draw_distances(axes, group):
     distance = np.where(group["distance"][:] > 0, group["distance"][:], np.nan)  # 0: identical to the base run, or the base run itself
     moving = [k for k in range(len(perturb)) if np.isfinite(distance[:, k]).any()]
     colours = plt.get_cmap("viridis")(np.linspace(0, 0.85, max(len(moving), 1)))
+    marker = "o" if len(epochs) <= FEW else None
     for colour, k in zip(colours, moving):
-        axes.plot(epochs, distance[:, k].T, color=colour, lw=0.6, alpha=0.35)
+        axes.plot(epochs, distance[:, k].T, color=colour, lw=0.6, alpha=0.35, marker=marker, ms=2.5)
         known = np.isfinite(distance[:, k]).any(0)
-        axes.plot(epochs[known], np.nanmedian(distance[:, k][:, known], axis=0), color=colour, lw=1.8, label=f"k = {perturb[k]:.10g}")
+        axes.plot(epochs[known], np.nanmedian(distance[:, k][:, known], axis=0), color=colour, lw=1.8, marker=marker, ms=5,
+                  label=f"k = {perturb[k]:.10g}")
     if moving:
         axes.set_yscale("log")
         axes.legend(fontsize=8, frameon=False)
@@ -314,16 +331,23 @@ def ensemble(file):
 SIDES = {"largest": dict(color="#08519c", marker="o"), "smallest": dict(color="#b2473e", marker="s")}
 
 
+def draw_sides(axes, group, x, y, **style):
+    """A mark for each eigenvalue, by the end of the spectrum it is at; hollow where the solver did not converge."""
+    side, status = group["side"][:], group["status"][:]
+    for i, name in enumerate(meanings(group["side"])):
+        mine, converged = side == i, (side == i) & (status == 0)
+        if mine.any():
+            axes.plot(x[mine], y[mine], ls="none", ms=4, mfc="none", **SIDES[name], **style)
+            axes.plot(x[converged], y[converged], ls="none", ms=4, label=name, **SIDES[name], **style)
+
+
 def draw_eigenvalues(axes, group):
-    """Eigenvalues in the order of the file, residuals as error bars, hollow where the solver did not converge."""
-    values, residual, side, status = (group[name][:] for name in ("eigenvalue", "residual", "side", "status"))
+    """Eigenvalues in the order of the file, residuals as error bars."""
+    values, residual, side = (group[name][:] for name in ("eigenvalue", "residual", "side"))
     for i, name in enumerate(meanings(group["side"])):
         mine = np.flatnonzero(side == i)
-        if len(mine):
-            axes.errorbar(mine, values[mine], residual[mine], fmt="none", ecolor=SIDES[name]["color"], capsize=2, lw=1)
-            axes.plot(mine, values[mine], ls="none", ms=4, mfc="none", **SIDES[name])
-            converged = mine[status[mine] == 0]
-            axes.plot(converged, values[converged], ls="none", ms=4, label=name, **SIDES[name])
+        axes.errorbar(mine, values[mine], residual[mine], fmt="none", ecolor=SIDES[name]["color"], capsize=2, lw=1)
+    draw_sides(axes, group, np.arange(len(values)), values)
     if "above" in group.attrs:
         axes.axhline(group.attrs["above"], color="black", lw=1, ls="--")
     axes.axhline(0, color="black", lw=0.5)
@@ -334,17 +358,46 @@ def draw_eigenvalues(axes, group):
         axes.legend(fontsize=8, frameon=False)
 
 
+def draw_density(axes, group):
+    """Density of all eigenvalues with its interval, and those that were computed as marks on the axis."""
+    density, values = group["density"], group["eigenvalue"][:]
+    place, middle, low, high = (density[name][:] for name in ("value", "density", "density_low", "density_high"))
+    alone = 1 / (density["above"][0] * density.attrs["kernel_width"] * np.sqrt(2 * np.pi))  # peak of one eigenvalue
+    if middle.max() > 20 * alone:  # outliers would not be seen
+        axes.set_yscale("log")
+        axes.set_ylim(alone / 10, 2 * high.max())
+        low = np.maximum(low, alone / 100)
+    axes.plot(place, middle, color="black", lw=1.2, label="all, estimated")
+    axes.fill_between(place, low, high, color="black", alpha=0.2, lw=0, label="95 % interval")
+    draw_sides(axes, group, values, np.zeros(len(values)), transform=axes.get_xaxis_transform(), clip_on=False, zorder=3)
+    if "above" in group.attrs:
+        axes.axvline(group.attrs["above"], color="black", lw=1, ls="--")
+    if axes.get_yscale() == "linear":
+        axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3, lw=0.5)
+    axes.legend(fontsize=8, frameon=False)
+    axes.set_xlabel("eigenvalue")
+    axes.set_ylabel("density, integral 1")
+    axes.set_title(f"density by number, kernel of width {number(density.attrs['kernel_width'])}", fontsize=10)
+
+
 def spectrum(file):
-    """Eigenvalues with their residuals above the layers that each one's vector lives in."""
+    """Eigenvalues with their residuals above the layers that each one's vector lives in; beside them the density of all, if it is there."""
     from matplotlib import pyplot as plt
 
     group = file["spectrum"]
     if not len(group["eigenvalue"]):
-        raise ValueError("its /spectrum holds no eigenvalue")
+        raise ResultError(f"{file.filename}: its /spectrum holds no eigenvalue")
     weights, names = group["eigenvector_layer_weight"][:], [text(name) for name in group["layer_name"][:]]
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(max(5.5, 1.8 + 0.24 * len(weights)), 4.2 + 0.2 * len(names)), sharex=True,
-                                         gridspec_kw={"height_ratios": [3, 0.6 + 0.2 * len(names)]}, layout="constrained")
+    widths = [max(5.5, 1.8 + 0.24 * len(weights)), *([5.5] if "density" in group else [])]
+    figure = plt.figure(figsize=(sum(widths), 4.2 + 0.2 * len(names)), layout="constrained")
+    grid = figure.add_gridspec(2, len(widths), width_ratios=widths, height_ratios=[3, 0.6 + 0.2 * len(names)])
+    top = figure.add_subplot(grid[0, 0])
+    bottom = figure.add_subplot(grid[1, 0], sharex=top)
+    top.tick_params(labelbottom=False)
     draw_eigenvalues(top, group)
+    if "density" in group:
+        draw_density(figure.add_subplot(grid[:, 1]), group)
     image = bottom.imshow(np.ma.masked_invalid(weights.T), aspect="auto", cmap="Blues", vmin=0, vmax=1)
     bottom.set_yticks(range(len(names)), labels=names)
     bottom.set_ylabel("layer")
@@ -384,12 +437,12 @@ def draw_frequencies(axes, group, values, norm=None, cmap="viridis"):
     return axes.figure.colorbar(image, ax=axes, fraction=0.046, pad=0.04)
 
 
-def draw_power(axes, group, values, title):
-    """Values that are positive or 0, over six decades."""
-    top = np.max(values, initial=0, where=np.isfinite(values))
+def draw_power(axes, group, values, title, top=0):
+    """Values that are positive or 0, over six decades; top: a larger value that the colours have to hold. Returns the colour bar."""
+    top = np.max(values, initial=top, where=np.isfinite(values))
     floor = np.max([np.min(values, initial=top, where=values > 0), 1e-6 * top])
-    draw_frequencies(axes, group, np.maximum(values, floor), LogNorm(floor, top) if floor < top else None)
     axes.set_title(title, fontsize=10)
+    return draw_frequencies(axes, group, np.maximum(values, floor), LogNorm(floor, top) if floor < top else None)
 
 
 def draw_growth(axes, group, values, title):
@@ -410,7 +463,10 @@ def span(values, low, high):
 
 
 def draw_region(axes, file, points):
-    """The region of absolute stability and points z over it: (label, z, style) each; those outside the window are counted."""
+    """The region of absolute stability and points z over it: (label, what, z, style) each; how many of what are outside is told.
+
+    z [n], or [2,n] with other places of the same n, which are drawn and not counted.
+    """
     group = file["stability_function"]
     x, y, magnitude = group["real"][:], group["imaginary"][:], group["magnitude"][:]
     axes.contourf(x, y, magnitude, [-1, 1], colors=[COLOURS["stable"]], alpha=0.6)
@@ -419,10 +475,12 @@ def draw_region(axes, file, points):
     axes.axvline(0, color="black", lw=0.4)
     stable_y, stable_x = np.nonzero(magnitude <= 1)
     seen = [np.concatenate([[0], x[stable_x] + 1j * y[stable_y]])]
-    outside = 0
-    for label, z, style in points:
+    outside, total = {}, {}
+    for label, what, z, style in points:
+        z = np.atleast_2d(z)
         inside = (z.real >= x[0]) & (z.real <= x[-1]) & (z.imag >= y[0]) & (z.imag <= y[-1])
-        outside += np.count_nonzero(~inside)
+        outside[what] = outside.get(what, 0) + np.count_nonzero(~inside[0])
+        total[what] = total.get(what, 0) + len(z[0])
         seen.append(z[inside])
         if inside.any():
             axes.plot(z[inside].real, z[inside].imag, ls="", label=label, **style)
@@ -435,8 +493,9 @@ def draw_region(axes, file, points):
     axes.set(xlim=(left - wide, right + wide), ylim=(low - tall, high + tall + room), aspect="equal")
     if labels:
         axes.legend(fontsize=8, loc="upper left", frameon=False)
-    if outside:
-        axes.text(0.98, 0.02, f"{outside} outside this window", ha="right", fontsize=8, transform=axes.transAxes)
+    told = ",\n".join(f"{n} of {total[what]} {what}" for what, n in outside.items() if n)
+    if told:
+        axes.text(0.98, 0.02, told + "\noutside this window", ha="right", fontsize=8, transform=axes.transAxes)
     axes.set_xlabel("Re z")
     axes.set_ylabel("Im z")
     axes.set_title(f"$|R(z)| \\leq 1$ of {text(group.attrs['stepper'])}", fontsize=10)
@@ -495,12 +554,12 @@ def pde_symbol(file):
 
     group, step = file["symbol"], file["symbol"].attrs["step"]
     z = step * (group["symbol_real"][:] + 1j * group["symbol_imaginary"][:])
-    z = np.array([z, z.conj()])  # the coefficients are real: -w has the conjugate
-    points = [("symbol, " + name.replace("_", " "), z[:, mask].ravel(), dict(marker="o", ms=3.5, color=POWERS[name]))
+    z = np.array([z, z.conj()])  # the coefficients are real: -w has the conjugate; of a pair the file holds one
+    points = [("symbol, " + name.replace("_", " "), "frequencies", z[:, mask], dict(marker="o", ms=3.5, color=POWERS[name]))
               for name, mask in split_by_powers(group)]
     if "matrix" in file:
         matrix = file["matrix"]
-        points.append(("matrix", step * (matrix["eigenvalue_real"][:] + 1j * matrix["eigenvalue_imaginary"][:]),
+        points.append(("matrix", "eigenvalues", step * (matrix["eigenvalue_real"][:] + 1j * matrix["eigenvalue_imaginary"][:]),
                        dict(marker="x", ms=5, mew=0.7, color="black")))
     powers = "matrix" in file and np.any(np.isfinite(file["matrix/transient_growth"][:]))  # left out for large grids
     panels = 2 + powers
@@ -548,11 +607,30 @@ def first_end(group):
     return np.nanargmax(np.abs(group["extreme"][:]))
 
 
-def mark_first(axes, group):
-    """A ring around the frequency that goes unstable first, and around its opposite."""
-    end = first_end(group)
-    w = np.array([group["first_unstable_frequency_x"][end], group["first_unstable_frequency_y"][end]])
-    axes.plot(*np.array([w, -w]).T, ls="", marker="o", ms=11, mfc="none", mec="#e7298a", mew=1.6, clip_on=False)
+def first_frequency(group):
+    """The frequency (x, y) that goes unstable first, and whether it is a point of the grid; NaN where none does."""
+    w = np.array([group["first_unstable_frequency_" + axis][first_end(group)] for axis in "xy"])
+    apart = [np.abs(np.exp(1j * group["frequency_" + axis][:]) - np.exp(1j * v)).min() for axis, v in zip("xy", w)]
+    return w, max(apart) < 1e-9
+
+
+def mark_first(axes, group, colour="none"):
+    """A ring around the frequency that goes unstable first, and around its opposite, filled with the colour of the value there."""
+    w, _ = first_frequency(group)
+    axes.plot(*np.array([w, -w]).T, ls="", marker="o", ms=11, mfc=colour, mec="#e7298a", mew=1.6, clip_on=False)
+
+
+def draw_symbol(axes, group):
+    """The symbol's size on the grid, and its extreme over continuous frequencies, which may lie between the points, in the ring."""
+    symbol, extreme = group["symbol"][:], abs(group["extreme"][first_end(group)])
+    title = "symbol, negated" if np.all(symbol <= 0) else "symbol" if np.all(symbol >= 0) else "|symbol|"
+    w, on_grid = first_frequency(group)
+    if np.isnan(w).any():
+        draw_power(axes, group, np.abs(symbol), title)
+        return
+    place = "in the ring" if on_grid else "in the ring, off the grid"
+    bar = draw_power(axes, group, np.abs(symbol), f"{title}\n{number(extreme)} {place}", extreme)
+    mark_first(axes, group, bar.cmap(bar.norm(extreme)))
 
 
 def draw_kernel(axes, group):
@@ -576,13 +654,12 @@ def one_layer_symbol(file):
 
     group = file["symbol"]
     figure, ((a, b), (c, d)) = plt.subplots(2, 2, figsize=(9.6, 8.6))
-    symbol = group["symbol"][:]
-    signs = "symbol, negated" if np.all(symbol <= 0) else "symbol" if np.all(symbol >= 0) else "|symbol|"
-    draw_power(a, group, np.abs(symbol), signs)
+    draw_symbol(a, group)
+    w, on_grid = first_frequency(group)
+    missed = "" if on_grid or np.isnan(w).any() else "\nthe ring is off the grid"
     draw_growth(b, group, group["amplification"][:], f"amplification at rate {number(group.attrs['learning_rate'])}, "
-                                                     f"decay {number(group.attrs['weight_decay'])}")
-    for axes in (a, b):
-        mark_first(axes, group)
+                                                     f"decay {number(group.attrs['weight_decay'])}{missed}")
+    mark_first(b, group)
     draw_kernel(c, group)
     draw_windows(d, group)
     figure.suptitle(f"{heading(file)}\nsymbol of the {text(group.attrs['normalisation']).split(':')[0]}", fontsize=11)
@@ -613,15 +690,16 @@ def draw_layers(axes, group):
     axes.set_xlabel("layer")
     axes.set_ylabel("largest eigenvalue")
     axes.legend(fontsize=8, frameon=False)
-    axes.set_title(f"block of each layer, bottleneck {text(group.attrs['bottleneck'])}", fontsize=10)
+    axes.set_title("each layer's block of the Hessian;\n"
+                   f"layer {text(group.attrs['bottleneck'])} has the highest bound, and the lowest limit by it", fontsize=10)
 
 
 def layer_points(group):
     """z = -learning rate (lambda + weight decay) for the layers' bounds and exact values and for the whole."""
     rate, decay = group.attrs["learning_rate"], group.attrs["weight_decay"]
-    rows = [("bound", group["bound"][:], dict(marker="o", ms=5, color="#6baed6")), ("exact", group["exact"][:], dict(marker="x", ms=5, color="#08519c")),
-            ("all layers together", np.array([group.attrs.get("lambda_max", np.nan)]), dict(marker="D", ms=4, color="#b2473e"))]
-    return [(label, -rate * (values[np.isfinite(values)] + decay) + 0j, style) for label, values, style in rows]
+    rows = [("bound", "bounds", group["bound"][:], dict(marker="o", ms=5, color="#6baed6")), ("exact", "exact eigenvalues", group["exact"][:], dict(marker="x", ms=5, color="#08519c")),
+            ("all layers together", "eigenvalue of all layers", np.array([group.attrs.get("lambda_max", np.nan)]), dict(marker="D", ms=4, color="#b2473e"))]
+    return [(label, what, -rate * (values[np.isfinite(values)] + decay) + 0j, style) for label, what, values, style in rows]
 
 
 def layers(file):
@@ -734,13 +812,38 @@ DRAWERS = {
 }
 
 
+def reason(error):
+    """What an exception says, in a line."""
+    if getattr(error, "errno", None):
+        return os.strerror(error.errno)
+    said = str(error.args[0]) if error.args else type(error).__name__
+    return f"not a whole result file ({' '.join(said.split())})"
+
+
+def opened(path):
+    """A result file, open for reading, if it is one and whole."""
+    try:
+        file = h5py.File(path, "r")
+        conventions, complete = text(file.attrs.get("Conventions", "")), file.attrs.get("complete", 0)
+    except Exception as error:  # of a damaged file, of any kind
+        raise ResultError(f"{path}: {reason(error)}") from error
+    if conventions == "courant-1" and complete == 1:
+        return file
+    file.close()
+    raise ResultError(f"{path}: " + ("its run was interrupted; -resume goes on" if conventions == "courant-1" else "not a result file of courant"))
+
+
 def draw(path, other=None):
-    """The figure that fits whatever the file holds; with another map, where the two differ."""
-    if other:
-        with h5py.File(path, "r") as file, h5py.File(other, "r") as beside:
-            return differences(file, beside)
-    with h5py.File(path, "r") as file:
-        for group, drawer in DRAWERS.items():
-            if group in file:
-                return drawer(file)
-    raise ValueError("it holds nothing that can be drawn")
+    """The figure that fits whatever the file holds; with another map, where the two differ. Raises ResultError."""
+    paths = [path, other] if other else [path]
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(opened(name)) for name in paths]
+        try:
+            drawer = differences if other else next((d for group, d in DRAWERS.items() if group in files[0]), None)
+            if not drawer:
+                raise ResultError(f"{path}: it holds nothing that can be drawn")
+            return drawer(*files)
+        except ResultError:
+            raise
+        except Exception as error:  # of a damaged file, of any kind
+            raise ResultError(f"{' or '.join(paths)}: {reason(error)}") from error

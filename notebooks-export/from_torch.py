@@ -11,6 +11,7 @@ then `courant info my-net.yaml`, `courant spectrum my-net.yaml` and so on. To se
     python3 from_torch.py --demo my-net.yaml
 
 Beside the deck stands my-net.h5: the data, the weights by name, and what courant has to find again when it loads them (export() says more).
+Files that are there already are kept, unless export() is told force=True, the program --force.
 """
 import argparse
 import copy
@@ -271,7 +272,13 @@ def deck_text(sections):
     return "\n".join(lines) + "\n"
 
 
-def export(model, images, labels, deck_path, loss="softmax", name=None, train=None, statistics_batch=128):
+def check_free(stem, extension, force):
+    there = [name for name in (stem + extension, stem + ".h5") if os.path.lexists(name)]
+    if there and not force:
+        raise ExportError(f"{' and '.join(there)}: there already; force=True, or --force, writes over it")
+
+
+def export(model, images, labels, deck_path, loss="softmax", name=None, train=None, statistics_batch=128, force=False):
     """Writes the deck `deck_path` (NAME.yaml) and, beside it, NAME.h5 with data, weights and reference values.
 
     model       torch.nn.Sequential, nested ones too, of Conv2d, Linear, Flatten, BatchNorm2d, ReLU, LeakyReLU, SiLU, GELU, Tanh, Sigmoid,
@@ -282,6 +289,7 @@ def export(model, images, labels, deck_path, loss="softmax", name=None, train=No
     name        the deck's model (default: the file's name)
     train       the deck's train section as a dict; without it the deck has none
     statistics_batch    for networks with batch norm: how many consecutive samples share their statistics
+    force       write over files that are there
 
     The deck lists the layers flat, so parameters are renumbered: '0.weight' belongs to its first layer. NAME.h5 holds images; labels or
     targets; each parameter, running_mean and running_var by that name, in single or double precision as in the model; the attribute
@@ -292,11 +300,12 @@ def export(model, images, labels, deck_path, loss="softmax", name=None, train=No
         gradient_norm []        Euclidean norm of its gradient with respect to all parameters
         attributes samples and, with batch norm, statistics_batch: what all of it is over
 
-    Raises ExportError, naming every module and option that a deck cannot say. Returns the deck's text.
+    Raises ExportError, naming every module and option that a deck cannot say, or the file that is there. Returns the deck's text.
     """
     stem, extension = os.path.splitext(deck_path)
     if extension not in (".yaml", ".yml"):
         raise ExportError(f"{deck_path}: expected a name that ends in .yaml")
+    check_free(stem, extension, force)
     if loss not in ("softmax", "logistic", "squared"):
         raise ExportError(f"loss '{loss}': expected softmax, logistic or squared")
     images = torch.as_tensor(images).detach().cpu()
@@ -340,7 +349,7 @@ def export(model, images, labels, deck_path, loss="softmax", name=None, train=No
     return text
 
 
-def demo(deck_path):
+def demo(deck_path, force):
     """A small network on ten noisy patterns, after some steps of Adam."""
     torch.manual_seed(1)
     labels = torch.arange(120) % 10
@@ -353,17 +362,20 @@ def demo(deck_path):
         F.cross_entropy(model(images), labels).backward()
         rule.step()
     train = {"rule": "momentum", "momentum": 0.9, "learning_rate": 0.05, "weight_decay": 1e-4, "batch": "full", "steps": 200}
-    print(export(model, images, labels, deck_path, train=train, statistics_batch=60))
+    print(export(model, images, labels, deck_path, train=train, statistics_batch=60, force=force))
     print(f"{deck_path} and {os.path.splitext(deck_path)[0]}.h5 written; next: courant spectrum {deck_path}")
 
 
 def main():
     parser = argparse.ArgumentParser(description="Turns a PyTorch network with data into a deck and an HDF5 file; see export().")
     parser.add_argument("--demo", metavar="DECK.yaml", required=True, help="write the deck of a small network")
+    parser.add_argument("--force", action="store_true", help="write over files that are there")
+    arguments = parser.parse_args()
     try:
-        demo(parser.parse_args().demo)
+        demo(arguments.demo, arguments.force)
     except (ExportError, OSError) as error:
-        sys.exit(f"from_torch.py: {error}")
+        print(f"from_torch.py: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ExportError) else 4)
 
 
 if __name__ == "__main__":

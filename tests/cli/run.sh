@@ -831,9 +831,79 @@ assert abs(int(count) - int(np.sum(a != b))) == 1
 assert figures.differences(full, changed).axes[1].get_title().endswith(f": {count} of 576 differ")
 PY
   ok $? "and counts them; no cell that was run is among them"
+  "$courant" train "$deck" -set train.rule=adam,train.learning_rate=0.01,train.steps=40,train.sharpness_every=20 -output kept-adam.h5 -quiet >out 2>err
+  "$courant" train "$source/models/paper/perturbed-sgd.yaml" -output kept-short.h5 -quiet \
+    -set "data.samples=32,data.test_samples=32,train.batch=16,train.schedule=constant,train.epochs=1,train.ensemble={seeds: [1, 2], perturb: [1, 3]}" >out 2>err
+  "$courant" symbol "$source/models/kuramoto-sivashinsky.yaml" -output kept-ks.h5 -quiet >out 2>err
+  "$courant" spectrum "$deck" -density -output kept-density.h5 -quiet >out 2>err
+  PYTHONPATH=$source/notebooks-export MPLBACKEND=Agg "$python" - >out 2>err <<'PY'
+import h5py, numpy as np, figures
+curves = {axes.get_ylabel(): {line.get_label(): line.get_data() for line in axes.lines} for axes in figures.draw("kept-adam.h5").axes}
+run = h5py.File("kept-adam.h5")["trajectory"]
+nu, limit = (curves["preconditioned\nsharpness"][name] for name in ("preconditioned sharpness", "limit of stability"))
+assert list(nu[0]) == [20] and nu[1] == run["preconditioned_sharpness"][20] and np.allclose(limit[1], 38 / 0.01)
+assert list(curves["sharpness"]) == ["sharpness"] and np.array_equal(curves["sharpness"]["sharpness"][1], run["sharpness"][[0, 20]])
+# dt lambda = 0.1 (w2 - w2^2), w2 = sin^2(w / 2) / (dx / 2)^2, the symbol of dxx at dx = 1/2 squared for dxxxx; the window begins at -6
+w2 = (np.sin(np.pi * np.arange(-64, 64) / 128) / 0.25) ** 2
+out = np.sum(0.1 * (w2 - w2 ** 2) < -6)
+said = [label.get_text() for label in figures.draw("kept-ks.h5").axes[1].texts]
+assert out == 63 and said == [f"{out} of 128 frequencies\noutside this window"], (out, said)
+density = h5py.File("kept-density.h5")["spectrum"]
+axes, = [a for a in figures.draw("kept-density.h5").axes if a.get_title().startswith("density")]
+lines = {line.get_label(): line.get_data() for line in axes.lines}
+assert np.array_equal(lines["all, estimated"][1], density["density/density"][:]) and len(axes.collections) == 1
+assert sorted([*lines["largest"][0], *lines["smallest"][0]]) == sorted(density["eigenvalue"][:])
+# an ensemble of one record: every line has a marker
+panel = figures.draw("kept-short.h5").axes[1]
+assert len(panel.lines) > 1 and all(line.get_marker() == "o" and len(line.get_xdata()) == 1 for line in panel.lines)
+# the extreme by hand, 256^4 / 4 at (pi, pi), which a grid of 287 points has not
+panel, growth = figures.draw("kept-linear.h5").axes[:2]
+assert panel.collections[0].get_array().max() < 0.3 * 256 ** 4 / 4 and panel.collections[0].norm.vmax == 256 ** 4 / 4
+assert panel.get_title() == "symbol, negated\n1.0737e9 in the ring, off the grid" and growth.get_title().endswith("the ring is off the grid")
+ring = panel.lines[0]
+assert np.allclose(np.abs(ring.get_data()), np.pi) and ring.get_markerfacecolor() == panel.collections[0].cmap(1.0)
+PY
+  ok $? "a limit beside what it limits, points counted once, densities, single points, extremes between the points of a grid"
+  PYTHONPATH=$source/notebooks-export "$python" - >out 2>err <<'PY'
+import contextlib, h5py, io, os, sys
+import plot
+whole = open("kept.h5", "rb").read()
+contents = {"short": whole[:len(whole) // 2], "text": b"not HDF5", "torn": whole.replace(b"TREE", b"TORN"), "interrupted": whole, "less": whole}
+for name, content in contents.items():
+    open(f"kept-{name}.bad", "wb").write(content)
+with h5py.File("kept-interrupted.bad", "r+") as file:
+    file.attrs["complete"] = 0
+with h5py.File("kept-less.bad", "r+") as file:
+    del file["map/weight_decay"]
+with h5py.File("kept-other.bad", "w") as file:
+    file["map/regime"] = [1, 2]
+os.mkdir("kept-folder.bad")
+
+
+def refused(status, begin, *arguments):
+    said, sys.argv = io.StringIO(), ["plot.py", *arguments]
+    try:
+        with contextlib.redirect_stderr(said):
+            plot.main()
+        got = 0
+    except SystemExit as end:
+        got = end.code
+    lines = said.getvalue().splitlines()
+    assert got == status and len(lines) == 1 and lines[0].startswith(f"plot.py: {begin}"), (arguments, got, lines)
+
+
+for name in contents:
+    refused(2, f"kept-{name}.bad: " + ("its run was interrupted" if name == "interrupted" else "not a whole result file ("), f"kept-{name}.bad")
+refused(2, "kept-other.bad: not a result file of courant", "kept-other.bad")
+refused(2, "kept-folder.bad: Is a directory", "kept-folder.bad")
+refused(2, "kept-short.bad: not a whole", "kept.h5", "kept-short.bad")
+refused(4, "nowhere/kept.png: No such file or directory", "kept.h5", "-o", "nowhere/kept.png")
+refused(2, "kept.none: Format 'none' is not supported", "kept.h5", "-o", "kept.none")
+PY
+  ok $? "plot.py says in one line what is wrong with a file, and with which"
   "$python" "$source/notebooks-export/plot.py" nothing.h5 >out 2>err
-  [ $? -eq 1 ] && [ "$(wc -l <err)" -eq 1 ]
-  ok $? "plot.py says what is wrong in one line"
+  [ $? -eq 2 ] && [ "$(cat err)" = "plot.py: nothing.h5: No such file or directory" ]
+  ok $? "and ends with the status of bad input"
 else skip "plot.py draws what commands write, and the notebook runs" "no h5py or matplotlib"; fi
 
 # ---- a network from PyTorch ----
@@ -842,6 +912,12 @@ if "$python" -W ignore -c 'import torch, h5py' 2>/dev/null; then
     "$courant" spectrum kept-net.yaml -threads 1 -output kept-net-spectrum.h5 >out 2>err &&
     grep -q "  reference of kept-net.h5: loss, gradient and logits agree to [0-9]e-1[3-7]" out && grep -q "^largest  *1 " out
   ok $? "spectrum of an exported network finds PyTorch's numbers"
+  cksum kept-net.yaml kept-net.h5 >kept-sums
+  "$python" -W ignore "$source/notebooks-export/from_torch.py" --demo kept-net.yaml >out 2>err
+  [ $? -eq 2 ] && [ "$(wc -l <err)" -eq 1 ] && grep -q "^from_torch.py: kept-net.yaml and kept-net.h5: there already" err && cksum kept-net.yaml kept-net.h5 | cmp -s - kept-sums
+  ok $? "a deck and data that are there are kept"
+  "$python" -W ignore "$source/notebooks-export/from_torch.py" --demo kept-net.yaml --force >out 2>err
+  ok $? "unless --force says otherwise"
   mpiexec -n 2 "$courant" train kept-net.yaml -threads 1 -output kept-net-train.h5 -set train.steps=2 >out 2>err && grep -q "logits agree to [0-9]e-1[3-7]" out
   ok $? "so does train, on two ranks"
   "$courant" info kept-net.yaml -set data.limit=60 >out 2>err && grep -q "reference of kept-net.h5 not checked: it is over 120 samples, the deck takes 60" out

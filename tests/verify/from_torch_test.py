@@ -187,5 +187,23 @@ with tempfile.TemporaryDirectory() as folder:
         lines = str(error).splitlines()
     ok(len(lines) == 4 and all(f"layer {i}" in line for i, line in enumerate(lines[1:])), "one error names every place")
 
+with tempfile.TemporaryDirectory() as folder:
+    paths = [os.path.join(folder, name) for name in ("net.yaml", "net.h5")]
+    for path in paths:  # either of the two may be somebody's own
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("kept")
+        try:
+            export(net, (3, 8, 8), folder=folder)
+            got = "nothing"
+        except from_torch.ExportError as error:
+            got = str(error)
+        with open(path, encoding="utf-8") as file:
+            kept = file.read()
+        ok(got.startswith(f"{path}: there already") and os.listdir(folder) == [os.path.basename(path)] and kept == "kept", "a file that is there is kept")
+        os.remove(path)
+    export(net, (3, 8, 8), folder=folder)
+    deck, contents, *_ = export(net, (3, 8, 8), folder=folder, n=5, force=True)
+    ok(len(contents["images"]) == 5, "force writes over it")
+
 print(f"1..{count}")
 sys.exit(failed > 0)
