@@ -9,6 +9,7 @@
 #define VERDICTS       "agree disagree undecided"
 #define STATUSES       "converged not_converged multiple no_equilibrium kink degenerate"
 
+#define TITLE        "stability map"
 #define WEIGHT_DECAY "/map/weight_decay"
 #define DECAY        "alpha = weight_decay; decoupled, weight_decay (1 - momentum), the decay at rest"
 #define EDGE         ", edge = weight_decay; decoupled, weight_decay reach / 2"
@@ -258,17 +259,34 @@ static const Group groups[] = {
     GROUP(HasRefinedGlobal, NULL, refined_global_fields),
 };
 
-static const CourantResultEntry parameters = {"/map/parameters",
-                                              COURANT_RESULT_REAL,
-                                              {WEIGHT_DECAY, "/map/parameter"},
-                                              "weights theta* of each row, in PyTorch's order",
-                                              "1"};
-static const CourantResultEntry moments = {"/map/second_moment",
-                                           COURANT_RESULT_REAL,
-                                           {WEIGHT_DECAY, "/map/parameter"},
-                                           "v_hat of Adam where its preconditioner is frozen",
-                                           "1",
-                                           .formula = "P = diag(sqrt(v_hat) + epsilon)"};
+static double *States(CourantMap map)
+{
+  return map->states;
+}
+static double *Moments(CourantMap map)
+{
+  return map->moments;
+}
+
+/* What rows go on from and cells are checked with: in every .partial, and in a file of few weights. */
+static const struct {
+  double *(*Of)(CourantMap); /* [nw,p], or NULL */
+  CourantResultEntry entry;
+} states[] = {
+    {States,
+     {"/map/parameters",
+      COURANT_RESULT_REAL,
+      {WEIGHT_DECAY, "/map/parameter"},
+      "weights theta* of each row, in PyTorch's order",
+      "1"}},
+    {Moments,
+     {"/map/second_moment",
+      COURANT_RESULT_REAL,
+      {WEIGHT_DECAY, "/map/parameter"},
+      "v_hat of Adam where its preconditioner is frozen",
+      "1",
+      .formula = "P = diag(sqrt(v_hat) + epsilon)"}},
+};
 enum { PARAMETERS_WRITTEN = 1000000 };
 
 static PetscErrorCode AddScales(CourantMap map, CourantResult file, const char group[])
@@ -316,11 +334,20 @@ static const char *LocalMethod(CourantMap map)
          "gradients: theta* is no equilibrium";
 }
 
-PetscErrorCode CourantMapResultCreate(CourantMap map, CourantResult file)
+static PetscErrorCode AddStates(CourantMap map, CourantResult file)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CourantResultAddCount(file, "/map/parameter", (int)map->p, 0, "index of a weight"));
+  for (int i = 0; i < LENGTH(states); i++)
+    if (states[i].Of(map)) PetscCall(CourantResultAdd(file, &states[i].entry));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* All datasets, empty. */
+static PetscErrorCode AddAll(CourantMap map, CourantResult file, PetscBool with_states)
 {
   static const char *const names[] = {"equilibrium", "init", "zero", "zero_frozen", "file", "trained"};
   char rule[COURANT_TEXT_SIZE];
-  double *index;
 
   PetscFunctionBeginUser;
   for (int g = 0; g < LENGTH(groups); g++) {
@@ -328,14 +355,7 @@ PetscErrorCode CourantMapResultCreate(CourantMap map, CourantResult file)
     if (groups[g].group) PetscCall(AddScales(map, file, groups[g].group));
     for (int i = 0; i < groups[g].n; i++) PetscCall(CourantResultAdd(file, &groups[g].fields[i].entry));
   }
-  if (map->p <= PARAMETERS_WRITTEN) {
-    PetscCall(PetscMalloc1(map->p, &index));
-    for (PetscInt i = 0; i < map->p; i++) index[i] = (double)i;
-    PetscCall(CourantResultAddScale(file, "/map/parameter", (int)map->p, index, "index of a weight", "1"));
-    PetscCall(PetscFree(index));
-    PetscCall(CourantResultAdd(file, &parameters));
-    if (map->moments) PetscCall(CourantResultAdd(file, &moments));
-  }
+  if (with_states) PetscCall(AddStates(map, file));
   PetscCall(CourantResultSetString(file, "/map", "linearise", names[map->settings.linearise]));
   CourantMapDescribeRule(map, rule);
   PetscCall(CourantResultSetString(file, "/map", "rule", rule));
@@ -374,7 +394,7 @@ static void Transfer(const CourantResultType type, size_t n, char *structs, size
   }
 }
 
-/* All datasets out of the map's rows and cells, or back into them. */
+/* All datasets but the states out of the map's rows and cells, or back into them. */
 static PetscErrorCode Exchange(CourantMap map, CourantResult file, PetscBool back)
 {
   const size_t nw = (size_t)map->nw, cells = nw * (size_t)map->nl;
@@ -398,52 +418,34 @@ static PetscErrorCode Exchange(CourantMap map, CourantResult file, PetscBool bac
     PetscCall(CourantResultGetReal(file, "/map/m_max", "missed_probability", &map->missed));
   else
     PetscCall(CourantResultSetReal(file, "/map/m_max", "missed_probability", map->missed));
-  if (map->p > PARAMETERS_WRITTEN) PetscFunctionReturn(PETSC_SUCCESS);
-  if (back)
-    PetscCall(CourantResultRead(file, parameters.path, parameters.type, nw * (size_t)map->p, map->states));
-  else
-    PetscCall(CourantResultWrite(file, parameters.path, map->states));
-  if (map->moments && back)
-    PetscCall(CourantResultRead(file, moments.path, moments.type, nw * (size_t)map->p, map->moments));
-  else if (map->moments)
-    PetscCall(CourantResultWrite(file, moments.path, map->moments));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Takes what an interrupted run has done; axes and rule have to be the same. */
-PetscErrorCode CourantMapResultResume(CourantMap map, const CourantOutput *output)
+static PetscErrorCode ExchangeStates(CourantMap map, CourantResult file, PetscBool back)
 {
-  const struct {
-    const char *path;
-    PetscInt n;
-    const PetscReal *values;
-  } axes[] = {{"/map/learning_rate", map->nl, map->learning_rate},
-              {WEIGHT_DECAY, map->nw, map->weight_decay}};
-  char rule[COURANT_TEXT_SIZE], *was_rule;
-
   PetscFunctionBeginUser;
-  for (int i = 0; i < 2; i++) {
-    size_t dims[COURANT_RANK_MAX];
-    int rank;
-    double *was;
-    PetscCall(CourantResultSize(output->file, axes[i].path, &rank, dims));
-    PetscCall(PetscCalloc1(rank == 1 ? dims[0] : 1, &was));
-    if (rank == 1)
-      PetscCall(CourantResultRead(output->file, axes[i].path, COURANT_RESULT_REAL, dims[0], was));
-    if (rank != 1 || dims[0] != (size_t)axes[i].n || memcmp(was, axes[i].values, dims[0] * sizeof *was))
-      CourantInputError(PETSC_COMM_SELF, "%s cannot be resumed: its %s differs; -force starts again",
-                        output->partial, axes[i].path);
-    PetscCall(PetscFree(was));
+  for (int i = 0; i < LENGTH(states); i++) {
+    const CourantResultEntry *entry = &states[i].entry;
+    double *values = states[i].Of(map);
+    if (values && back)
+      PetscCall(CourantResultRead(file, entry->path, entry->type, (size_t)map->nw * (size_t)map->p, values));
+    else if (values)
+      PetscCall(CourantResultWrite(file, entry->path, values));
   }
-  CourantMapDescribeRule(map, rule);
-  PetscCall(CourantResultGetString(output->file, "/map", "rule", &was_rule));
-  if (!was_rule || strcmp(was_rule, rule))
-    CourantInputError(PETSC_COMM_SELF, "%s cannot be resumed: its rule differs; -force starts again",
-                      output->partial);
-  PetscCall(PetscFree(was_rule));
-  if (map->p > PARAMETERS_WRITTEN)
-    PetscFunctionReturn(PETSC_SUCCESS); /* the states are not in the file: start again */
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantMapResultCreate - A new file, or what an interrupted run has done, with -resume. */
+PetscErrorCode CourantMapResultCreate(CourantMap map, CourantOutput *output)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CourantOutputCreate(output, &map->problem->model, TITLE));
+  if (!output->resumed) {
+    PetscCall(AddAll(map, output->file, PETSC_TRUE));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCall(Exchange(map, output->file, PETSC_TRUE));
+  PetscCall(ExchangeStates(map, output->file, PETSC_TRUE));
   PetscCall(CourantMapRestore(map));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -486,18 +488,30 @@ static PetscErrorCode WriteRefinement(CourantMap map, CourantResult file)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantMapResultWrite - What is done of rows and cells, for a checkpoint or for good. */
+/* CourantMapResultWrite - What is done of rows and cells, for a .partial. */
 PetscErrorCode CourantMapResultWrite(CourantMap map, CourantResult file)
-{
-  return Exchange(map, file, PETSC_FALSE);
-}
-
-/* CourantMapResultFinish - Everything, with what the checks come to. */
-PetscErrorCode CourantMapResultFinish(CourantMap map, CourantResult file, const CourantAgreement *agreement)
 {
   PetscFunctionBeginUser;
   PetscCall(Exchange(map, file, PETSC_FALSE));
-  PetscCall(WriteAgreement(map, file, agreement));
-  PetscCall(WriteRefinement(map, file));
+  PetscCall(ExchangeStates(map, file, PETSC_FALSE));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantMapResultFinish - Everything, with what the checks come to. Of more than 1e6 weights the states are
+  left out: in a new file, as HDF5 keeps the room of what is deleted.
+*/
+PetscErrorCode CourantMapResultFinish(CourantMap map, CourantOutput *output,
+                                      const CourantAgreement *agreement)
+{
+  PetscFunctionBeginUser;
+  if (map->p > PARAMETERS_WRITTEN) {
+    PetscCall(CourantOutputRenew(output, &map->problem->model, TITLE));
+    PetscCall(AddAll(map, output->file, PETSC_FALSE));
+  } else
+    PetscCall(ExchangeStates(map, output->file, PETSC_FALSE));
+  PetscCall(Exchange(map, output->file, PETSC_FALSE));
+  PetscCall(WriteAgreement(map, output->file, agreement));
+  PetscCall(WriteRefinement(map, output->file));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -180,6 +180,17 @@ PetscErrorCode CourantOutputCreate(CourantOutput *output, const CourantModel *mo
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* CourantOutputRenew - A new result in place of the one that a .partial was written from: for a finished file
+ * that holds less. On rank 0. */
+PetscErrorCode CourantOutputRenew(CourantOutput *output, const CourantModel *model, const char title[])
+{
+  PetscFunctionBeginUser;
+  PetscCall(CourantOutputClose(output));
+  output->resume = PETSC_FALSE;
+  PetscCall(CourantOutputCreate(output, model, title));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* CourantOutputWriteEstimate - A number as the dataset of an entry, and beside it PATH_low and PATH_high. On
  * rank 0. */
 PetscErrorCode CourantOutputWriteEstimate(CourantOutput *output, const CourantResultEntry *entry,
