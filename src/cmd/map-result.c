@@ -7,7 +7,6 @@
 #define OUTCOMES       "stable restrained divergent undecided"
 #define BATCH_OUTCOMES "stable bounded divergent undecided"
 #define VERDICTS       "agree disagree undecided"
-#define STATUSES       "converged not_converged multiple no_equilibrium kink degenerate"
 
 #define TITLE        "stability map"
 #define WEIGHT_DECAY "/map/weight_decay"
@@ -43,7 +42,7 @@ static const Field row_fields[] = {
     ROW(branch, ENUM,
         "branch of equilibria, 0 the one continued from the largest weight decay, one more after each fold",
         "1"),
-    ROW(status, ENUM, "status of state and spectrum", "1", .meanings = STATUSES),
+    ROW(status, ENUM, "status of state and spectrum", "1", .meanings = COURANT_STATUS_NAMES),
     ROW(limit_von_neumann, REAL, "sufficient learning-rate limit by the symbol of the data", "1",
         .formula = "reach / (edge + sup_w symbol_upper + rank_one), as courant symbol has them" EDGE),
     ROW(limit_far_field, REAL, "learning-rate limit of boundedness, for bounded gradients", "1",
@@ -51,7 +50,7 @@ static const Field row_fields[] = {
     ROW(flip_coefficient, REAL, "coefficient c of the flip normal form at the limit", "1",
         .formula = "e/2 D3 . (H + alpha D)^-1 D3 - e/6 D4, e = 2 limit / reach; half-distance of the 2-cycle "
                    "sqrt(2 (eta / limit - 1) / c)"),
-    ROW(flip_status, ENUM, "status of the flip coefficient", "1", .meanings = STATUSES),
+    ROW(flip_status, ENUM, "status of the flip coefficient", "1", .meanings = COURANT_STATUS_NAMES),
     ROW(basin_radius, REAL, "distance of the unstable 2-cycle that bounds the basin at 0.99 of the limit",
         "1", .formula = "sqrt(2 (1 - eta / limit) / |c|) at eta = 0.99 limit, for c < 0"),
 };
@@ -69,7 +68,7 @@ static const Field limit_fields[] = {DESCENT_LIMIT(limit)};
       ROW_OF(name##_high, batch_limit[kind].high, REAL, "upper end of its interval: " long_name, "1")
 #define BATCH_STATUS(name, kind)                                                                             \
   ROW_OF(name, batch_status[kind], ENUM, "how the limit's solver ended; degenerate: none", "1",              \
-         .meanings = STATUSES)
+         .meanings = COURANT_STATUS_NAMES)
 
 static const Field batch_row_fields[] = {
     BATCH_LIMIT(limit, COURANT_SGD_ALMOST_SURE,
@@ -337,7 +336,7 @@ static const char *LocalMethod(CourantMap map)
 static PetscErrorCode AddStates(CourantMap map, CourantResult file)
 {
   PetscFunctionBeginUser;
-  PetscCall(CourantResultAddCount(file, "/map/parameter", (int)map->p, 0, "index of a weight"));
+  PetscCall(CourantResultAddCount(file, "/map/parameter", (int)map->p, 0, "index of a weight", "1"));
   for (int i = 0; i < LENGTH(states); i++)
     if (states[i].Of(map)) PetscCall(CourantResultAdd(file, &states[i].entry));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -348,6 +347,7 @@ static PetscErrorCode AddAll(CourantMap map, CourantResult file, PetscBool with_
 {
   static const char *const names[] = {"equilibrium", "init", "zero", "zero_frozen", "file", "trained"};
   char rule[COURANT_TEXT_SIZE];
+  PetscInt dense;
 
   PetscFunctionBeginUser;
   for (int g = 0; g < LENGTH(groups); g++) {
@@ -368,8 +368,9 @@ static PetscErrorCode AddAll(CourantMap map, CourantResult file, PetscBool with_
                                      "m: eigenvalues of P^-1 (H + alpha D), P frozen as training left it"));
   PetscCall(CourantResultSetString(file, "/map", "time_stepper", type));
   PetscCall(CourantResultSetReal(file, "/map", "reach", reach));
+  PetscCall(CourantSpectrumGetDenseSize(map->spectrum, &dense));
   const char *const exact =
-      map->p <= 2048 ? "all eigenvalues are known" : "a lower bound: not all eigenvalues are known";
+      dense ? "all eigenvalues are known" : "a lower bound: not all eigenvalues are known";
   PetscCall(CourantResultSetString(file, "/map/multiplicity", "certainty", exact));
   PetscCall(CourantResultSetString(file, "/map/neutral_modes", "certainty", exact));
   if (map->settings.local) {

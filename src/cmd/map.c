@@ -61,15 +61,17 @@ static PetscErrorCode PrintHeader(CourantMap map, const Session *session)
 {
   const CourantProblem problem = map->problem;
   const double p = (double)map->p, threads = (double)problem->threads;
-  /* states of the rows and cells, each as they are, in the file, and in a copy of it that is on its way to
-     the disk; the Krylov bases, the assembled Hessian, and what each thread of the cross-check holds */
-  const double vectors = (map->moments ? 6 : 3) * (double)map->nw + 100 + (map->p <= 2048 ? p : 0) +
-                         threads * (COURANT_RING + 8);
   const double cells = 3 * (double)sizeof(CourantMapCell) * (double)(map->nw * map->nl);
   char rule[COURANT_TEXT_SIZE];
+  PetscInt dense;
 
   PetscFunctionBeginUser;
   if (session->output.quiet || map->rank) PetscFunctionReturn(PETSC_SUCCESS);
+  /* states of the rows and cells, each as they are, in the file, and in a copy of it that is on its way to
+     the disk; the Krylov bases, the assembled Hessian, and what each thread of the cross-check holds */
+  PetscCall(CourantSpectrumGetDenseSize(map->spectrum, &dense));
+  const double vectors =
+      (map->moments ? 6 : 3) * (double)map->nw + 100 + (double)dense + threads * (COURANT_RING + 8);
   CourantMapDescribeRule(map, rule);
   printf("stability map of %s: %d learning rates x %d weight decays, %s\n", problem->model.name, (int)map->nl,
          (int)map->nw, rule);
@@ -118,7 +120,7 @@ static PetscErrorCode Finish(CourantMap map, Session *session)
   PetscCall(CourantMapResultFinish(map, &session->output, &agreement));
   PetscCall(CourantOutputFinish(&session->output));
   if (!session->output.quiet) {
-    CourantMapView(map, &agreement);
+    PetscCall(CourantMapView(map, &agreement));
     CourantOutputView(&session->output);
   }
   PetscFunctionReturn(PETSC_SUCCESS);

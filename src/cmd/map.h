@@ -7,4 +7,4 @@ void CourantMapDescribeRule(CourantMap, char text[COURANT_TEXT_SIZE]);
 PetscErrorCode CourantMapResultCreate(CourantMap, CourantOutput *);
 PetscErrorCode CourantMapResultWrite(CourantMap, CourantResult);
 PetscErrorCode CourantMapResultFinish(CourantMap, CourantOutput *, const CourantAgreement *);
-void CourantMapView(CourantMap, const CourantAgreement *);
+PetscErrorCode CourantMapView(CourantMap, const CourantAgreement *);

@@ -208,8 +208,7 @@ PetscErrorCode CourantOutputWriteEstimate(CourantOutput *output, const CourantRe
     snprintf(long_name, sizeof long_name, "%s%s", words[k], entry->long_name);
     part.path = path;
     part.long_name = long_name;
-    PetscCall(CourantResultAdd(output->file, &part));
-    PetscCall(CourantResultWrite(output->file, path, &values[k]));
+    PetscCall(CourantResultAddValues(output->file, &part, &values[k]));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
