@@ -28,7 +28,9 @@ const CourantCommandOps *CourantCommandFind(const char *name);
 #define COURANT_DECK_OPTIONS                                                                                 \
   {                                                                                                          \
     "-set", "KEY=VALUE,..",                                                                                  \
-        "put values over those of the deck, as in -set network.0.conv.kernel=16,train.steps=50", PETSC_TRUE  \
+        "put values over those of the deck, as in -set network.0.conv.kernel=16,train.steps=50; of several " \
+        "all count",                                                                                         \
+        PETSC_TRUE                                                                                           \
   }
 
 #define COURANT_MODEL_OPTIONS                                                                                \
@@ -52,7 +54,8 @@ const CourantCommandOps *CourantCommandFind(const char *name);
   }
 
 #define COURANT_RESULT_OPTIONS                                                                               \
-  COURANT_OUTPUT_OPTIONS, {"-resume", NULL, "go on from FILE.partial of an interrupted run", PETSC_TRUE},    \
+  COURANT_OUTPUT_OPTIONS,                                                                                    \
+      {"-resume", NULL, "go on from FILE.partial of an interrupted run, with its options", PETSC_TRUE},      \
   {                                                                                                          \
     "-checkpoint", "SECONDS", "time between two writes of FILE.partial (default: 30)", PETSC_TRUE            \
   }
