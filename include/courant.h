@@ -82,6 +82,9 @@ typedef enum {
   COURANT_DEGENERATE, /* a quantity that has to be away from 0 is not */
 } CourantStatus;
 
+/* Their names, in this order. */
+#define COURANT_STATUS_NAMES "converged not_converged multiple no_equilibrium kink degenerate"
+
 typedef enum { COURANT_LARGEST, COURANT_SMALLEST } CourantSide;
 
 typedef struct {
@@ -123,6 +126,7 @@ PETSC_EXTERN PetscErrorCode CourantSpectrumGetExtremes(CourantSpectrum, CourantE
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetTopVector(CourantSpectrum, Vec *);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetBottomVector(CourantSpectrum, Vec *);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetNorm(CourantSpectrum, PetscReal *);
+PETSC_EXTERN PetscErrorCode CourantSpectrumGetDenseSize(CourantSpectrum, PetscInt *n);
 PETSC_EXTERN PetscErrorCode CourantSpectrumGetAll(CourantSpectrum, PetscInt *n, const PetscReal **values);
 PETSC_EXTERN PetscErrorCode CourantSpectrumDestroy(CourantSpectrum *);
 

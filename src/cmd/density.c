@@ -64,13 +64,12 @@ static const CourantResultEntry sums[SUMS] = {
      .formula = "sum_i log(lambda_i + shift)"},
 };
 
-static const CourantResultEntry status_entry = {
-    GROUP "/log_determinant_status",
-    COURANT_RESULT_ENUM,
-    {NULL},
-    "degenerate: not positive definite",
-    "1",
-    "converged not_converged multiple no_equilibrium kink degenerate"};
+static const CourantResultEntry status_entry = {GROUP "/log_determinant_status",
+                                                COURANT_RESULT_ENUM,
+                                                {NULL},
+                                                "degenerate: not positive definite",
+                                                "1",
+                                                COURANT_STATUS_NAMES};
 
 /* What is reported. */
 typedef struct {
@@ -80,14 +79,6 @@ typedef struct {
   PetscReal low, high, width;
 } Report;
 
-static PetscErrorCode Add(CourantResult file, const CourantResultEntry *entry, const void *values)
-{
-  PetscFunctionBeginUser;
-  PetscCall(CourantResultAdd(file, entry));
-  PetscCall(CourantResultWrite(file, entry->path, values));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode Write(const Report *report, const CourantDensityFacts *facts, CourantOutput *output)
 {
   const CourantResult file = output->file;
@@ -96,9 +87,9 @@ static PetscErrorCode Write(const Report *report, const CourantDensityFacts *fac
   PetscFunctionBeginUser;
   PetscCall(CourantResultAddScale(file, VALUE, POINTS, report->value, "place on the spectrum's axis", "1"));
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(curves); i++)
-    PetscCall(Add(file, &curves[i], report->curve[i]));
+    PetscCall(CourantResultAddValues(file, &curves[i], report->curve[i]));
   for (int i = 0; i < SUMS; i++) PetscCall(CourantOutputWriteEstimate(output, &sums[i], &report->sum[i]));
-  PetscCall(Add(file, &status_entry, &status));
+  PetscCall(CourantResultAddValues(file, &status_entry, &status));
   PetscCall(CourantResultSetReal(file, GROUP, "kernel_width", report->width));
   PetscCall(CourantResultSetReal(file, GROUP, "shift", facts->shift));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -160,12 +151,6 @@ static PetscErrorCode Evaluate(CourantDensity density, const CourantDensityFacts
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static void Progress(double products, void *ctx)
-{
-  CourantProgress *progress = (CourantProgress *)ctx;
-  CourantProgressUpdate(progress, progress->done + products);
-}
-
 /*
   CourantReportDensity - Solves, writes /spectrum/density/ and prints the headline numbers; nothing where
   density is NULL. Collective.
@@ -181,7 +166,7 @@ PetscErrorCode CourantReportDensity(CourantDensity density, const CourantDensity
   if (!density) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CourantDensityGetSizes(density, &products, NULL));
   CourantProgressBegin(&progress, "density", 0, (double)products, output->quiet);
-  PetscCall(CourantDensitySetProgress(density, Progress, &progress));
+  PetscCall(CourantDensitySetProgress(density, CourantProgressAdvance, &progress));
   const PetscErrorCode code = CourantDensitySolve(density);
   CourantProgressEnd(&progress);
   PetscCall(code);

@@ -227,10 +227,7 @@ static PetscErrorCode AddTable(CourantResult file, int n, const CourantResultEnt
                                const void *const values[])
 {
   PetscFunctionBeginUser;
-  for (int i = 0; i < n; i++) {
-    PetscCall(CourantResultAdd(file, &table[i]));
-    PetscCall(CourantResultWrite(file, table[i].path, values[i]));
-  }
+  for (int i = 0; i < n; i++) PetscCall(CourantResultAddValues(file, &table[i], values[i]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

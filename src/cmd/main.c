@@ -71,6 +71,8 @@ static PetscErrorCode RunCommand(const CourantCommandOps *command, int argc, cha
   PetscCall(PetscPushErrorHandler(CourantErrorHandler, NULL));
   PetscCall(CourantInterruptInstall());
   PetscCall(CourantOptionsCheckWords(command, argc, argv));
+  PetscCall(CourantOptionsJoinSets());
+  PetscCall(CourantOptionsRemember(command));
   openblas_set_num_threads(1); /* parallelism is over samples and cells */
   PetscCall(command->Run(command->argument ? argv[2] : NULL));
   PetscCall(CourantOptionsCheckViewers());

@@ -7,8 +7,8 @@
 #define OUTCOMES       "stable restrained divergent undecided"
 #define BATCH_OUTCOMES "stable bounded divergent undecided"
 #define VERDICTS       "agree disagree undecided"
-#define STATUSES       "converged not_converged multiple no_equilibrium kink degenerate"
 
+#define TITLE        "stability map"
 #define WEIGHT_DECAY "/map/weight_decay"
 #define DECAY        "alpha = weight_decay; decoupled, weight_decay (1 - momentum), the decay at rest"
 #define EDGE         ", edge = weight_decay; decoupled, weight_decay reach / 2"
@@ -42,7 +42,7 @@ static const Field row_fields[] = {
     ROW(branch, ENUM,
         "branch of equilibria, 0 the one continued from the largest weight decay, one more after each fold",
         "1"),
-    ROW(status, ENUM, "status of state and spectrum", "1", .meanings = STATUSES),
+    ROW(status, ENUM, "status of state and spectrum", "1", .meanings = COURANT_STATUS_NAMES),
     ROW(limit_von_neumann, REAL, "sufficient learning-rate limit by the symbol of the data", "1",
         .formula = "reach / (edge + sup_w symbol_upper + rank_one), as courant symbol has them" EDGE),
     ROW(limit_far_field, REAL, "learning-rate limit of boundedness, for bounded gradients", "1",
@@ -50,7 +50,7 @@ static const Field row_fields[] = {
     ROW(flip_coefficient, REAL, "coefficient c of the flip normal form at the limit", "1",
         .formula = "e/2 D3 . (H + alpha D)^-1 D3 - e/6 D4, e = 2 limit / reach; half-distance of the 2-cycle "
                    "sqrt(2 (eta / limit - 1) / c)"),
-    ROW(flip_status, ENUM, "status of the flip coefficient", "1", .meanings = STATUSES),
+    ROW(flip_status, ENUM, "status of the flip coefficient", "1", .meanings = COURANT_STATUS_NAMES),
     ROW(basin_radius, REAL, "distance of the unstable 2-cycle that bounds the basin at 0.99 of the limit",
         "1", .formula = "sqrt(2 (1 - eta / limit) / |c|) at eta = 0.99 limit, for c < 0"),
 };
@@ -68,7 +68,7 @@ static const Field limit_fields[] = {DESCENT_LIMIT(limit)};
       ROW_OF(name##_high, batch_limit[kind].high, REAL, "upper end of its interval: " long_name, "1")
 #define BATCH_STATUS(name, kind)                                                                             \
   ROW_OF(name, batch_status[kind], ENUM, "how the limit's solver ended; degenerate: none", "1",              \
-         .meanings = STATUSES)
+         .meanings = COURANT_STATUS_NAMES)
 
 static const Field batch_row_fields[] = {
     BATCH_LIMIT(limit, COURANT_SGD_ALMOST_SURE,
@@ -258,17 +258,34 @@ static const Group groups[] = {
     GROUP(HasRefinedGlobal, NULL, refined_global_fields),
 };
 
-static const CourantResultEntry parameters = {"/map/parameters",
-                                              COURANT_RESULT_REAL,
-                                              {WEIGHT_DECAY, "/map/parameter"},
-                                              "weights theta* of each row, in PyTorch's order",
-                                              "1"};
-static const CourantResultEntry moments = {"/map/second_moment",
-                                           COURANT_RESULT_REAL,
-                                           {WEIGHT_DECAY, "/map/parameter"},
-                                           "v_hat of Adam where its preconditioner is frozen",
-                                           "1",
-                                           .formula = "P = diag(sqrt(v_hat) + epsilon)"};
+static double *States(CourantMap map)
+{
+  return map->states;
+}
+static double *Moments(CourantMap map)
+{
+  return map->moments;
+}
+
+/* What rows go on from and cells are checked with: in every .partial, and in a file of few weights. */
+static const struct {
+  double *(*Of)(CourantMap); /* [nw,p], or NULL */
+  CourantResultEntry entry;
+} states[] = {
+    {States,
+     {"/map/parameters",
+      COURANT_RESULT_REAL,
+      {WEIGHT_DECAY, "/map/parameter"},
+      "weights theta* of each row, in PyTorch's order",
+      "1"}},
+    {Moments,
+     {"/map/second_moment",
+      COURANT_RESULT_REAL,
+      {WEIGHT_DECAY, "/map/parameter"},
+      "v_hat of Adam where its preconditioner is frozen",
+      "1",
+      .formula = "P = diag(sqrt(v_hat) + epsilon)"}},
+};
 enum { PARAMETERS_WRITTEN = 1000000 };
 
 static PetscErrorCode AddScales(CourantMap map, CourantResult file, const char group[])
@@ -316,11 +333,21 @@ static const char *LocalMethod(CourantMap map)
          "gradients: theta* is no equilibrium";
 }
 
-PetscErrorCode CourantMapResultCreate(CourantMap map, CourantResult file)
+static PetscErrorCode AddStates(CourantMap map, CourantResult file)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CourantResultAddCount(file, "/map/parameter", (int)map->p, 0, "index of a weight", "1"));
+  for (int i = 0; i < LENGTH(states); i++)
+    if (states[i].Of(map)) PetscCall(CourantResultAdd(file, &states[i].entry));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* All datasets, empty. */
+static PetscErrorCode AddAll(CourantMap map, CourantResult file, PetscBool with_states)
 {
   static const char *const names[] = {"equilibrium", "init", "zero", "zero_frozen", "file", "trained"};
   char rule[COURANT_TEXT_SIZE];
-  double *index;
+  PetscInt dense;
 
   PetscFunctionBeginUser;
   for (int g = 0; g < LENGTH(groups); g++) {
@@ -328,14 +355,7 @@ PetscErrorCode CourantMapResultCreate(CourantMap map, CourantResult file)
     if (groups[g].group) PetscCall(AddScales(map, file, groups[g].group));
     for (int i = 0; i < groups[g].n; i++) PetscCall(CourantResultAdd(file, &groups[g].fields[i].entry));
   }
-  if (map->p <= PARAMETERS_WRITTEN) {
-    PetscCall(PetscMalloc1(map->p, &index));
-    for (PetscInt i = 0; i < map->p; i++) index[i] = (double)i;
-    PetscCall(CourantResultAddScale(file, "/map/parameter", (int)map->p, index, "index of a weight", "1"));
-    PetscCall(PetscFree(index));
-    PetscCall(CourantResultAdd(file, &parameters));
-    if (map->moments) PetscCall(CourantResultAdd(file, &moments));
-  }
+  if (with_states) PetscCall(AddStates(map, file));
   PetscCall(CourantResultSetString(file, "/map", "linearise", names[map->settings.linearise]));
   CourantMapDescribeRule(map, rule);
   PetscCall(CourantResultSetString(file, "/map", "rule", rule));
@@ -348,8 +368,9 @@ PetscErrorCode CourantMapResultCreate(CourantMap map, CourantResult file)
                                      "m: eigenvalues of P^-1 (H + alpha D), P frozen as training left it"));
   PetscCall(CourantResultSetString(file, "/map", "time_stepper", type));
   PetscCall(CourantResultSetReal(file, "/map", "reach", reach));
+  PetscCall(CourantSpectrumGetDenseSize(map->spectrum, &dense));
   const char *const exact =
-      map->p <= 2048 ? "all eigenvalues are known" : "a lower bound: not all eigenvalues are known";
+      dense ? "all eigenvalues are known" : "a lower bound: not all eigenvalues are known";
   PetscCall(CourantResultSetString(file, "/map/multiplicity", "certainty", exact));
   PetscCall(CourantResultSetString(file, "/map/neutral_modes", "certainty", exact));
   if (map->settings.local) {
@@ -374,7 +395,7 @@ static void Transfer(const CourantResultType type, size_t n, char *structs, size
   }
 }
 
-/* All datasets out of the map's rows and cells, or back into them. */
+/* All datasets but the states out of the map's rows and cells, or back into them. */
 static PetscErrorCode Exchange(CourantMap map, CourantResult file, PetscBool back)
 {
   const size_t nw = (size_t)map->nw, cells = nw * (size_t)map->nl;
@@ -398,52 +419,34 @@ static PetscErrorCode Exchange(CourantMap map, CourantResult file, PetscBool bac
     PetscCall(CourantResultGetReal(file, "/map/m_max", "missed_probability", &map->missed));
   else
     PetscCall(CourantResultSetReal(file, "/map/m_max", "missed_probability", map->missed));
-  if (map->p > PARAMETERS_WRITTEN) PetscFunctionReturn(PETSC_SUCCESS);
-  if (back)
-    PetscCall(CourantResultRead(file, parameters.path, parameters.type, nw * (size_t)map->p, map->states));
-  else
-    PetscCall(CourantResultWrite(file, parameters.path, map->states));
-  if (map->moments && back)
-    PetscCall(CourantResultRead(file, moments.path, moments.type, nw * (size_t)map->p, map->moments));
-  else if (map->moments)
-    PetscCall(CourantResultWrite(file, moments.path, map->moments));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Takes what an interrupted run has done; axes and rule have to be the same. */
-PetscErrorCode CourantMapResultResume(CourantMap map, const CourantOutput *output)
+static PetscErrorCode ExchangeStates(CourantMap map, CourantResult file, PetscBool back)
 {
-  const struct {
-    const char *path;
-    PetscInt n;
-    const PetscReal *values;
-  } axes[] = {{"/map/learning_rate", map->nl, map->learning_rate},
-              {WEIGHT_DECAY, map->nw, map->weight_decay}};
-  char rule[COURANT_TEXT_SIZE], *was_rule;
-
   PetscFunctionBeginUser;
-  for (int i = 0; i < 2; i++) {
-    size_t dims[COURANT_RANK_MAX];
-    int rank;
-    double *was;
-    PetscCall(CourantResultSize(output->file, axes[i].path, &rank, dims));
-    PetscCall(PetscCalloc1(rank == 1 ? dims[0] : 1, &was));
-    if (rank == 1)
-      PetscCall(CourantResultRead(output->file, axes[i].path, COURANT_RESULT_REAL, dims[0], was));
-    if (rank != 1 || dims[0] != (size_t)axes[i].n || memcmp(was, axes[i].values, dims[0] * sizeof *was))
-      CourantInputError(PETSC_COMM_SELF, "%s cannot be resumed: its %s differs; -force starts again",
-                        output->partial, axes[i].path);
-    PetscCall(PetscFree(was));
+  for (int i = 0; i < LENGTH(states); i++) {
+    const CourantResultEntry *entry = &states[i].entry;
+    double *values = states[i].Of(map);
+    if (values && back)
+      PetscCall(CourantResultRead(file, entry->path, entry->type, (size_t)map->nw * (size_t)map->p, values));
+    else if (values)
+      PetscCall(CourantResultWrite(file, entry->path, values));
   }
-  CourantMapDescribeRule(map, rule);
-  PetscCall(CourantResultGetString(output->file, "/map", "rule", &was_rule));
-  if (!was_rule || strcmp(was_rule, rule))
-    CourantInputError(PETSC_COMM_SELF, "%s cannot be resumed: its rule differs; -force starts again",
-                      output->partial);
-  PetscCall(PetscFree(was_rule));
-  if (map->p > PARAMETERS_WRITTEN)
-    PetscFunctionReturn(PETSC_SUCCESS); /* the states are not in the file: start again */
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantMapResultCreate - A new file, or what an interrupted run has done, with -resume. */
+PetscErrorCode CourantMapResultCreate(CourantMap map, CourantOutput *output)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CourantOutputCreate(output, &map->problem->model, TITLE));
+  if (!output->resumed) {
+    PetscCall(AddAll(map, output->file, PETSC_TRUE));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCall(Exchange(map, output->file, PETSC_TRUE));
+  PetscCall(ExchangeStates(map, output->file, PETSC_TRUE));
   PetscCall(CourantMapRestore(map));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -486,18 +489,30 @@ static PetscErrorCode WriteRefinement(CourantMap map, CourantResult file)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* CourantMapResultWrite - What is done of rows and cells, for a checkpoint or for good. */
+/* CourantMapResultWrite - What is done of rows and cells, for a .partial. */
 PetscErrorCode CourantMapResultWrite(CourantMap map, CourantResult file)
-{
-  return Exchange(map, file, PETSC_FALSE);
-}
-
-/* CourantMapResultFinish - Everything, with what the checks come to. */
-PetscErrorCode CourantMapResultFinish(CourantMap map, CourantResult file, const CourantAgreement *agreement)
 {
   PetscFunctionBeginUser;
   PetscCall(Exchange(map, file, PETSC_FALSE));
-  PetscCall(WriteAgreement(map, file, agreement));
-  PetscCall(WriteRefinement(map, file));
+  PetscCall(ExchangeStates(map, file, PETSC_FALSE));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantMapResultFinish - Everything, with what the checks come to. Of more than 1e6 weights the states are
+  left out: in a new file, as HDF5 keeps the room of what is deleted.
+*/
+PetscErrorCode CourantMapResultFinish(CourantMap map, CourantOutput *output,
+                                      const CourantAgreement *agreement)
+{
+  PetscFunctionBeginUser;
+  if (map->p > PARAMETERS_WRITTEN) {
+    PetscCall(CourantOutputRenew(output, &map->problem->model, TITLE));
+    PetscCall(AddAll(map, output->file, PETSC_FALSE));
+  } else
+    PetscCall(ExchangeStates(map, output->file, PETSC_FALSE));
+  PetscCall(Exchange(map, output->file, PETSC_FALSE));
+  PetscCall(WriteAgreement(map, output->file, agreement));
+  PetscCall(WriteRefinement(map, output->file));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -43,15 +43,25 @@ static void PrintNumber(double value, const char *format, int width)
   printf(" %*s", width, isfinite(value) ? text : "-");
 }
 
-static const char *const statuses[] = {"",     "not converged", "multiple", "no equilibrium",
-                                       "kink", "degenerate"};
+static void PrintStatusName(uint8_t status)
+{
+  const char *name = COURANT_STATUS_NAMES;
+
+  for (; status; status--) name = strchr(name, ' ') + 1;
+  for (; *name && *name != ' '; name++) putchar(*name == '_' ? ' ' : *name);
+}
 
 /* What keeps a number of a row from being known: that of its state, or of something that follows from it. */
 static void PrintStatus(uint8_t state, const char *what, uint8_t status)
 {
   const uint8_t first = state ? state : status;
-  const PetscBool known = first > 0 && first < PETSC_STATIC_ARRAY_LENGTH(statuses) ? PETSC_TRUE : PETSC_FALSE;
-  printf("  %s%s\n", known && !state ? what : "", known ? statuses[first] : "");
+
+  printf("  ");
+  if (first != COURANT_CONVERGED && first != COURANT_UNSET) {
+    if (!state) printf("%s", what);
+    PrintStatusName(first);
+  }
+  printf("\n");
 }
 
 static void PrintRow(const CourantMapRow *row)
@@ -101,8 +111,6 @@ static void PrintUntold(CourantMap map)
 static void PrintRows(CourantMap map)
 {
   const PetscInt n = PetscMin(ROWS, map->nw);
-  double worst = 0;
-  PetscInt solved = 0;
 
   if (map->sgd)
     printf("\n%12s %14s %9s %12s %8s %12s %8s %13s %10s\n", "weight decay", "almost sure", "+-",
@@ -112,25 +120,37 @@ static void PrintRows(CourantMap map)
            "flip c", "");
   for (PetscInt i = 0; i < n; i++)
     (map->sgd ? PrintBatchRow : PrintRow)(&map->rows[CourantDrawPick(i, n, map->nw)]);
+  PrintUntold(map);
+}
+
+/* How good the spectra are that converged, and what they were checked with. */
+static PetscErrorCode PrintAccuracy(CourantMap map)
+{
+  double worst = 0;
+  PetscInt solved = 0, open = 0, dense;
+
+  PetscFunctionBeginUser;
   for (PetscInt w = 0; w < map->nw; w++) {
     const CourantMapRow *row = &map->rows[w];
     const PetscBool plain = isfinite(row->lambda_max) ? PETSC_TRUE : PETSC_FALSE;
     const double norm =
         plain ? fmax(fabs(row->lambda_max), fabs(row->lambda_min)) : fmax(fabs(row->m_max), fabs(row->m_min));
     solved += row->status == COURANT_CONVERGED;
+    open += row->status == COURANT_NOT_CONVERGED;
     if (row->status == COURANT_CONVERGED && norm > 0)
       worst = fmax(worst, fmax(row->residual_max, row->residual_min) / norm);
   }
-  PrintUntold(map);
   if (!solved) {
     printf("no spectrum was computed\n");
-    return;
+    PetscFunctionReturn(PETSC_SUCCESS);
   }
   printf("worst eigenvalue residual %.1e |H|; ", worst);
-  if (map->p <= 2048)
-    printf("all spectra agree with LAPACK's\n");
+  PetscCall(CourantSpectrumGetDenseSize(map->spectrum, &dense));
+  if (dense)
+    printf("%s agree with LAPACK's\n", open ? "spectra that converged" : "all spectra");
   else
     printf("an eigenvalue beyond by 1 %% of |H| was missed with probability below %.1e\n", map->missed);
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static void PrintLocal(CourantMap map, const CourantAgreement *a)
@@ -195,11 +215,14 @@ static void PrintRefinement(CourantMap map)
 }
 
 /* CourantMapView - All that the terminal says of a map, on rank 0. */
-void CourantMapView(CourantMap map, const CourantAgreement *agreement)
+PetscErrorCode CourantMapView(CourantMap map, const CourantAgreement *agreement)
 {
+  PetscFunctionBeginUser;
   DrawRegimes(map);
   PrintRows(map);
+  PetscCall(PrintAccuracy(map));
   PrintRefinement(map);
   PrintLocal(map, agreement);
   PrintGlobal(map);
+  PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -61,14 +61,17 @@ static PetscErrorCode PrintHeader(CourantMap map, const Session *session)
 {
   const CourantProblem problem = map->problem;
   const double p = (double)map->p, threads = (double)problem->threads;
-  /* states of the rows, the Krylov bases, the assembled Hessian, and what each thread of the cross-check
-     holds; cells as they are, in the file, and in a copy of it that is on its way to the disk */
-  const double vectors = (double)map->nw + 100 + (map->p <= 2048 ? p : 0) + threads * (COURANT_RING + 8);
   const double cells = 3 * (double)sizeof(CourantMapCell) * (double)(map->nw * map->nl);
   char rule[COURANT_TEXT_SIZE];
+  PetscInt dense;
 
   PetscFunctionBeginUser;
   if (session->output.quiet || map->rank) PetscFunctionReturn(PETSC_SUCCESS);
+  /* states of the rows and cells, each as they are, in the file, and in a copy of it that is on its way to
+     the disk; the Krylov bases, the assembled Hessian, and what each thread of the cross-check holds */
+  PetscCall(CourantSpectrumGetDenseSize(map->spectrum, &dense));
+  const double vectors =
+      (map->moments ? 6 : 3) * (double)map->nw + 100 + (double)dense + threads * (COURANT_RING + 8);
   CourantMapDescribeRule(map, rule);
   printf("stability map of %s: %d learning rates x %d weight decays, %s\n", problem->model.name, (int)map->nl,
          (int)map->nw, rule);
@@ -114,10 +117,10 @@ static PetscErrorCode Finish(CourantMap map, Session *session)
   PetscFunctionBeginUser;
   CourantProgressEnd(&session->progress);
   PetscCall(CourantMapGetAgreement(map, &agreement));
-  PetscCall(CourantMapResultFinish(map, session->output.file, &agreement));
+  PetscCall(CourantMapResultFinish(map, &session->output, &agreement));
   PetscCall(CourantOutputFinish(&session->output));
   if (!session->output.quiet) {
-    CourantMapView(map, &agreement);
+    PetscCall(CourantMapView(map, &agreement));
     CourantOutputView(&session->output);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -131,17 +134,6 @@ static PetscErrorCode Save(CourantMap map, Session *session)
   PetscCall(CourantMapResultWrite(map, session->output.file));
   PetscCall(CourantOutputCheckpoint(&session->output));
   CourantOutputSayInterrupted(&session->output, "what is done");
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode Start(CourantMap map, Session *session)
-{
-  PetscFunctionBeginUser;
-  PetscCall(CourantOutputCreate(&session->output, &map->problem->model, "stability map"));
-  if (session->output.resumed)
-    PetscCall(CourantMapResultResume(map, &session->output));
-  else
-    PetscCall(CourantMapResultCreate(map, session->output.file));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -169,7 +161,7 @@ static PetscErrorCode Work(void *ctx)
 
   PetscFunctionBeginUser;
   PetscCall(CourantProblemVerifyReference(map->problem));
-  CourantCallOnRankZero(map->comm, map->rank, Start(map, session));
+  CourantCallOnRankZero(map->comm, map->rank, CourantMapResultCreate(map, &session->output));
   PetscCall(PrintHeader(map, session));
   PetscCall(CourantMapSetMonitor(map, Monitor, Progress, session));
   map->round_seconds = PetscMin(map->round_seconds, session->output.interval);

@@ -4,8 +4,7 @@
 #include "stability/map.h"
 
 void CourantMapDescribeRule(CourantMap, char text[COURANT_TEXT_SIZE]);
-PetscErrorCode CourantMapResultCreate(CourantMap, CourantResult);
-PetscErrorCode CourantMapResultResume(CourantMap, const CourantOutput *);
+PetscErrorCode CourantMapResultCreate(CourantMap, CourantOutput *);
 PetscErrorCode CourantMapResultWrite(CourantMap, CourantResult);
-PetscErrorCode CourantMapResultFinish(CourantMap, CourantResult, const CourantAgreement *);
-void CourantMapView(CourantMap, const CourantAgreement *);
+PetscErrorCode CourantMapResultFinish(CourantMap, CourantOutput *, const CourantAgreement *);
+PetscErrorCode CourantMapView(CourantMap, const CourantAgreement *);

@@ -463,6 +463,79 @@ PetscErrorCode CourantOptionsCheckViewers(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/*
+  CourantOptionsJoinSets - PETSc keeps the last of several options of one name; of -set all on the command
+  line count, one after another.
+*/
+PetscErrorCode CourantOptionsJoinSets(void)
+{
+  size_t length = 1;
+  char *all;
+
+  PetscFunctionBeginUser;
+  for (int i = 2; i + 1 < argc_; i++)
+    if (!strcmp(argv_[i], "-set")) length += strlen(argv_[i + 1]) + 1;
+  if (length == 1) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscCalloc1(length, &all));
+  for (int i = 2; i + 1 < argc_; i++) {
+    if (strcmp(argv_[i], "-set")) continue;
+    if (all[0]) strcat(all, ",");
+    strcat(all, argv_[i + 1]);
+  }
+  PetscCall(PetscOptionsSetValue(NULL, "-set", all));
+  PetscCall(PetscFree(all));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- what numbers depend on ---- */
+
+static char *numerical_;
+
+static PetscErrorCode ForgetNumerical(void)
+{
+  return PetscFree(numerical_);
+}
+
+static PetscBool IsNumerical(const CourantCommandOps *command, const char *name)
+{
+  char dashed[256];
+
+  snprintf(dashed, sizeof dashed, "-%s", name);
+  const CourantOption *option = FindOption(command, dashed);
+  return (option && option->neutral) || IsPetscOwn(name) || IsReadLate(name) ? PETSC_FALSE : PETSC_TRUE;
+}
+
+/*
+  CourantOptionsRemember - Keeps the options that numbers depend on, wherever PETSc has them from. Before
+  anything is put into the database that the user has not asked for.
+*/
+PetscErrorCode CourantOptionsRemember(const CourantCommandOps *command)
+{
+  PetscInt n;
+  char **names, **values;
+  size_t length = 1;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscOptionsLeftGet(NULL, &n, &names, &values));
+  for (PetscInt i = 0; i < n; i++) length += strlen(names[i]) + (values[i] ? strlen(values[i]) : 0) + 3;
+  PetscCall(PetscCalloc1(length, &numerical_));
+  for (PetscInt i = 0; i < n; i++) {
+    char *end = numerical_ + strlen(numerical_);
+    if (!IsNumerical(command, names[i])) continue;
+    snprintf(end, length - (size_t)(end - numerical_), "-%s%s%s\n", names[i], values[i] ? " " : "",
+             values[i] ? values[i] : "");
+  }
+  PetscCall(PetscOptionsLeftRestore(NULL, &n, &names, &values));
+  PetscCall(PetscRegisterFinalize(ForgetNumerical));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantOptionsNumerical - These options as they were given, a line each, by name. Borrowed. */
+const char *CourantOptionsNumerical(void)
+{
+  return numerical_;
+}
+
 /* CourantOptionsCommandLine - The command line as it was typed; freed with PetscFree(). */
 PetscErrorCode CourantOptionsCommandLine(char **text)
 {

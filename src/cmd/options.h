@@ -9,5 +9,8 @@ void CourantOptionsExplain(const CourantCommandOps *, PetscErrorCode *);
 PetscErrorCode CourantOptionsCheckUsed(const CourantCommandOps *, PetscErrorCode (*ReadAgain)(void *),
                                        void *ctx);
 PetscErrorCode CourantOptionsCheckViewers(void);
+PetscErrorCode CourantOptionsJoinSets(void);
+PetscErrorCode CourantOptionsRemember(const CourantCommandOps *);
+const char *CourantOptionsNumerical(void);
 PetscErrorCode CourantOptionsCommandLine(char **text);
 PetscErrorCode CourantOptionFlag(const char name[], PetscBool *set);

@@ -90,31 +90,70 @@ static PetscErrorCode Require(CourantOutput *output, const char name[], const ch
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode SetAttributes(CourantOutput *output, const CourantModel *model, const char title[],
-                                    const char versions[4][64])
+/* The same of every option that numbers depend on: lines, by name. */
+static PetscErrorCode RequireOptions(CourantOutput *output)
 {
-  const CourantResult file = output->file;
-  const char *isa = model->instruction_set ? model->instruction_set : "none";
-  char *line;
+  const char *now = CourantOptionsNumerical();
+  char *was;
+  size_t k = 0;
 
   PetscFunctionBeginUser;
-  PetscCall(CourantResultSetString(file, "/", "Conventions", "courant-1"));
-  PetscCall(CourantResultSetString(file, "/", "title", title));
-  PetscCall(CourantResultSetString(file, "/", "model", model->name));
-  PetscCall(CourantResultSetString(file, "/", "about", model->about));
-  PetscCall(CourantResultSetString(file, "/", "deck", CourantDeckText(model->deck)));
-  PetscCall(CourantResultSetString(file, "/", "overrides", CourantDeckOverrides(model->deck)));
+  PetscCall(CourantResultGetString(output->file, "/", "options", &was));
+  if (!was) PetscCall(PetscStrallocpy("", &was));
+  while (was[k] && was[k] == now[k]) k++;
+  if (was[k] != now[k]) {
+    while (k > 0 && now[k - 1] != '\n') k--;
+    /* of two names the first is the one that the other list lacks */
+    const char *line = was[k] && (!now[k] || strcmp(was + k, now + k) < 0) ? was + k : now + k;
+    CourantInputError(PETSC_COMM_SELF, "%s cannot be resumed: its %.*s differs; -force starts again",
+                      output->partial, (int)strcspn(line, " \n"), line);
+  }
+  PetscCall(PetscFree(was));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What every result says of itself; a resumed one has said it before. */
+static PetscErrorCode SetAttributes(CourantOutput *output, const CourantModel *model, const char title[])
+{
+  char titled[COURANT_TEXT_SIZE + 128], source[64], petsc[64], slepc[64], hdf5[64], *line;
+  unsigned major, minor, release;
+
+  PetscFunctionBeginUser;
+  snprintf(titled, sizeof titled, "%s of %s", title, model->name);
+  H5get_libversion(&major, &minor, &release);
+  snprintf(source, sizeof source, "courant %s %s", COURANT_VERSION, COURANT_SOURCE);
+  snprintf(petsc, sizeof petsc, "%d.%d.%d", PETSC_VERSION_MAJOR, PETSC_VERSION_MINOR, PETSC_VERSION_SUBMINOR);
+  snprintf(slepc, sizeof slepc, "%d.%d.%d", SLEPC_VERSION_MAJOR, SLEPC_VERSION_MINOR, SLEPC_VERSION_SUBMINOR);
+  snprintf(hdf5, sizeof hdf5, "%u.%u.%u", major, minor, release);
   PetscCall(CourantOptionsCommandLine(&line));
-  PetscCall(CourantResultSetString(file, "/", "command_line", line));
+  const struct {
+    const char *name, *value;
+    const char *shared; /* by an interrupted run and one that goes on with it; NULL: may differ */
+  } attributes[] = {
+      {"Conventions", "courant-1", NULL},
+      {"title", titled, "kind of result"},
+      {"model", model->name, NULL},
+      {"about", model->about, NULL},
+      {"deck", CourantDeckText(model->deck), "deck"},
+      {"overrides", CourantDeckOverrides(model->deck), "-set"},
+      {"command_line", line, NULL},
+      {"source", source, "version of courant"},
+      {"petsc", petsc, "version of PETSc"},
+      {"slepc", slepc, "version of SLEPc"},
+      {"hdf5", hdf5, NULL},
+      {"precision", "double", NULL},
+      {"instruction_set", model->instruction_set ? model->instruction_set : "none", "instruction set (-isa)"},
+  };
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(attributes); i++) {
+    if (output->resumed && attributes[i].shared)
+      PetscCall(Require(output, attributes[i].name, attributes[i].shared, attributes[i].value));
+    PetscCall(CourantResultSetString(output->file, "/", attributes[i].name, attributes[i].value));
+  }
   PetscCall(PetscFree(line));
-  PetscCall(CourantResultSetString(file, "/", "source", versions[0]));
-  PetscCall(CourantResultSetString(file, "/", "petsc", versions[1]));
-  PetscCall(CourantResultSetString(file, "/", "slepc", versions[2]));
-  PetscCall(CourantResultSetString(file, "/", "hdf5", versions[3]));
-  PetscCall(CourantResultSetInt(file, "/", "seed", (int)model->seed));
-  PetscCall(CourantResultSetString(file, "/", "precision", "double"));
-  PetscCall(CourantResultSetString(file, "/", "instruction_set", isa));
-  PetscCall(CourantResultSetInt(file, "/", "ranks", output->size));
+  if (output->resumed) PetscCall(RequireOptions(output));
+  PetscCall(CourantResultSetString(output->file, "/", "options", CourantOptionsNumerical()));
+  PetscCall(CourantResultSetInt(output->file, "/", "seed", (int)model->seed));
+  PetscCall(CourantResultSetInt(output->file, "/", "ranks", output->size));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -123,40 +162,32 @@ static PetscErrorCode SetAttributes(CourantOutput *output, const CourantModel *m
   every result.
 
   title: what it is, "of MODEL" is added. On rank 0. A .partial of another command, deck, version or
-  instruction set is refused.
+  instruction set is refused, and one whose options would have given other numbers.
 */
 PetscErrorCode CourantOutputCreate(CourantOutput *output, const CourantModel *model, const char title[])
 {
-  const char *isa = model->instruction_set ? model->instruction_set : "none";
-  char versions[4][64], titled[COURANT_TEXT_SIZE + 128];
-  unsigned major, minor, release;
-
   PetscFunctionBeginUser;
   if (output->rank) PetscFunctionReturn(PETSC_SUCCESS);
-  snprintf(titled, sizeof titled, "%s of %s", title, model->name);
-  H5get_libversion(&major, &minor, &release);
-  snprintf(versions[0], sizeof versions[0], "courant %s %s", COURANT_VERSION, COURANT_SOURCE);
-  snprintf(versions[1], sizeof versions[1], "%d.%d.%d", PETSC_VERSION_MAJOR, PETSC_VERSION_MINOR,
-           PETSC_VERSION_SUBMINOR);
-  snprintf(versions[2], sizeof versions[2], "%d.%d.%d", SLEPC_VERSION_MAJOR, SLEPC_VERSION_MINOR,
-           SLEPC_VERSION_SUBMINOR);
-  snprintf(versions[3], sizeof versions[3], "%u.%u.%u", major, minor, release);
   output->resumed = output->resume && !access(output->partial, F_OK) ? PETSC_TRUE : PETSC_FALSE;
   if (output->resumed) {
     PetscCall(CourantResultLoad(output->partial, &output->file));
-    PetscCall(Require(output, "title", "kind of result", titled));
-    PetscCall(Require(output, "deck", "deck", CourantDeckText(model->deck)));
-    PetscCall(Require(output, "overrides", "-set", CourantDeckOverrides(model->deck)));
-    PetscCall(Require(output, "source", "version of courant", versions[0]));
-    PetscCall(Require(output, "petsc", "version of PETSc", versions[1]));
-    PetscCall(Require(output, "slepc", "version of SLEPc", versions[2]));
-    PetscCall(Require(output, "instruction_set", "instruction set (-isa)", isa));
     PetscCall(CourantResultGetReal(output->file, "/", "wall_time_s", &output->wall_before));
     if (!isfinite(output->wall_before)) output->wall_before = 0;
     output->kept = PETSC_TRUE;
   } else
     PetscCall(CourantResultCreate(&output->file));
-  PetscCall(SetAttributes(output, model, titled, (const char(*)[64])versions));
+  PetscCall(SetAttributes(output, model, title));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantOutputRenew - A new result in place of the one that a .partial was written from: for a finished file
+ * that holds less. On rank 0. */
+PetscErrorCode CourantOutputRenew(CourantOutput *output, const CourantModel *model, const char title[])
+{
+  PetscFunctionBeginUser;
+  PetscCall(CourantOutputClose(output));
+  output->resume = PETSC_FALSE;
+  PetscCall(CourantOutputCreate(output, model, title));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -177,8 +208,7 @@ PetscErrorCode CourantOutputWriteEstimate(CourantOutput *output, const CourantRe
     snprintf(long_name, sizeof long_name, "%s%s", words[k], entry->long_name);
     part.path = path;
     part.long_name = long_name;
-    PetscCall(CourantResultAdd(output->file, &part));
-    PetscCall(CourantResultWrite(output->file, path, &values[k]));
+    PetscCall(CourantResultAddValues(output->file, &part, &values[k]));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

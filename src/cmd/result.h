@@ -19,6 +19,7 @@ typedef struct {
 
 PetscErrorCode CourantOutputOpen(const CourantModel *, const char command[], CourantOutput *);
 PetscErrorCode CourantOutputCreate(CourantOutput *, const CourantModel *, const char title[]);
+PetscErrorCode CourantOutputRenew(CourantOutput *, const CourantModel *, const char title[]);
 PetscBool CourantOutputDue(const CourantOutput *);
 PetscErrorCode CourantOutputCheckpoint(CourantOutput *);
 PetscErrorCode CourantOutputFinish(CourantOutput *);

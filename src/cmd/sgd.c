@@ -20,8 +20,6 @@ PetscErrorCode CourantSgdOpen(CourantProblem problem, const CourantTrainSettings
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-#define STATUSES "converged not_converged multiple no_equilibrium kink degenerate"
-
 static const struct {
   CourantResultEntry limit, status;
   const char *name, *about;
@@ -32,7 +30,12 @@ static const struct {
       "learning rate below which the mean square decays, batches drawn independently",
       "1",
       .formula = "1 / nu, nu the largest eigenvalue of E[M X M] = nu (m X + X m), M of a batch, m = E M"},
-     {"/sgd/status_mean_square", COURANT_RESULT_ENUM, {NULL}, "how its solver ended", "1", STATUSES},
+     {"/sgd/status_mean_square",
+      COURANT_RESULT_ENUM,
+      {NULL},
+      "how its solver ended",
+      "1",
+      COURANT_STATUS_NAMES},
      "mean square",
      "independent batches"},
     {{"/sgd/limit_epoch",
@@ -41,7 +44,7 @@ static const struct {
       "learning rate below which the mean square decays from epoch to epoch of reshuffled batches",
       "1",
       .formula = "spectral radius of X -> E[Phi X Phi^T] = 1, Phi = A_K .. A_1 over an epoch"},
-     {"/sgd/status_epoch", COURANT_RESULT_ENUM, {NULL}, "how its solver ended", "1", STATUSES},
+     {"/sgd/status_epoch", COURANT_RESULT_ENUM, {NULL}, "how its solver ended", "1", COURANT_STATUS_NAMES},
      "epoch",
      "mean square of reshuffled batches"},
     {{"/sgd/limit_almost_sure",
@@ -50,7 +53,12 @@ static const struct {
       "learning rate below which almost every run of reshuffled batches decays",
       "1",
       .formula = "lim log |A_t .. A_1 x| / t = 0"},
-     {"/sgd/status_almost_sure", COURANT_RESULT_ENUM, {NULL}, "how its solver ended", "1", STATUSES},
+     {"/sgd/status_almost_sure",
+      COURANT_RESULT_ENUM,
+      {NULL},
+      "how its solver ended",
+      "1",
+      COURANT_STATUS_NAMES},
      "almost sure",
      "almost every run of reshuffled batches"},
 };
@@ -73,25 +81,17 @@ typedef struct {
   CourantStatus status[COURANT_SGD_KINDS];
 } Report;
 
-static PetscErrorCode Add(CourantResult file, const CourantResultEntry *entry, const void *value)
-{
-  PetscFunctionBeginUser;
-  PetscCall(CourantResultAdd(file, entry));
-  PetscCall(CourantResultWrite(file, entry->path, value));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode Write(const Report *report, const CourantTrainSettings *train, CourantOutput *output)
 {
   PetscFunctionBeginUser;
   for (int k = 0; k < COURANT_SGD_KINDS; k++) {
     const uint8_t status = (uint8_t)report->status[k];
     PetscCall(CourantOutputWriteEstimate(output, &kinds[k].limit, &report->limit[k]));
-    PetscCall(Add(output->file, &kinds[k].status, &status));
+    PetscCall(CourantResultAddValues(output->file, &kinds[k].status, &status));
   }
-  PetscCall(Add(output->file, &descent_entry, &report->descent));
-  PetscCall(Add(output->file, &batch_entry, &train->batch));
-  PetscCall(Add(output->file, &noise_entry, &report->noise));
+  PetscCall(CourantResultAddValues(output->file, &descent_entry, &report->descent));
+  PetscCall(CourantResultAddValues(output->file, &batch_entry, &train->batch));
+  PetscCall(CourantResultAddValues(output->file, &noise_entry, &report->noise));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -34,12 +34,6 @@ static PetscErrorCode AddCount(SpectrumSession *s, CourantDensity density, Petsc
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static void Progress(double products, void *ctx)
-{
-  CourantProgress *progress = (CourantProgress *)ctx;
-  CourantProgressUpdate(progress, progress->done + products);
-}
-
 /*
   SpectrumCountAbove - The count of an operator by probes of its own; nothing without -above, or where the
   density has it. found: eigenvalues of it that are above.
@@ -61,7 +55,7 @@ PetscErrorCode SpectrumCountAbove(SpectrumSession *s, Mat A, PetscInt found)
   PetscCall(CourantDensitySetOperator(s->counter, B));
   PetscCall(CourantDensityGetSizes(s->counter, &products, NULL));
   CourantProgressBegin(&progress, "count", 0, (double)products, s->output.quiet);
-  PetscCall(CourantDensitySetProgress(s->counter, Progress, &progress));
+  PetscCall(CourantDensitySetProgress(s->counter, CourantProgressAdvance, &progress));
   const PetscErrorCode code = CourantDensitySolve(s->counter);
   CourantProgressEnd(&progress);
   PetscCall(code);
@@ -128,10 +122,9 @@ PetscErrorCode SpectrumWriteCounts(SpectrumSession *s, const char layers[])
   for (int e = 0; e < ENTRIES; e++) {
     CourantResultEntry entry = entries[e];
     if (s->kind == LAYER_BLOCKS) entry.scales[0] = layers;
-    PetscCall(CourantResultAdd(s->output.file, &entry));
-    PetscCall(CourantResultWrite(s->output.file, entry.path,
-                                 e < ESTIMATE ? (const void *)(integer + e * n)
-                                              : (const void *)(real + (e - ESTIMATE) * n)));
+    PetscCall(CourantResultAddValues(s->output.file, &entry,
+                                     e < ESTIMATE ? (const void *)(integer + e * n)
+                                                  : (const void *)(real + (e - ESTIMATE) * n)));
   }
   PetscCall(PetscFree2(real, integer));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -59,12 +59,8 @@ static const CourantResultEntry entries[ENTRIES] = {
                      "and those of the certificate that nothing was missed",
                      "1"},
     [BLOCK] = {"/spectrum/block", COURANT_RESULT_INT, {INDEX}, "the layer whose block it is of", "1"},
-    [STATUS] = {"/spectrum/status",
-                COURANT_RESULT_ENUM,
-                {INDEX},
-                "how the solver ended",
-                "1",
-                "converged not_converged"},
+    [STATUS] =
+        {"/spectrum/status", COURANT_RESULT_ENUM, {INDEX}, "how the solver ended", "1", COURANT_STATUS_NAMES},
     [SIDE] = {"/spectrum/side", COURANT_RESULT_ENUM, {INDEX}, "end of the spectrum", "1", "largest smallest"},
 };
 
@@ -127,16 +123,17 @@ static PetscErrorCode WriteScales(SpectrumSession *s, const Rules *rules)
   const char **names;
 
   PetscFunctionBeginUser;
-  PetscCall(CourantResultAddCount(file, INDEX, (int)s->n, 0, "number of the eigenvalue, outermost first"));
   PetscCall(
-      CourantResultAddCount(file, LAYER, (int)s->nlayers, 0, "layer with weights, in the network's order"));
+      CourantResultAddCount(file, INDEX, (int)s->n, 0, "number of the eigenvalue, outermost first", "1"));
+  PetscCall(CourantResultAddCount(file, LAYER, (int)s->nlayers, 0,
+                                  "layer with weights, in the network's order", "1"));
   PetscCall(PetscMalloc1(s->nlayers, &names));
   for (PetscInt i = 0; i < s->nlayers; i++) names[i] = s->problem->net->layers[s->layers[i]].name;
   PetscCall(CourantResultAddStrings(file, "/spectrum/layer_name", LAYER, (int)s->nlayers, names,
                                     "name of the layer, as in parameter names"));
   PetscCall(PetscFree(names));
   if (!rules->n) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(CourantResultAddCount(file, RULE, rules->n, 0, "update rule"));
+  PetscCall(CourantResultAddCount(file, RULE, rules->n, 0, "update rule", "1"));
   PetscCall(
       CourantResultAddStrings(file, "/spectrum/rule_name", RULE, rules->n, rules->names, "name of the rule"));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -199,8 +196,7 @@ static PetscErrorCode WriteRows(SpectrumSession *s, const Rules *rules)
     const void *values = i < MULTIPLICITY ? (const void *)real[i]
                          : i < STATUS     ? (const void *)integer[i - MULTIPLICITY]
                                           : (const void *)byte[i - STATUS];
-    PetscCall(CourantResultAdd(s->output.file, &entries[i]));
-    PetscCall(CourantResultWrite(s->output.file, entries[i].path, values));
+    PetscCall(CourantResultAddValues(s->output.file, &entries[i], values));
   }
   for (int i = 0; i < MULTIPLICITY; i++) PetscCall(PetscFree(real[i]));
   for (int i = 0; i < STATUS - MULTIPLICITY; i++) PetscCall(PetscFree(integer[i]));

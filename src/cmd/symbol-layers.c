@@ -185,8 +185,7 @@ static PetscErrorCode WriteTable(const Report *r)
       if (entries[e].type == COURANT_RESULT_ENUM) enums[i] = (uint8_t)reals[i];
     }
     const void *const values[] = {reals, ints, enums};
-    PetscCall(CourantResultAdd(file, &entries[e]));
-    PetscCall(CourantResultWrite(file, entries[e].path, values[entries[e].type]));
+    PetscCall(CourantResultAddValues(file, &entries[e], values[entries[e].type]));
   }
   PetscCall(CourantResultSetReal(file, "/layers", "lambda_max", r->symbols.whole.value));
   PetscCall(CourantResultSetReal(file, "/layers", "lambda_max_residual", r->symbols.whole.residual));
@@ -237,8 +236,7 @@ static PetscErrorCode WriteSpectrum(const Report *r, PetscInt layer)
                                     {scales[0], scales[1]},
                                     "spectral radius of the cross-spectral density of the layer's input",
                                     "1"};
-  PetscCall(CourantResultAdd(file, &entry));
-  PetscCall(CourantResultWrite(file, path, values));
+  PetscCall(CourantResultAddValues(file, &entry, values));
   snprintf(path, sizeof path, "/layers/%s/channel_direction", NameOf(r, layer));
   PetscCall(CourantResultAddArray(file, path, 2, direction, s->direction,
                                   s->active > s->inputs

@@ -116,27 +116,6 @@ static Window WindowOf(const OneLayerAnalysis *a, int source)
 
 /* ---- the result file ---- */
 
-static PetscErrorCode Write(const OneLayerAnalysis *a, const CourantResultEntry *entry, const void *values)
-{
-  PetscFunctionBeginUser;
-  PetscCall(CourantResultAdd(a->session->output.file, entry));
-  PetscCall(CourantResultWrite(a->session->output.file, entry->path, values));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode AddCount(const OneLayerAnalysis *a, const char path[], int n, const char long_name[],
-                               const char units[])
-{
-  double *index;
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1(n, &index));
-  for (int i = 0; i < n; i++) index[i] = i;
-  PetscCall(CourantResultAddScale(a->session->output.file, path, n, index, long_name, units));
-  PetscCall(PetscFree(index));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode WriteFunctions(const OneLayerAnalysis *a)
 {
   const CourantResult file = a->session->output.file;
@@ -149,7 +128,7 @@ static PetscErrorCode WriteFunctions(const OneLayerAnalysis *a)
                                   "horizontal frequency; the symbol is even, f(-w) = f(w)",
                                   "radian / pixel"));
   for (int k = 0; k < FUNCTIONS; k++)
-    PetscCall(Write(a, &functions[k], a->functions + k * a->size[0] * a->size[1]));
+    PetscCall(CourantResultAddValues(file, &functions[k], a->functions + k * a->size[0] * a->size[1]));
   PetscCall(CourantStepperGetType(a->session->stepper, NULL, &one_step));
   if (!one_step)
     PetscCall(CourantResultSetString(file, functions[AMPLIFICATION].path, "certainty",
@@ -159,25 +138,29 @@ static PetscErrorCode WriteFunctions(const OneLayerAnalysis *a)
 
 static PetscErrorCode WritePeaks(const OneLayerAnalysis *a)
 {
+  const CourantResult file = a->session->output.file;
   const CourantSymbolPeak *const ends[ENDS] = {&a->bounds.highest, &a->bounds.lowest};
   const PetscInt p = a->session->problem->net->size;
   double values[PEAK_FIELDS][ENDS], *kernel;
 
   PetscFunctionBeginUser;
-  PetscCall(AddCount(a, END, ENDS, "0 the first to overshoot, 1 the first to grow by itself", "1"));
-  PetscCall(AddCount(a, KERNEL_Y, (int)a->symbol->kernel[0], "row of the kernel", "pixel"));
-  PetscCall(AddCount(a, KERNEL_X, (int)a->symbol->kernel[1], "column of the kernel", "pixel"));
+  PetscCall(CourantResultAddCount(file, END, ENDS, 0,
+                                  "0 the first to overshoot, 1 the first to grow by itself", "1"));
+  PetscCall(
+      CourantResultAddCount(file, KERNEL_Y, (int)a->symbol->kernel[0], 0, "row of the kernel", "pixel"));
+  PetscCall(
+      CourantResultAddCount(file, KERNEL_X, (int)a->symbol->kernel[1], 0, "column of the kernel", "pixel"));
   for (int e = 0; e < ENDS; e++) {
     const PetscBool active = OneLayerIsActive(e, ends[e]->value, ends[e]->error);
     values[EXTREME][e] = ends[e]->value;
     for (int i = 0; i < 2; i++) values[AT_Y + i][e] = active ? ends[e]->frequency[i] : NAN;
     values[WAVELENGTH][e] = 2 * M_PI / hypot(values[AT_Y][e], values[AT_X][e]);
   }
-  for (int i = 0; i < PEAK_FIELDS; i++) PetscCall(Write(a, &peaks[i], values[i]));
+  for (int i = 0; i < PEAK_FIELDS; i++) PetscCall(CourantResultAddValues(file, &peaks[i], values[i]));
   PetscCall(PetscMalloc1(ENDS * p, &kernel));
   for (int which = 0; which < 2; which++) {
     for (int e = 0; e < ENDS; e++) PetscCall(PetscArraycpy(kernel + e * p, a->kernels[which][e], p));
-    PetscCall(Write(a, &kernels[which], kernel));
+    PetscCall(CourantResultAddValues(file, &kernels[which], kernel));
   }
   PetscCall(PetscFree(kernel));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -189,7 +172,7 @@ static PetscErrorCode WriteScalar(const OneLayerAnalysis *a, const char path[], 
   const CourantResultEntry entry = {path, COURANT_RESULT_REAL, {NULL}, long_name, "1", .formula = formula};
 
   PetscFunctionBeginUser;
-  PetscCall(Write(a, &entry, &number.value));
+  PetscCall(CourantResultAddValues(a->session->output.file, &entry, &number.value));
   PetscCall(CourantResultSetReal(a->session->output.file, path, "error", number.error));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -26,19 +26,12 @@ static PetscErrorCode SolveEnds(OneLayerAnalysis *a, int which)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static void HearProducts(void *ctx, PetscInt products)
-{
-  CourantProgress *progress = (CourantProgress *)ctx;
-  CourantProgressUpdate(progress, progress->done + (double)products);
-}
-
 /* Hessian products of both operators, if no solve restarts: a look at the norm, two solves an end, LAPACK's
  * matrix. */
-static double ExpectedProducts(const CourantSymbolSession *s)
+static double ExpectedProducts(const CourantSymbolSession *s, PetscInt dense)
 {
-  const PetscInt p = s->problem->net->size;
-  const double solve = (double)PetscMin(p, 48) + 1;
-  return 2 * (12 + 4 * solve + (p <= 2048 && s->output.size == 1 ? (double)p : 0));
+  const double solve = (double)PetscMin(s->problem->net->size, 48) + 1;
+  return 2 * (12 + 4 * solve + (double)dense);
 }
 
 /* Exact and frozen in turn; the problem is as before then. */
@@ -59,10 +52,13 @@ static PetscErrorCode SolveOperators(OneLayerAnalysis *a)
 {
   const CourantProblem problem = a->session->problem;
   CourantProgress progress;
+  PetscInt dense;
 
   PetscFunctionBeginUser;
-  CourantProgressBegin(&progress, "operator", 0, ExpectedProducts(a->session), a->session->output.quiet);
-  problem->heard = HearProducts;
+  PetscCall(CourantSpectrumGetDenseSize(a->session->spectrum, &dense));
+  CourantProgressBegin(&progress, "operator", 0, ExpectedProducts(a->session, dense),
+                       a->session->output.quiet);
+  problem->heard = CourantProgressAdvance;
   problem->heard_ctx = &progress;
   const PetscErrorCode code = SolveBoth(a);
   problem->heard = NULL;

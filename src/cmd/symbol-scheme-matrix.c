@@ -64,10 +64,8 @@ static PetscErrorCode WriteMatrix(const SymbolPdeSession *s)
   PetscCall(CourantResultAddScale(file, POWER, COURANT_POWERS, power, "n, number of steps", "1"));
   const void *const values[] = {re,        im,         m->residual,    m->condition,
                                 m->growth, &m->radius, &m->limit.step, m->norms};
-  for (size_t e = 0; e < PETSC_STATIC_ARRAY_LENGTH(entries); e++) {
-    PetscCall(CourantResultAdd(file, &entries[e]));
-    PetscCall(CourantResultWrite(file, entries[e].path, values[e]));
-  }
+  for (size_t e = 0; e < PETSC_STATIC_ARRAY_LENGTH(entries); e++)
+    PetscCall(CourantResultAddValues(file, &entries[e], values[e]));
   PetscCall(CourantResultSetInt(file, "/matrix", "unknowns", (int)m->unknowns));
   PetscCall(CourantResultSetInt(file, "/matrix", "unconverged", (int)m->unconverged));
   PetscCall(CourantResultSetString(file, "/matrix", "which",

@@ -112,9 +112,9 @@ static PetscErrorCode StartEnsemble(Study *s)
                                   "seed of batches and augmentation", "1"));
   PetscCall(CourantResultAddScale(file, PERTURB, (int)e->perturbs, s->settings->perturbs.values,
                                   "factor k of the perturbed step", "1"));
-  PetscCall(CourantResultAddCount(file, EPOCH, (int)e->epochs, 1, "epochs done"));
+  PetscCall(CourantResultAddCount(file, EPOCH, (int)e->epochs, 1, "epochs done", "1"));
   PetscCall(CourantResultAddCount(file, LAYER, (int)e->layers, 0,
-                                  "layer with weights, in the order of the network"));
+                                  "layer with weights, in the order of the network", "1"));
   for (int i = 0; i < LENGTH(tables); i++) PetscCall(CourantResultAdd(file, &tables[i].entry));
   for (int i = 0; i < LENGTH(spreads); i++) PetscCall(CourantResultAdd(file, &spreads[i]));
   PetscFunctionReturn(PETSC_SUCCESS);

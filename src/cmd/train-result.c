@@ -183,7 +183,7 @@ PetscErrorCode TrainStartResult(TrainSession *s)
   const CourantResult file = s->output.file;
   PetscCall(CourantResultSetString(file, "/", "precision", s->settings.precision ? "single" : "double"));
   if (!s->output.resumed) {
-    PetscCall(CourantResultAddCount(file, STEP, (int)s->run.steps, 0, "steps taken before"));
+    PetscCall(CourantResultAddCount(file, STEP, (int)s->run.steps, 0, "steps taken before", "1"));
     for (int c = 0; c < COLUMNS && HasColumn(s, c); c++) PetscCall(CourantResultAdd(file, &columns[c]));
     PetscCall(CourantResultSetString(file, "/trajectory", "rule", s->run.rule->name));
     PetscCall(CourantResultSetString(file, "/trajectory", "evaluated",

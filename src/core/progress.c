@@ -63,6 +63,12 @@ void CourantProgressUpdate(CourantProgress *progress, double done)
   fprintf(stderr, "\r\033[K%s [%s] %3.0f %%  %s left", progress->label, bar, 100 * fraction, left);
 }
 
+/* CourantProgressAdvance - Tells a CourantProgress of more units, as a callback. */
+void CourantProgressAdvance(double more, void *progress)
+{
+  CourantProgressUpdate((CourantProgress *)progress, ((CourantProgress *)progress)->done + more);
+}
+
 /* CourantProgressEnd - Takes the bar off the terminal. */
 void CourantProgressEnd(CourantProgress *progress)
 {

@@ -11,4 +11,5 @@ typedef struct {
 
 void CourantProgressBegin(CourantProgress *, const char *label, double before, double total, PetscBool quiet);
 void CourantProgressUpdate(CourantProgress *, double done);
+void CourantProgressAdvance(double more, void *progress);
 void CourantProgressEnd(CourantProgress *);

@@ -276,14 +276,14 @@ PetscErrorCode CourantResultAddScale(CourantResult result, const char path[], in
 
 /* CourantResultAddCount - A dimension whose values count from `first`. */
 PetscErrorCode CourantResultAddCount(CourantResult result, const char path[], int n, int first,
-                                     const char long_name[])
+                                     const char long_name[], const char units[])
 {
   double *values;
 
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc1(n, &values));
   for (int i = 0; i < n; i++) values[i] = first + (double)i;
-  PetscCall(CourantResultAddScale(result, path, n, values, long_name, "1"));
+  PetscCall(CourantResultAddScale(result, path, n, values, long_name, units));
   PetscCall(PetscFree(values));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -425,6 +425,16 @@ PetscErrorCode CourantResultWrite(CourantResult result, const char path[], const
   PetscCall(OpenDataset(result, path, &dataset, &memory));
   CheckH5(H5Dwrite(dataset, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, values));
   CheckH5(H5Dclose(dataset));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantResultAddValues - A dataset with its values, as CourantResultAdd() and CourantResultWrite(). */
+PetscErrorCode CourantResultAddValues(CourantResult result, const CourantResultEntry *entry,
+                                      const void *values)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CourantResultAdd(result, entry));
+  PetscCall(CourantResultWrite(result, entry->path, values));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

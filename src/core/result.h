@@ -38,7 +38,7 @@ PetscErrorCode CourantResultGetReal(CourantResult, const char object[], const ch
 PetscErrorCode CourantResultAddScale(CourantResult, const char path[], int n, const double values[],
                                      const char long_name[], const char units[]);
 PetscErrorCode CourantResultAddCount(CourantResult, const char path[], int n, int first,
-                                     const char long_name[]);
+                                     const char long_name[], const char units[]);
 PetscErrorCode CourantResultAddArray(CourantResult, const char path[], int rank, const size_t dims[],
                                      const double values[], const char long_name[]);
 PetscErrorCode CourantResultAddStrings(CourantResult, const char path[], const char scale[], int n,
@@ -46,6 +46,7 @@ PetscErrorCode CourantResultAddStrings(CourantResult, const char path[], const c
 PetscErrorCode CourantResultDelete(CourantResult, const char path[]);
 PetscErrorCode CourantResultAdd(CourantResult, const CourantResultEntry *);
 PetscErrorCode CourantResultWrite(CourantResult, const char path[], const void *values);
+PetscErrorCode CourantResultAddValues(CourantResult, const CourantResultEntry *, const void *values);
 PetscErrorCode CourantResultRead(CourantResult, const char path[], CourantResultType, size_t n, void *values);
 PetscErrorCode CourantResultSize(CourantResult, const char path[], int *rank, size_t dims[COURANT_RANK_MAX]);
 PetscErrorCode CourantResultVisit(CourantResult, void (*)(const char *path, int rank, const size_t dims[],

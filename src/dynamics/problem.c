@@ -539,7 +539,7 @@ static PetscErrorCode Multiply(const Hessian *h, int n, const double *const dire
   PetscCall((h->gauss_newton ? CourantEvaluatorGaussNewton : CourantEvaluatorProducts)(
       evaluator, n, directions, problem->comm, problem->result));
   PetscCall(PetscLogEventEnd(CourantLogging.product, 0, 0, 0, 0));
-  if (problem->heard) problem->heard(problem->heard_ctx, n);
+  if (problem->heard) problem->heard((double)n, problem->heard_ctx);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

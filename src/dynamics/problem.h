@@ -23,11 +23,11 @@ struct _CourantProblem {
   const CourantBackend *backend;
   char isa[16], memory_text[32];
   PetscInt threads;
-  double memory;                               /* bytes of this rank */
-  CourantEvaluator first, third;               /* for jets of order 1 and 3, made when first needed */
-  CourantEvaluator single;                     /* for products in single precision; NULL: none are wanted */
-  PetscInt64 state;                            /* how often CourantProblemSetState() was called */
-  void (*heard)(void *ctx, PetscInt products); /* hears of Hessian products; NULL: nobody does */
+  double memory;                             /* bytes of this rank */
+  CourantEvaluator first, third;             /* for jets of order 1 and 3, made when first needed */
+  CourantEvaluator single;                   /* for products in single precision; NULL: none are wanted */
+  PetscInt64 state;                          /* how often CourantProblemSetState() was called */
+  void (*heard)(double products, void *ctx); /* hears of Hessian products; NULL: nobody does */
   void *heard_ctx;
   double *slopes;            /* frozen loss, [n,outputs]; NULL: the net's own */
   Vec mask;                  /* D */

@@ -398,6 +398,21 @@ PetscErrorCode CourantSpectrumSetUp(CourantSpectrum spectrum)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/*
+  CourantSpectrumGetDenseSize - How many unknowns CourantSpectrumSolve() gives to LAPACK, which then finds all
+  eigenvalues: those of the operator, up to 2048 on one rank; else n is 0.
+*/
+PetscErrorCode CourantSpectrumGetDenseSize(CourantSpectrum spectrum, PetscInt *n)
+{
+  PetscMPIInt ranks;
+
+  PetscFunctionBeginUser;
+  PetscCall(MatGetSize(spectrum->A, n, NULL));
+  PetscCallMPI(MPI_Comm_size(spectrum->comm, &ranks));
+  if (*n > DENSE_LIMIT || ranks > 1) *n = 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode SolveEnds(CourantSpectrum spectrum, int ends, PetscBool certify)
 {
   PetscFunctionBeginUser;
@@ -415,14 +430,12 @@ static PetscErrorCode SolveEnds(CourantSpectrum spectrum, int ends, PetscBool ce
 */
 PetscErrorCode CourantSpectrumSolve(CourantSpectrum spectrum)
 {
-  PetscMPIInt ranks;
   PetscInt n;
 
   PetscFunctionBeginUser;
   PetscCall(SolveEnds(spectrum, 2, PETSC_TRUE));
-  PetscCall(MatGetSize(spectrum->A, &n, NULL));
-  PetscCallMPI(MPI_Comm_size(spectrum->comm, &ranks));
-  if (n > DENSE_LIMIT || ranks > 1) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CourantSpectrumGetDenseSize(spectrum, &n));
+  if (!n) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(SolveDense(spectrum, n));
   Compare(spectrum, COURANT_LARGEST);
   Compare(spectrum, COURANT_SMALLEST);
@@ -536,8 +549,7 @@ PetscErrorCode CourantSpectrumGetNorm(CourantSpectrum spectrum, PetscReal *norm)
 }
 
 /*
-  CourantSpectrumGetAll - All eigenvalues, ascending, of operators
-  of up to 2048 unknowns on one rank; else n is 0. Borrowed.
+  CourantSpectrumGetAll - All eigenvalues, ascending, where LAPACK has found them; else n is 0. Borrowed.
 */
 PetscErrorCode CourantSpectrumGetAll(CourantSpectrum spectrum, PetscInt *n, const PetscReal **values)
 {

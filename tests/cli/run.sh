@@ -162,6 +162,8 @@ ok $? "map --help is help map"
 ok $? "--version names the libraries"
 "$courant" info "$deck" >out 2>err && grep -q "0.weight \[1, 1, 8, 8\]" out
 ok $? "info of a deck shows layers and parameter names"
+"$courant" info "$deck" -set data.size=20 -set network.0.conv.kernel=5 >out 2>err && grep -q "1 sample of 20 x 20 x 1 " out && grep -q "0.weight \[1, 1, 5, 5\]" out
+ok $? "of two -set both count"
 
 # ---- a run and its file ----
 "$courant" map "$deck" -points 6x6 -output kept.h5 >out 2>err
@@ -601,13 +603,38 @@ fails 2 "-threads has no effect here" symbol "$pde" -threads 2
 ok $? "a longer run"
 stopped KILL kept-killed.h5 map "$deck" -points 16x16 -checkpoint 0.3
 fails 2 "kept-killed.h5.partial holds an interrupted run; -resume goes on with it, -force starts again" map "$deck" -points 16x16 -output kept-killed.h5
-fails 2 "its /map/learning_rate differs; -force starts again" map "$deck" -points 12x16 -output kept-killed.h5 -resume
+fails 2 "its -points differs; -force starts again" map "$deck" -points 12x16 -output kept-killed.h5 -resume
 fails 2 "its -set differs; -force starts again" map "$deck" -points 16x16 -output kept-killed.h5 -resume -set weights.seed=8
+fails 2 "kept-killed.h5.partial cannot be resumed: its -ts_rk_type differs; -force starts again" map "$deck" -points 16x16 -output kept-killed.h5 -resume -ts_type rk -ts_rk_type 4
+fails 2 "its -points differs; -force starts again" map "$deck" -output kept-killed.h5 -resume
+export PETSC_OPTIONS="-hessian_max_eps_tol 1e-9"
+fails 2 "its -hessian_max_eps_tol differs; -force starts again" map "$deck" -points 16x16 -output kept-killed.h5 -resume
+unset PETSC_OPTIONS
 "$courant" info kept-killed.h5.partial >out 2>err && grep -q "interrupted; -resume goes on" out
 ok $? "info of a .partial"
 for signal in KILL:137 INT:130 TERM:143; do
   resumes "${signal%:*}" "${signal#*:}" map kept-whole.h5 map "$deck" -points 16x16 -checkpoint 0.3
 done
+
+# more weights than a finished file has states of: its .partial has them, each row goes on from the one before
+cat >kept-wide.yaml <<'YAML'
+data: {source: noise, size: 1000, exponent: 1, mean: 0.3, samples: 3, seed: 6}
+network: [flatten, {dense: {features: 1}}]
+loss: logistic
+weights: {init: normal, std: 0.001, seed: 2}
+train: {rule: gd, learning_rate: 1e-6, weight_decay: 0.1, batch: full, steps: 3}
+map:
+  learning_rate: {from: 1e-6, to: 1e-4, points: 3, scale: log}
+  weight_decay: {from: 1, to: 100, points: 3, scale: log}
+  linearise: trained
+  cross_check: {local: false, global: false}
+YAML
+loose="-threads 1 -eps_tol 1e-2 -eps_ncv 6"
+"$courant" map kept-wide.yaml $loose -output kept-wide.h5 -quiet >out 2>err
+ok $? "a map of a million weights"
+resumes KILL 137 "map of a million weights" kept-wide.h5 map kept-wide.yaml $loose -checkpoint 0
+"$courant" info kept-half.h5 >out 2>err && grep -q "/map/limit " out && ! grep -q "/map/parameter " out && [ "$(wc -c <kept-half.h5)" -lt 100000 ]
+ok $? "its file has no states, nor room for them"
 
 # ---- symbol, layer by layer ----
 cat >kept-layers.yaml <<'YAML'
@@ -642,7 +669,7 @@ ok $? "leaves cells to be interpolated"
 resumes KILL 137 "map of mini-batches" kept-batches.h5 map kept-batches.yaml -checkpoint 0.1
 resumes KILL 137 "refined map" kept-refined.h5 map "$deck" -points 24x24 -rule momentum -checkpoint 0.3 -set map.cross_check.refine=3
 stopped KILL kept-ruled.h5 map "$deck" -points 24x24 -rule momentum -checkpoint 0.3
-fails 2 "kept-ruled.h5.partial cannot be resumed: its rule differs; -force starts again" map "$deck" -points 24x24 -rule nesterov -output kept-ruled.h5 -resume
+fails 2 "kept-ruled.h5.partial cannot be resumed: its -rule differs; -force starts again" map "$deck" -points 24x24 -rule nesterov -output kept-ruled.h5 -resume
 
 # ---- a full disk ----
 # a limit on the size of files stands for it; MPI needs some room for its own
