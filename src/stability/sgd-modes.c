@@ -87,8 +87,8 @@ PetscErrorCode CourantSgdModesCreate(PetscInt n, PetscInt p, PetscInt lda, const
   if (modes->neutral && NoiseActs(n, p, lda, matrices, below, modes->neutral, mean, tolerance, norm, work))
     modes->status = COURANT_DEGENERATE;
   const PetscInt q = modes->q;
-  const size_t all = (size_t)n * (size_t)(q * q);
-  PetscCall(PetscMalloc4(q, &modes->mu, all, &modes->M, all, &modes->work, p * q, &modes->vectors));
+  const size_t all = (size_t)n * (size_t)(q * q), block = (size_t)(COURANT_CONGRUENCE * q * q);
+  PetscCall(PetscMalloc4(q, &modes->mu, all, &modes->M, block, &modes->work, p * q, &modes->vectors));
   PetscCall(PetscArraycpy(modes->mu, values, below));
   PetscCall(PetscArraycpy(modes->mu + below, values + end, p - end));
   PetscCall(PetscArraycpy(modes->vectors, mean, below * p));
@@ -112,22 +112,29 @@ PetscErrorCode CourantSgdModesDestroy(CourantSgdModes *modes)
 
 /* ---- positive maps ---- */
 
-/* CourantCongruence - Y = sum_j P_j X P_j^T, or sum_j P_j^T X P_j when transposed; work: [n] of [q,q]. */
+/*
+  CourantCongruence - Y = sum_j P_j X P_j^T, or sum_j P_j^T X P_j when transposed.
+
+  work: [min(n, COURANT_CONGRUENCE)] of [q,q], blocks of one size, so that the sum is always in the same
+  order.
+*/
 void CourantCongruence(PetscInt q, PetscInt n, const PetscReal P[], PetscBool transposed, const PetscReal X[],
                        PetscReal work[], PetscReal Y[])
 {
   const size_t square = (size_t)(q * q);
 
-  for (PetscInt j = 0; j < n; j++)
-    CourantMultiply(transposed ? 'T' : 'N', 'N', q, q, q, P + (size_t)j * square, q, X, q, 0,
-                    work + (size_t)j * square, q);
-  if (!transposed) { /* [P_1 X, P_2 X, ..] [P_1, P_2, ..]^T */
-    CourantMultiply('N', 'T', q, q, n * q, work, q, P, q, 0, Y, q);
-    return;
+  for (PetscInt first = 0; first < n; first += COURANT_CONGRUENCE) {
+    const PetscInt count = PetscMin(COURANT_CONGRUENCE, n - first);
+    const PetscReal *block = P + (size_t)first * square;
+    for (PetscInt j = 0; j < count; j++)
+      CourantMultiply(transposed ? 'T' : 'N', 'N', q, q, q, block + (size_t)j * square, q, X, q, 0,
+                      work + (size_t)j * square, q);
+    if (!transposed) /* [P_1 X, P_2 X, ..] [P_1, P_2, ..]^T */
+      CourantMultiply('N', 'T', q, q, count * q, work, q, block, q, first ? 1 : 0, Y, q);
+    for (PetscInt j = 0; transposed && j < count; j++)
+      CourantMultiply('N', 'N', q, q, q, work + (size_t)j * square, q, block + (size_t)j * square, q,
+                      first + j ? 1 : 0, Y, q);
   }
-  for (PetscInt j = 0; j < n; j++)
-    CourantMultiply('N', 'N', q, q, q, work + (size_t)j * square, q, P + (size_t)j * square, q, j ? 1 : 0, Y,
-                    q);
 }
 
 static PetscErrorCode MatMult_PositiveMap(Mat A, Vec x, Vec y)
@@ -319,7 +326,10 @@ PetscErrorCode CourantMeanSquareGrowth(const CourantSgdModes *modes, PetscInt n,
     square.eta = eta[i];
     for (PetscInt k = 0; k < q; k++) X[k * (q + 1)] += i ? 1e-3 : 1; /* definite, whatever it was */
     PetscCall(CourantPositiveMapSolve(&map, X, &rho, &residual, &converged));
-    growth[i] = (CourantEstimate){sqrt(rho), sqrt(PetscMax(0, rho - residual)), sqrt(rho + residual)};
+    const PetscReal squares[] = {rho, rho - residual, rho + residual};
+    PetscReal roots[3];
+    for (int k = 0; k < 3; k++) roots[k] = sqrt(PetscMax(squares[k], 0)); /* 0 in this order: NaN stays */
+    growth[i] = (CourantEstimate){roots[0], roots[1], roots[2]};
   }
   PetscCall(PetscFree(X));
   PetscFunctionReturn(PETSC_SUCCESS);

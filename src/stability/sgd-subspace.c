@@ -15,7 +15,6 @@
 enum {
   START = 8, /* eigenvectors of the mean */
   MORE = 8,  /* vectors of an enlargement */
-  MOST = 96,
   RANK = 24, /* of X */
 };
 
@@ -240,6 +239,7 @@ static PetscErrorCode Round(CourantSubspace *s, PetscInt batch, PetscReal neutra
 
   PetscFunctionBeginUser;
   *done = PETSC_TRUE;
+  /* the matrices keep their stride [most,most] as they grow */
   PetscCall(CourantSgdModesCreate(s->samples->n, s->q, s->most, s->matrices, batch, neutral, &modes));
   if (modes.q && !modes.below) { /* where the flow leaves the state there is no limit to look for */
     PetscCall(PetscMalloc1(modes.q * modes.q, &X));
@@ -260,9 +260,9 @@ static PetscErrorCode Round(CourantSubspace *s, PetscInt batch, PetscReal neutra
 double CourantSubspaceMemory(PetscInt samples, PetscInt weights)
 {
   const PetscInt blocks = 3 * MORE + 2 * RANK + 2 * COURANT_SAMPLES_TOGETHER * MORE,
-                 most = PetscMin(weights, MOST);
-  return sizeof(PetscReal) *
-         ((double)weights * (double)(blocks + most) + 3. * (double)samples * (double)(most * most));
+                 most = PetscMin(weights, COURANT_SUBSPACE_MOST);
+  return sizeof(PetscReal) * ((double)weights * (double)(blocks + most) +
+                              (3. * (double)samples + 2 * COURANT_CONGRUENCE) * (double)(most * most));
 }
 
 /*
@@ -279,7 +279,7 @@ PetscErrorCode CourantSubspaceCreate(CourantSamples *samples, Vec theta, Vec slo
   Vec like;
 
   PetscFunctionBeginUser;
-  *s = (CourantSubspace){.samples = samples, .most = PetscMin(p, MOST)};
+  *s = (CourantSubspace){.samples = samples, .most = PetscMin(p, COURANT_SUBSPACE_MOST)};
   PetscCall(VecCreateSeq(PETSC_COMM_SELF, p, &like));
   PetscCall(BVCreate(PETSC_COMM_SELF, &s->basis));
   PetscCall(BVSetSizesFromVec(s->basis, like, s->most));
