@@ -1,27 +1,10 @@
 /* Modes of the mean Hessian, positive maps of matrices, and the mean-square limit. */
 #include "stability/sgd.h"
 #include "core/interrupt.h"
+#include "core/lapack.h"
 #include <math.h>
-#include <petscblaslapack.h>
 
 /* ---- modes ---- */
-
-/* CourantDiagonalise - All eigenvalues, ascending, and vectors, in place, of a symmetric matrix [n,n]. */
-PetscErrorCode CourantDiagonalise(PetscInt n, PetscReal matrix[], PetscReal values[])
-{
-  PetscBLASInt size, lwork = -1, info;
-  PetscReal query, *work;
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscBLASIntCast(n, &size));
-  PetscCallBLAS("LAPACKsyev", LAPACKsyev_("V", "U", &size, matrix, &size, values, &query, &lwork, &info));
-  lwork = (PetscBLASInt)query;
-  PetscCall(PetscMalloc1(lwork, &work));
-  PetscCallBLAS("LAPACKsyev", LAPACKsyev_("V", "U", &size, matrix, &size, values, work, &lwork, &info));
-  PetscCall(PetscFree(work));
-  PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK syev failed with info %d", (int)info);
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
 
 /* CourantMultiply - C = A B + plus C, [a,b] of [a,k] and [k,b] with leading dimensions; either transposed. */
 void CourantMultiply(char ta, char tb, PetscInt a, PetscInt b, PetscInt k, const PetscReal A[], PetscInt lda,
@@ -77,7 +60,7 @@ PetscErrorCode CourantSgdModesCreate(PetscInt n, PetscInt p, PetscInt lda, const
       for (PetscInt j = 0; j < p; j++)
         mean[k * p + j] +=
             matrices[((size_t)i * (size_t)lda + (size_t)k) * (size_t)lda + (size_t)j] / (PetscReal)n;
-  PetscCall(CourantDiagonalise(p, mean, values));
+  PetscCall(CourantDiagonalise('V', p, mean, values));
   const PetscReal norm = PetscMax(fabs(values[0]), fabs(values[p - 1]));
   while (below < p && values[below] < -tolerance * norm) below++;
   for (end = below; end < p && values[end] <= tolerance * norm;) end++;
@@ -225,15 +208,22 @@ PetscErrorCode CourantPositiveMapSolve(const CourantPositiveMap *map, PetscReal 
 
 /* ---- mean square ---- */
 
-/*
-  E[M_batch X M_batch] over batches of b of the n samples without replacement:
+/* CourantBatchVariance - Of the mean over b of n samples, drawn without replacement, when that of one is 1.
+ */
+PetscReal CourantBatchVariance(PetscInt n, PetscInt b)
+{
+  return n > 1 ? (PetscReal)(n - b) / ((PetscReal)b * (PetscReal)(n - 1)) : 0;
+}
 
-      Q(X) = m X m + c [ mean_i M_i X M_i - m X m ],    c = (n - b) / (b (n - 1))
+/*
+  E[M_batch X M_batch] over batches without replacement, c the variance of their mean:
+
+      Q(X) = m X m + c [ mean_i M_i X M_i - m X m ]
 */
 static void SecondMoment(const CourantSgdModes *modes, const PetscReal X[], PetscReal Y[])
 {
-  const PetscInt q = modes->q, n = modes->n, b = modes->batch;
-  const PetscReal c = n > 1 ? (PetscReal)(n - b) / ((PetscReal)b * (PetscReal)(n - 1)) : 0;
+  const PetscInt q = modes->q, n = modes->n;
+  const PetscReal c = CourantBatchVariance(n, modes->batch);
 
   CourantCongruence(q, n, modes->M, PETSC_FALSE, X, modes->work, Y);
   for (PetscInt j = 0; j < q; j++)

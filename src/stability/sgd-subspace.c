@@ -9,6 +9,7 @@
 */
 #include "stability/sgd.h"
 #include "core/interrupt.h"
+#include "core/lapack.h"
 #include "core/random.h"
 #include <math.h>
 
@@ -134,7 +135,7 @@ static PetscErrorCode Factor(CourantSubspace *s, const CourantSgdModes *modes, P
   PetscReal trace = 0;
   for (PetscInt k = 0; k < q; k++) trace += X[k * (q + 1)];
   for (PetscInt k = 0; trace < 0 && k < q * q; k++) X[k] = -X[k]; /* an eigenvector has no sign */
-  PetscCall(CourantDiagonalise(q, X, values));
+  PetscCall(CourantDiagonalise('V', q, X, values));
   for (*rank = 0; *rank < PetscMin(q, RANK) && values[q - 1 - *rank] > 1e-10 * values[q - 1];) ++*rank;
   PetscReal *leading = X + (q - *rank) * q;
   for (PetscInt k = 0; k < *rank; k++)
@@ -198,8 +199,8 @@ static void AddOuter(PetscInt p, PetscInt rank, PetscReal factor, const PetscRea
 static PetscErrorCode Residual(CourantSubspace *s, const CourantSgdModes *modes, PetscInt rank, PetscReal nu,
                                PetscInt round, const Work *work)
 {
-  const PetscInt p = s->samples->p, n = modes->n, b = modes->batch;
-  const PetscReal c = n > 1 ? (PetscReal)(n - b) / ((PetscReal)b * (PetscReal)(n - 1)) : 0;
+  const PetscInt p = s->samples->p;
+  const PetscReal c = CourantBatchVariance(modes->n, modes->batch);
   const CourantRandom stream = {
       .seed = 1, .purpose = COURANT_RANDOM_PROBE, .index = (uint32_t)round, .epoch = 3};
   const PetscScalar *W;

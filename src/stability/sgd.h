@@ -32,7 +32,6 @@ typedef struct {
 
 PetscErrorCode CourantPositiveMapSolve(const CourantPositiveMap *, PetscReal vector[], PetscReal *value,
                                        PetscReal *residual, PetscBool *converged);
-PetscErrorCode CourantDiagonalise(PetscInt n, PetscReal matrix[], PetscReal values[]);
 void CourantMultiply(char ta, char tb, PetscInt a, PetscInt b, PetscInt k, const PetscReal A[], PetscInt lda,
                      const PetscReal B[], PetscInt ldb, PetscReal plus, PetscReal C[], PetscInt ldc);
 
@@ -41,6 +40,7 @@ void CourantCongruence(PetscInt q, PetscInt n, const PetscReal P[], PetscBool tr
                        PetscReal work[], PetscReal Y[]);
 
 /* The mean square over batches drawn independently. */
+PetscReal CourantBatchVariance(PetscInt n, PetscInt batch);
 PetscErrorCode CourantMeanSquareLimit(const CourantSgdModes *, CourantEstimate *, PetscReal vector[],
                                       CourantStatus *);
 PetscErrorCode CourantMeanSquareGrowth(const CourantSgdModes *, PetscInt n, const PetscReal eta[],
