@@ -19,6 +19,7 @@ typedef enum {
   COURANT_RANDOM_PROBE = 11,
   COURANT_RANDOM_BATCH = 12,
   COURANT_RANDOM_REFINEMENT = 13,
+  COURANT_RANDOM_KINK = 14,
 } CourantRandomPurpose;
 
 typedef struct {
