@@ -1,7 +1,7 @@
 /*
   One end of the spectrum of a symmetric operator: what was found there, and how good it is.
 
-  Rayleigh and Ritz's method on all that the search (search.c) has found gives values, vectors and fresh
+  Rayleigh and Ritz's method on all that the search (search.h) has found gives values, vectors and fresh
   residuals, with the operator in double precision.
 */
 #include "stability/spectrum.h"
@@ -251,7 +251,7 @@ static PetscErrorCode Tell(CourantSpectrumEnd *end)
 PetscErrorCode CourantSpectrumEndFinish(CourantSpectrumEnd *end)
 {
   const PetscReal norm = end->spectrum->norm;
-  const PetscBool closed = end->sign * end->open > -PETSC_INFINITY ? PETSC_FALSE : PETSC_TRUE;
+  const PetscBool closed = end->sign * end->complete > -PETSC_INFINITY ? PETSC_FALSE : PETSC_TRUE;
 
   PetscFunctionBeginUser;
   PetscCall(Refine(end));
@@ -261,8 +261,8 @@ PetscErrorCode CourantSpectrumEndFinish(CourantSpectrumEnd *end)
     CourantEigenvalue *v = &end->values[i];
     v->products = end->searched;
     v->certificate = end->certified;
-    v->missed = (i == 0 ? end->missed_first : 1) * end->missed;
-    v->status = v->residual <= 10 * end->tolerance * norm && end->sign * v->value > end->sign * end->open
+    v->missed = (i == 0 ? end->missed_search : 1) * end->missed;
+    v->status = v->residual <= 10 * end->tolerance * norm && end->sign * v->value > end->sign * end->complete
                     ? COURANT_CONVERGED
                     : COURANT_NOT_CONVERGED;
   }

@@ -20,12 +20,12 @@ PetscErrorCode CourantSetNormal(Vec x, CourantRandom stream)
 }
 
 /*
-  CourantSetRandomStart - A start that depends on nothing but its index, so that a solve repeats whatever came
-  before it. start: of the operator's layout, overwritten.
+  CourantSetRandomStart - A start that depends on nothing but its purpose and index, so that a solve repeats
+  whatever came before it. start: of the operator's layout, overwritten.
 */
-PetscErrorCode CourantSetRandomStart(EPS eps, Vec start, uint32_t index)
+PetscErrorCode CourantSetRandomStart(EPS eps, Vec start, CourantRandomPurpose purpose, uint32_t index)
 {
-  const CourantRandom stream = {.seed = 1, .purpose = COURANT_RANDOM_KRYLOV, .index = index};
+  const CourantRandom stream = {.seed = 1, .purpose = purpose, .index = index};
   BV bv;
   PetscRandom random;
 
@@ -34,7 +34,7 @@ PetscErrorCode CourantSetRandomStart(EPS eps, Vec start, uint32_t index)
   PetscCall(EPSSetInitialSpace(eps, 1, &start));
   PetscCall(EPSGetBV(eps, &bv)); /* draws another start when the Krylov space is invariant */
   PetscCall(BVGetRandomContext(bv, &random));
-  PetscCall(PetscRandomSetSeed(random, 0x5eed + index));
+  PetscCall(PetscRandomSetSeed(random, 0x5eed + index + ((unsigned long)purpose << 32)));
   PetscCall(PetscRandomSeed(random));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

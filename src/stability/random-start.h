@@ -5,5 +5,5 @@
 #include <slepceps.h>
 
 PetscErrorCode CourantSetNormal(Vec, CourantRandom);
-PetscErrorCode CourantSetRandomStart(EPS, Vec start, uint32_t index);
+PetscErrorCode CourantSetRandomStart(EPS, Vec start, CourantRandomPurpose, uint32_t index);
 PetscReal CourantMissedProbability(PetscInt n, PetscInt steps, PetscReal share);

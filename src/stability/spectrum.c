@@ -1,7 +1,7 @@
 /*
   The ends of the spectrum of a symmetric operator, with what is known about their error.
 
-  How they are found is in search.c. Operators of up to 2048 unknowns are also assembled and given to LAPACK,
+  How they are found is in search.h. Operators of up to 2048 unknowns are also assembled and given to LAPACK,
   which has to agree.
 */
 #include "stability/spectrum.h"
@@ -287,7 +287,7 @@ PetscErrorCode CourantSpectrumDestroy(CourantSpectrum *spectrum)
 
 /*
   The norm to some percent, which is all that a convergence test needs. Krylov-Schur's first cycle gives it
-  for nothing (search.c); for other solvers it takes a few Lanczos steps of its own.
+  for nothing (solve.c); for other solvers it takes a few Lanczos steps of its own.
 */
 static PetscErrorCode EstimateNorm(CourantSpectrum spectrum)
 {
@@ -301,7 +301,7 @@ static PetscErrorCode EstimateNorm(CourantSpectrum spectrum)
     if (spectrum->ends[e].wanted)
       PetscCall(PetscObjectTypeCompare((PetscObject)spectrum->ends[e].eps, EPSKRYLOVSCHUR, &krylov_schur));
   if (krylov_schur) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(CourantSetRandomStart(spectrum->norm_eps, spectrum->scaled, 0));
+  PetscCall(CourantSetRandomStart(spectrum->norm_eps, spectrum->scaled, COURANT_RANDOM_KRYLOV, 0));
   PetscCall(EPSSolve(spectrum->norm_eps));
   PetscCall(EPSGetConverged(spectrum->norm_eps, &converged));
   for (PetscInt i = 0; i < converged; i++) {
