@@ -17,6 +17,7 @@ PetscErrorCode CourantSgdOpen(CourantProblem problem, const CourantTrainSettings
   if (train->batch < 1 || CourantSgdObstacle(problem, train)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CourantSgdCreate(problem->comm, train->batch, sgd));
   PetscCall(CourantSgdSetFromOptions(*sgd));
+  PetscCall(CourantSgdCheckMemory(*sgd, problem));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

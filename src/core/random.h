@@ -19,6 +19,8 @@ typedef enum {
   COURANT_RANDOM_PROBE = 11,
   COURANT_RANDOM_BATCH = 12,
   COURANT_RANDOM_REFINEMENT = 13,
+  COURANT_RANDOM_KINK = 14,
+  COURANT_RANDOM_CERTIFICATE = 15,
 } CourantRandomPurpose;
 
 typedef struct {

@@ -10,10 +10,10 @@
 #define COURANT_BITS 64 /* losses are called in double precision here */
 #define COURANT_ISA  baseline
 #include "core/interrupt.h"
+#include "core/lapack.h"
 #include "dynamics/problem.h"
 #include "net/layerops.h"
 #include <math.h>
-#include <petscblaslapack.h>
 #include <string.h>
 
 typedef struct {
@@ -52,16 +52,11 @@ static void LossHessian(const Jacobian *j, PetscInt sample, const double p[], do
 }
 
 /* The symmetric square root of a positive semidefinite B [k,k], in place. Q: [k,k], values: [k]. */
-static PetscErrorCode SquareRoot(PetscInt k, double B[], double Q[], double values[], PetscBLASInt length,
-                                 double work[])
+static PetscErrorCode SquareRoot(PetscInt k, double B[], double Q[], double values[])
 {
-  PetscBLASInt size, info;
-
   PetscFunctionBeginUser;
-  PetscCall(PetscBLASIntCast(k, &size));
   memcpy(Q, B, sizeof(double) * (size_t)(k * k));
-  PetscCallBLAS("LAPACKsyev", LAPACKsyev_("V", "U", &size, Q, &size, values, work, &length, &info));
-  PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK syev failed with info %d", (int)info);
+  PetscCall(CourantDiagonalise('V', k, Q, values));
   for (PetscInt a = 0; a < k; a++)
     for (PetscInt b = 0; b < k; b++) {
       B[a * k + b] = 0;
@@ -86,7 +81,7 @@ static PetscErrorCode SetUpRoots(Jacobian *j)
   for (PetscInt i = 0; i < j->samples; i++) {
     double *B = j->roots + (size_t)i * square;
     LossHessian(j, j->first + i, j->rows + i * k, work, B);
-    PetscCall(SquareRoot(k, B, Q, values, (PetscBLASInt)(3 * k), work));
+    PetscCall(SquareRoot(k, B, Q, values));
   }
   PetscCall(PetscFree3(Q, values, work));
   j->state = problem->state;

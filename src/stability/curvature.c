@@ -135,7 +135,7 @@ static PetscErrorCode SolveChunk(Chunk *chunk, PetscInt samples, PetscInt n, uin
   PetscCall(EPSSetDimensions(eps, 1, PetscMin(n, KRYLOV), PETSC_DEFAULT));
   PetscCall(EPSSetTolerances(eps, tolerance, RESTARTS));
   PetscCall(EPSSetConvergenceTestFunction(eps, AbsoluteTest, chunk, NULL));
-  PetscCall(CourantSetRandomStart(eps, x, index));
+  PetscCall(CourantSetRandomStart(eps, x, COURANT_RANDOM_KRYLOV, index));
   PetscCall(EPSSolve(eps));
   PetscCall(EPSGetConverged(eps, &found));
   *result = (CourantCurvature){.value = NAN, .residual = NAN, .status = COURANT_NOT_CONVERGED};

@@ -1,8 +1,8 @@
 #include "stability/dense.h"
 #include "core/interrupt.h"
+#include "core/lapack.h"
 #include <complex.h>
 #include <math.h>
-#include <petscblaslapack.h>
 #include <slepcblaslapack.h>
 #include <string.h>
 
@@ -13,17 +13,6 @@ void zgeev_(const char *left, const char *right, const PetscBLASInt *n, PetscCom
             PetscReal rwork[], PetscBLASInt *info);
 void zgesv_(const PetscBLASInt *n, const PetscBLASInt *columns, PetscComplex A[], const PetscBLASInt *lda,
             PetscBLASInt pivots[], PetscComplex B[], const PetscBLASInt *ldb, PetscBLASInt *info);
-
-static PetscErrorCode CheckInfo(const char *routine, PetscBLASInt info)
-{
-  PetscFunctionBeginUser;
-  PetscCheck(info >= 0, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK %s: argument %d", routine, (int)-info);
-  PetscCheck(
-      info == 0, PETSC_COMM_SELF, PETSC_ERR_NOT_CONVERGED,
-      "LAPACK %s did not converge: the matrix holds numbers that are not finite, or none to reckon with",
-      routine);
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
 
 /* CourantDenseEigenvalues - All n eigenvalues of a complex matrix [n,n], which LAPACK scales before. */
 PetscErrorCode CourantDenseEigenvalues(PetscInt n, const PetscComplex A[], PetscComplex values[])
@@ -41,7 +30,7 @@ PetscErrorCode CourantDenseEigenvalues(PetscInt n, const PetscComplex A[], Petsc
   PetscCall(PetscMalloc3(n * n, &copy, lwork, &work, 2 * n, &rwork));
   memcpy(copy, A, sizeof *copy * (size_t)(n * n)); /* the transpose, to LAPACK: the same eigenvalues */
   zgeev_("N", "N", &order, copy, &order, values, NULL, &one, NULL, &one, work, &lwork, rwork, &info);
-  PetscCall(CheckInfo("zgeev", info));
+  PetscCall(CourantLapackCheck("zgeev", info));
   PetscCall(PetscFree3(copy, work, rwork));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -58,7 +47,7 @@ PetscErrorCode CourantDenseSolve(PetscInt n, PetscComplex A[], PetscInt columns,
   zgesv_(&order, &wide, A, &order, pivots, B, &order, &info);
   PetscCall(PetscFree(pivots));
   *singular = info > 0 ? PETSC_TRUE : PETSC_FALSE;
-  PetscCall(CheckInfo("zgesv", PetscMin(info, 0)));
+  PetscCall(CourantLapackCheck("zgesv", PetscMin(info, 0)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -74,7 +63,7 @@ static PetscErrorCode SingularValues(PetscInt n, PetscReal A[], PetscReal sigma[
   lwork = (PetscBLASInt)size;
   PetscCall(PetscMalloc1(lwork, &work));
   LAPACKgesvd_("N", "N", &order, &order, A, &order, sigma, NULL, &one, NULL, &one, work, &lwork, &info);
-  PetscCall(CheckInfo("dgesvd", info));
+  PetscCall(CourantLapackCheck("dgesvd", info));
   PetscCall(PetscFree(work));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -215,7 +204,7 @@ PetscErrorCode CourantDenseSpectrum(PetscInt n, const PetscReal A[], PetscComple
   PetscCall(PetscMalloc1(lwork, &work));
   LAPACKgeevx_("B", "V", "V", "E", &order, copy, &order, re, im, left, &order, right, &order, &low, &high,
                scale, &norm, condition, rcondv, work, &lwork, iwork, &info);
-  PetscCall(CheckInfo("dgeevx", info));
+  PetscCall(CourantLapackCheck("dgeevx", info));
   for (PetscInt i = 0; i < n; i++) {
     values[i] = re[i] + im[i] * PETSC_i;
     condition[i] = 1 / condition[i];

@@ -1,12 +1,12 @@
 /*
   One end of the spectrum of a symmetric operator: what was found there, and how good it is.
 
-  Rayleigh and Ritz's method on all that the search (search.c) has found gives values, vectors and fresh
+  Rayleigh and Ritz's method on all that the search (search.h) has found gives values, vectors and fresh
   residuals, with the operator in double precision.
 */
 #include "stability/spectrum.h"
+#include "core/lapack.h"
 #include <math.h>
-#include <petscblaslapack.h>
 #include <stdlib.h>
 
 static const PetscReal default_tolerance = 1e-10;
@@ -158,27 +158,6 @@ PetscBool CourantSpectrumEndHasBetter(const CourantSpectrumEnd *end, PetscInt fi
 
 /* ---- what it comes to ---- */
 
-/* Eigenvalues, ascending, and eigenvectors, in place, of a small dense symmetric matrix. */
-static PetscErrorCode SolveSmall(Mat M, PetscReal values[])
-{
-  PetscScalar *array, *work, query;
-  PetscBLASInt size, lwork = -1, info;
-  PetscInt n;
-
-  PetscFunctionBeginUser;
-  PetscCall(MatGetSize(M, &n, NULL));
-  PetscCall(PetscBLASIntCast(n, &size));
-  PetscCall(MatDenseGetArray(M, &array));
-  PetscCallBLAS("LAPACKsyev", LAPACKsyev_("V", "U", &size, array, &size, values, &query, &lwork, &info));
-  lwork = (PetscBLASInt)PetscRealPart(query);
-  PetscCall(PetscMalloc1(lwork, &work));
-  PetscCallBLAS("LAPACKsyev", LAPACKsyev_("V", "U", &size, array, &size, values, work, &lwork, &info));
-  PetscCall(PetscFree(work));
-  PetscCall(MatDenseRestoreArray(M, &array));
-  PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK syev failed with info %d", (int)info);
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* Column j of X and Y, an eigenvector and its product with the operator, as a pair. */
 static PetscErrorCode Measure(CourantSpectrumEnd *end, BV X, BV Y, PetscInt j, PetscReal value, PetscInt to)
 {
@@ -199,6 +178,7 @@ static PetscErrorCode Refine(CourantSpectrumEnd *end)
 {
   const CourantSpectrum spectrum = end->spectrum;
   PetscInt m = end->n;
+  PetscScalar *array;
   PetscReal *values;
   BV X, Y;
   Mat M;
@@ -218,7 +198,9 @@ static PetscErrorCode Refine(CourantSpectrumEnd *end)
   PetscCall(MatCreateSeqDense(PETSC_COMM_SELF, m, m, NULL, &M));
   PetscCall(BVDot(Y, X, M));
   PetscCall(PetscMalloc1(m, &values));
-  PetscCall(SolveSmall(M, values));
+  PetscCall(MatDenseGetArray(M, &array));
+  PetscCall(CourantDiagonalise('V', m, array, values));
+  PetscCall(MatDenseRestoreArray(M, &array));
   PetscCall(BVMultInPlace(X, M, 0, m));
   PetscCall(BVMultInPlace(Y, M, 0, m));
   for (PetscInt i = m; i < end->n; i++) PetscCall(VecDestroy(&end->vectors[i]));
@@ -269,7 +251,7 @@ static PetscErrorCode Tell(CourantSpectrumEnd *end)
 PetscErrorCode CourantSpectrumEndFinish(CourantSpectrumEnd *end)
 {
   const PetscReal norm = end->spectrum->norm;
-  const PetscBool closed = end->sign * end->open > -PETSC_INFINITY ? PETSC_FALSE : PETSC_TRUE;
+  const PetscBool closed = end->sign * end->complete > -PETSC_INFINITY ? PETSC_FALSE : PETSC_TRUE;
 
   PetscFunctionBeginUser;
   PetscCall(Refine(end));
@@ -279,8 +261,8 @@ PetscErrorCode CourantSpectrumEndFinish(CourantSpectrumEnd *end)
     CourantEigenvalue *v = &end->values[i];
     v->products = end->searched;
     v->certificate = end->certified;
-    v->missed = (i == 0 ? end->missed_first : 1) * end->missed;
-    v->status = v->residual <= 10 * end->tolerance * norm && end->sign * v->value > end->sign * end->open
+    v->missed = (i == 0 ? end->missed_search : 1) * end->missed;
+    v->status = v->residual <= 10 * end->tolerance * norm && end->sign * v->value > end->sign * end->complete
                     ? COURANT_CONVERGED
                     : COURANT_NOT_CONVERGED;
   }

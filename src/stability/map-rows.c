@@ -1,5 +1,6 @@
 /* Rows of a map: state, spectrum and limits of a weight decay. */
 #include "core/interrupt.h"
+#include "stability/kink.h"
 #include "stability/map.h"
 #include <math.h>
 
@@ -102,6 +103,14 @@ static PetscErrorCode FillSpectrum(CourantMap map, CourantMapRow *row, CourantEx
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* |theta| of the deck's weights: they are measured against those they started from where theta* is 0. */
+static double StartNorm(CourantMap map)
+{
+  double square = 0;
+  for (PetscInt i = 0; i < map->p; i++) square += map->start[i] * map->start[i];
+  return sqrt(square);
+}
+
 /*
   Is theta* an equilibrium, or a state on the way down a valley
   that never ends? The Newton correction it still lacks tells.
@@ -109,12 +118,10 @@ static PetscErrorCode FillSpectrum(CourantMap map, CourantMapRow *row, CourantEx
 static PetscBool IsEquilibrium(CourantMap map, const CourantMapRow *row)
 {
   const double scale = (row->norm + row->rest) * row->parameter_norm;
-  double start = 0; /* weights are measured against those they started from where theta* is 0 */
   const PetscBool minimum = row->m_min >= -1e-8 * row->norm ? PETSC_TRUE : PETSC_FALSE;
-  for (PetscInt i = 0; i < map->p; i++) start += map->start[i] * map->start[i];
   return minimum && (row->gradient_norm <= 1e-8 * scale ||
                      row->gradient_norm <= 1e-6 * row->m_min * row->parameter_norm ||
-                     row->gradient_norm <= 1e-10 * row->m_min * sqrt(start))
+                     row->gradient_norm <= 1e-10 * row->m_min * StartNorm(map))
              ? PETSC_TRUE
              : PETSC_FALSE;
 }
@@ -175,7 +182,7 @@ static PetscErrorCode FillRow(CourantMap map, PetscInt w)
   CourantMapRow *row = &map->rows[w];
   CourantExtreme largest, smallest;
   const PetscScalar *theta;
-  PetscBool found;
+  PetscBool found, kink = PETSC_FALSE;
   PetscInt previous;
   PetscReal loss = 0;
   Vec F;
@@ -183,6 +190,8 @@ static PetscErrorCode FillRow(CourantMap map, PetscInt w)
   PetscFunctionBeginUser;
   (void)NextRow(map, &previous);
   PetscCall(CourantMapFindState(map, w, previous, &found));
+  if (found && !map->affine) PetscCall(CourantStateIsKink(map->problem, map->theta, StartNorm(map), &kink));
+  if (kink) found = PETSC_FALSE;
   if (found) {
     PetscCall(CourantProblemSetState(map->problem, map->theta, &loss, NULL));
     if (!isfinite(loss)) found = PETSC_FALSE;
@@ -199,7 +208,8 @@ static PetscErrorCode FillRow(CourantMap map, PetscInt w)
   }
   if (!found) {
     *row = CourantMapEmptyRow(map, row->alpha);
-    row->status = COURANT_NO_EQUILIBRIUM;
+    row->status = kink ? COURANT_KINK : COURANT_NO_EQUILIBRIUM;
+    if (kink) row->flip_status = COURANT_KINK;
     for (PetscInt l = 0; l < map->nl; l++) map->cells[w * map->nl + l].regime = COURANT_REGIME_UNDECIDED;
     PetscFunctionReturn(PETSC_SUCCESS);
   }

@@ -1,32 +1,40 @@
 #include "stability/random-start.h"
-#include "core/random.h"
 
-/*
-  CourantSetRandomStart - A start that depends on nothing but its index, so that a solve repeats whatever came
-  before it. start: of the operator's layout, overwritten.
-*/
-PetscErrorCode CourantSetRandomStart(EPS eps, Vec start, uint32_t index)
+/* CourantSetNormal - Normal random numbers, the same however a vector is distributed; x: overwritten. */
+PetscErrorCode CourantSetNormal(Vec x, CourantRandom stream)
 {
-  const CourantRandom stream = {.seed = 1, .purpose = COURANT_RANDOM_KRYLOV, .index = index};
   PetscInt first, last, n;
   PetscScalar *array;
   double *values;
+
+  PetscFunctionBeginUser;
+  PetscCall(VecGetSize(x, &n));
+  PetscCall(VecGetOwnershipRange(x, &first, &last));
+  PetscCall(PetscMalloc1(n, &values));
+  CourantRandomNormal(stream, n, values);
+  PetscCall(VecGetArrayWrite(x, &array));
+  PetscCall(PetscArraycpy(array, values + first, last - first));
+  PetscCall(VecRestoreArrayWrite(x, &array));
+  PetscCall(PetscFree(values));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantSetRandomStart - A start that depends on nothing but its purpose and index, so that a solve repeats
+  whatever came before it. start: of the operator's layout, overwritten.
+*/
+PetscErrorCode CourantSetRandomStart(EPS eps, Vec start, CourantRandomPurpose purpose, uint32_t index)
+{
+  const CourantRandom stream = {.seed = 1, .purpose = purpose, .index = index};
   BV bv;
   PetscRandom random;
 
   PetscFunctionBeginUser;
-  PetscCall(VecGetSize(start, &n));
-  PetscCall(VecGetOwnershipRange(start, &first, &last));
-  PetscCall(PetscMalloc1(n, &values));
-  CourantRandomNormal(stream, n, values);
-  PetscCall(VecGetArrayWrite(start, &array));
-  for (PetscInt i = first; i < last; i++) array[i - first] = values[i];
-  PetscCall(VecRestoreArrayWrite(start, &array));
-  PetscCall(PetscFree(values));
+  PetscCall(CourantSetNormal(start, stream));
   PetscCall(EPSSetInitialSpace(eps, 1, &start));
   PetscCall(EPSGetBV(eps, &bv)); /* draws another start when the Krylov space is invariant */
   PetscCall(BVGetRandomContext(bv, &random));
-  PetscCall(PetscRandomSetSeed(random, 0x5eed + index));
+  PetscCall(PetscRandomSetSeed(random, 0x5eed + index + ((unsigned long)purpose << 32)));
   PetscCall(PetscRandomSeed(random));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

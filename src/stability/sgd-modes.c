@@ -1,27 +1,10 @@
 /* Modes of the mean Hessian, positive maps of matrices, and the mean-square limit. */
 #include "stability/sgd.h"
 #include "core/interrupt.h"
+#include "core/lapack.h"
 #include <math.h>
-#include <petscblaslapack.h>
 
 /* ---- modes ---- */
-
-/* CourantDiagonalise - All eigenvalues, ascending, and vectors, in place, of a symmetric matrix [n,n]. */
-PetscErrorCode CourantDiagonalise(PetscInt n, PetscReal matrix[], PetscReal values[])
-{
-  PetscBLASInt size, lwork = -1, info;
-  PetscReal query, *work;
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscBLASIntCast(n, &size));
-  PetscCallBLAS("LAPACKsyev", LAPACKsyev_("V", "U", &size, matrix, &size, values, &query, &lwork, &info));
-  lwork = (PetscBLASInt)query;
-  PetscCall(PetscMalloc1(lwork, &work));
-  PetscCallBLAS("LAPACKsyev", LAPACKsyev_("V", "U", &size, matrix, &size, values, work, &lwork, &info));
-  PetscCall(PetscFree(work));
-  PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK syev failed with info %d", (int)info);
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
 
 /* CourantMultiply - C = A B + plus C, [a,b] of [a,k] and [k,b] with leading dimensions; either transposed. */
 void CourantMultiply(char ta, char tb, PetscInt a, PetscInt b, PetscInt k, const PetscReal A[], PetscInt lda,
@@ -77,7 +60,7 @@ PetscErrorCode CourantSgdModesCreate(PetscInt n, PetscInt p, PetscInt lda, const
       for (PetscInt j = 0; j < p; j++)
         mean[k * p + j] +=
             matrices[((size_t)i * (size_t)lda + (size_t)k) * (size_t)lda + (size_t)j] / (PetscReal)n;
-  PetscCall(CourantDiagonalise(p, mean, values));
+  PetscCall(CourantDiagonalise('V', p, mean, values));
   const PetscReal norm = PetscMax(fabs(values[0]), fabs(values[p - 1]));
   while (below < p && values[below] < -tolerance * norm) below++;
   for (end = below; end < p && values[end] <= tolerance * norm;) end++;
@@ -87,8 +70,8 @@ PetscErrorCode CourantSgdModesCreate(PetscInt n, PetscInt p, PetscInt lda, const
   if (modes->neutral && NoiseActs(n, p, lda, matrices, below, modes->neutral, mean, tolerance, norm, work))
     modes->status = COURANT_DEGENERATE;
   const PetscInt q = modes->q;
-  const size_t all = (size_t)n * (size_t)(q * q);
-  PetscCall(PetscMalloc4(q, &modes->mu, all, &modes->M, all, &modes->work, p * q, &modes->vectors));
+  const size_t all = (size_t)n * (size_t)(q * q), block = (size_t)(COURANT_CONGRUENCE * q * q);
+  PetscCall(PetscMalloc4(q, &modes->mu, all, &modes->M, block, &modes->work, p * q, &modes->vectors));
   PetscCall(PetscArraycpy(modes->mu, values, below));
   PetscCall(PetscArraycpy(modes->mu + below, values + end, p - end));
   PetscCall(PetscArraycpy(modes->vectors, mean, below * p));
@@ -112,22 +95,29 @@ PetscErrorCode CourantSgdModesDestroy(CourantSgdModes *modes)
 
 /* ---- positive maps ---- */
 
-/* CourantCongruence - Y = sum_j P_j X P_j^T, or sum_j P_j^T X P_j when transposed; work: [n] of [q,q]. */
+/*
+  CourantCongruence - Y = sum_j P_j X P_j^T, or sum_j P_j^T X P_j when transposed.
+
+  work: [min(n, COURANT_CONGRUENCE)] of [q,q], blocks of one size, so that the sum is always in the same
+  order.
+*/
 void CourantCongruence(PetscInt q, PetscInt n, const PetscReal P[], PetscBool transposed, const PetscReal X[],
                        PetscReal work[], PetscReal Y[])
 {
   const size_t square = (size_t)(q * q);
 
-  for (PetscInt j = 0; j < n; j++)
-    CourantMultiply(transposed ? 'T' : 'N', 'N', q, q, q, P + (size_t)j * square, q, X, q, 0,
-                    work + (size_t)j * square, q);
-  if (!transposed) { /* [P_1 X, P_2 X, ..] [P_1, P_2, ..]^T */
-    CourantMultiply('N', 'T', q, q, n * q, work, q, P, q, 0, Y, q);
-    return;
+  for (PetscInt first = 0; first < n; first += COURANT_CONGRUENCE) {
+    const PetscInt count = PetscMin(COURANT_CONGRUENCE, n - first);
+    const PetscReal *block = P + (size_t)first * square;
+    for (PetscInt j = 0; j < count; j++)
+      CourantMultiply(transposed ? 'T' : 'N', 'N', q, q, q, block + (size_t)j * square, q, X, q, 0,
+                      work + (size_t)j * square, q);
+    if (!transposed) /* [P_1 X, P_2 X, ..] [P_1, P_2, ..]^T */
+      CourantMultiply('N', 'T', q, q, count * q, work, q, block, q, first ? 1 : 0, Y, q);
+    for (PetscInt j = 0; transposed && j < count; j++)
+      CourantMultiply('N', 'N', q, q, q, work + (size_t)j * square, q, block + (size_t)j * square, q,
+                      first + j ? 1 : 0, Y, q);
   }
-  for (PetscInt j = 0; j < n; j++)
-    CourantMultiply('N', 'N', q, q, q, work + (size_t)j * square, q, P + (size_t)j * square, q, j ? 1 : 0, Y,
-                    q);
 }
 
 static PetscErrorCode MatMult_PositiveMap(Mat A, Vec x, Vec y)
@@ -218,15 +208,22 @@ PetscErrorCode CourantPositiveMapSolve(const CourantPositiveMap *map, PetscReal 
 
 /* ---- mean square ---- */
 
-/*
-  E[M_batch X M_batch] over batches of b of the n samples without replacement:
+/* CourantBatchVariance - Of the mean over b of n samples, drawn without replacement, when that of one is 1.
+ */
+PetscReal CourantBatchVariance(PetscInt n, PetscInt b)
+{
+  return n > 1 ? (PetscReal)(n - b) / ((PetscReal)b * (PetscReal)(n - 1)) : 0;
+}
 
-      Q(X) = m X m + c [ mean_i M_i X M_i - m X m ],    c = (n - b) / (b (n - 1))
+/*
+  E[M_batch X M_batch] over batches without replacement, c the variance of their mean:
+
+      Q(X) = m X m + c [ mean_i M_i X M_i - m X m ]
 */
 static void SecondMoment(const CourantSgdModes *modes, const PetscReal X[], PetscReal Y[])
 {
-  const PetscInt q = modes->q, n = modes->n, b = modes->batch;
-  const PetscReal c = n > 1 ? (PetscReal)(n - b) / ((PetscReal)b * (PetscReal)(n - 1)) : 0;
+  const PetscInt q = modes->q, n = modes->n;
+  const PetscReal c = CourantBatchVariance(n, modes->batch);
 
   CourantCongruence(q, n, modes->M, PETSC_FALSE, X, modes->work, Y);
   for (PetscInt j = 0; j < q; j++)
@@ -319,7 +316,10 @@ PetscErrorCode CourantMeanSquareGrowth(const CourantSgdModes *modes, PetscInt n,
     square.eta = eta[i];
     for (PetscInt k = 0; k < q; k++) X[k * (q + 1)] += i ? 1e-3 : 1; /* definite, whatever it was */
     PetscCall(CourantPositiveMapSolve(&map, X, &rho, &residual, &converged));
-    growth[i] = (CourantEstimate){sqrt(rho), sqrt(PetscMax(0, rho - residual)), sqrt(rho + residual)};
+    const PetscReal squares[] = {rho, rho - residual, rho + residual};
+    PetscReal roots[3];
+    for (int k = 0; k < 3; k++) roots[k] = sqrt(PetscMax(squares[k], 0)); /* 0 in this order: NaN stays */
+    growth[i] = (CourantEstimate){roots[0], roots[1], roots[2]};
   }
   PetscCall(PetscFree(X));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -40,12 +40,19 @@ static PetscInt BatchSize(const CourantSgdModes *modes, PetscInt k)
   return PetscMin(modes->batch, modes->n - k * modes->batch);
 }
 
-/* Ways to divide the samples into an epoch's batches: n! / (b!^(n/b) (n mod b)!). */
-static PetscReal Ways(const CourantSgdModes *modes)
+/* Ways to divide n samples into an epoch's batches of b: n! / (b!^(n/b) (n mod b)!). */
+static PetscReal Ways(PetscInt n, PetscInt b)
 {
-  const PetscInt n = modes->n, b = modes->batch;
   return exp(lgamma((PetscReal)n + 1) - (PetscReal)(n / b) * lgamma((PetscReal)b + 1) -
              lgamma((PetscReal)(n % b) + 1));
+}
+
+/* How many orders an expectation is over: all there are, or a sample. */
+static PetscInt Orders(PetscInt n, PetscInt b, const CourantProducts *products, PetscBool *exhaustive)
+{
+  const PetscReal ways = Ways(n, b);
+  *exhaustive = ways < EXHAUSTIVE + 0.5 ? PETSC_TRUE : PETSC_FALSE;
+  return *exhaustive ? (PetscInt)(ways + 0.5) : products->permutations;
 }
 
 static void Swap(PetscInt *a, PetscInt *b)
@@ -68,21 +75,17 @@ static PetscBool NextArrangement(PetscInt n, PetscInt x[])
   return PETSC_TRUE;
 }
 
-/* All ways; batch[i] is the batch that sample i is in. Returns how many there are; samples NULL: counts. */
-static PetscInt ListAll(const CourantSgdModes *modes, PetscInt batch[], PetscInt samples[])
+/* All ways, in orders of the samples; batch [n], work: the batch that a sample is in. */
+static void ListAll(const CourantSgdModes *modes, PetscInt batch[], PetscInt order[])
 {
   const PetscInt n = modes->n;
-  PetscInt count = 0;
 
   for (PetscInt i = 0; i < n; i++) batch[i] = i / modes->batch;
   do {
-    PetscInt *order = samples ? samples + count * n : NULL;
-    for (PetscInt k = 0; order && k < Batches(modes); k++)
+    for (PetscInt k = 0; k < Batches(modes); k++)
       for (PetscInt i = 0; i < n; i++)
         if (batch[i] == k) *order++ = i;
-    count++;
   } while (NextArrangement(n, batch));
-  return count;
 }
 
 /* ---- the mean square over an epoch ---- */
@@ -94,7 +97,7 @@ typedef struct {
   PetscBool exhaustive;    /* they are all there are */
   PetscInt *samples;       /* [count,n] */
   PetscReal *Phi;          /* [count] of [q,q], by 1/sqrt(count) */
-  PetscReal *work;         /* likewise */
+  PetscReal *work;         /* [COURANT_CONGRUENCE] of [q,q] */
   PetscReal *right, *left; /* [q,q]: eigenvectors of the last solves, and starts of the next */
   PetscBool transposed;
 } Epoch;
@@ -106,20 +109,32 @@ static PetscErrorCode EpochCreate(const CourantSgdModes *modes, const CourantPro
 
   PetscFunctionBeginUser;
   *epoch = (Epoch){.modes = modes, .products = products};
-  epoch->exhaustive = Ways(modes) < EXHAUSTIVE + 0.5 ? PETSC_TRUE : PETSC_FALSE;
+  epoch->count = Orders(n, modes->batch, products, &epoch->exhaustive);
   PetscCall(PetscMalloc1(n, &batch));
-  epoch->count = epoch->exhaustive ? ListAll(modes, batch, NULL) : products->permutations;
-  const size_t size = (size_t)epoch->count * (size_t)(q * q);
-  PetscCall(PetscMalloc5((size_t)epoch->count * (size_t)n, &epoch->samples, size, &epoch->Phi, size,
-                         &epoch->work, q * q, &epoch->right, q * q, &epoch->left));
+  const size_t count = (size_t)epoch->count, square = (size_t)(q * q);
+  PetscCall(PetscMalloc5(count * (size_t)n, &epoch->samples, count * square, &epoch->Phi,
+                         COURANT_CONGRUENCE * square, &epoch->work, square, &epoch->right, square,
+                         &epoch->left));
   if (epoch->exhaustive)
     ListAll(modes, batch, epoch->samples);
   else
     for (PetscInt j = 0; j < epoch->count; j++)
-      Shuffle(products->seed, j, FOR_EPOCHS, n, epoch->samples + j * n);
+      Shuffle(products->seed, j, FOR_EPOCHS, n, epoch->samples + (size_t)j * (size_t)n);
   for (PetscInt k = 0; k < q * q; k++) epoch->left[k] = epoch->right[k] = k % (q + 1) == 0;
   PetscCall(PetscFree(batch));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantEpochMemory - Bytes that the mean square over epochs of n samples takes with q modes, most of them
+  for the products of the orders.
+*/
+double CourantEpochMemory(PetscInt n, PetscInt batch, PetscInt q, const CourantProducts *products)
+{
+  const double square = sizeof(PetscReal) * (double)q * (double)q;
+  PetscBool exhaustive;
+  const double count = (double)Orders(n, batch, products, &exhaustive);
+  return count * (square + sizeof(PetscInt) * (double)n + sizeof(PetscReal)) + COURANT_CONGRUENCE * square;
 }
 
 static PetscErrorCode EpochDestroy(Epoch *epoch)
@@ -146,7 +161,7 @@ static void BatchStep(const CourantSgdModes *modes, PetscInt size, const PetscIn
 static void FormProduct(const Epoch *epoch, PetscInt j, PetscReal eta, PetscReal work[])
 {
   const CourantSgdModes *modes = epoch->modes;
-  const PetscInt q = modes->q, square = q * q, *samples = epoch->samples + j * modes->n;
+  const PetscInt q = modes->q, square = q * q, *samples = epoch->samples + (size_t)j * (size_t)modes->n;
   const PetscReal factor = 1 / sqrt((PetscReal)epoch->count);
   PetscReal *Phi = epoch->Phi + (size_t)j * (size_t)square, *A = work, *AP = work + square;
 

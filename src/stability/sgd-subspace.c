@@ -9,13 +9,13 @@
 */
 #include "stability/sgd.h"
 #include "core/interrupt.h"
+#include "core/lapack.h"
 #include "core/random.h"
 #include <math.h>
 
 enum {
   START = 8, /* eigenvectors of the mean */
   MORE = 8,  /* vectors of an enlargement */
-  MOST = 96,
   RANK = 24, /* of X */
 };
 
@@ -135,7 +135,7 @@ static PetscErrorCode Factor(CourantSubspace *s, const CourantSgdModes *modes, P
   PetscReal trace = 0;
   for (PetscInt k = 0; k < q; k++) trace += X[k * (q + 1)];
   for (PetscInt k = 0; trace < 0 && k < q * q; k++) X[k] = -X[k]; /* an eigenvector has no sign */
-  PetscCall(CourantDiagonalise(q, X, values));
+  PetscCall(CourantDiagonalise('V', q, X, values));
   for (*rank = 0; *rank < PetscMin(q, RANK) && values[q - 1 - *rank] > 1e-10 * values[q - 1];) ++*rank;
   PetscReal *leading = X + (q - *rank) * q;
   for (PetscInt k = 0; k < *rank; k++)
@@ -199,8 +199,8 @@ static void AddOuter(PetscInt p, PetscInt rank, PetscReal factor, const PetscRea
 static PetscErrorCode Residual(CourantSubspace *s, const CourantSgdModes *modes, PetscInt rank, PetscReal nu,
                                PetscInt round, const Work *work)
 {
-  const PetscInt p = s->samples->p, n = modes->n, b = modes->batch;
-  const PetscReal c = n > 1 ? (PetscReal)(n - b) / ((PetscReal)b * (PetscReal)(n - 1)) : 0;
+  const PetscInt p = s->samples->p;
+  const PetscReal c = CourantBatchVariance(modes->n, modes->batch);
   const CourantRandom stream = {
       .seed = 1, .purpose = COURANT_RANDOM_PROBE, .index = (uint32_t)round, .epoch = 3};
   const PetscScalar *W;
@@ -240,6 +240,7 @@ static PetscErrorCode Round(CourantSubspace *s, PetscInt batch, PetscReal neutra
 
   PetscFunctionBeginUser;
   *done = PETSC_TRUE;
+  /* the matrices keep their stride [most,most] as they grow */
   PetscCall(CourantSgdModesCreate(s->samples->n, s->q, s->most, s->matrices, batch, neutral, &modes));
   if (modes.q && !modes.below) { /* where the flow leaves the state there is no limit to look for */
     PetscCall(PetscMalloc1(modes.q * modes.q, &X));
@@ -260,9 +261,9 @@ static PetscErrorCode Round(CourantSubspace *s, PetscInt batch, PetscReal neutra
 double CourantSubspaceMemory(PetscInt samples, PetscInt weights)
 {
   const PetscInt blocks = 3 * MORE + 2 * RANK + 2 * COURANT_SAMPLES_TOGETHER * MORE,
-                 most = PetscMin(weights, MOST);
-  return sizeof(PetscReal) *
-         ((double)weights * (double)(blocks + most) + 3. * (double)samples * (double)(most * most));
+                 most = PetscMin(weights, COURANT_SUBSPACE_MOST);
+  return sizeof(PetscReal) * ((double)weights * (double)(blocks + most) +
+                              (3. * (double)samples + 2 * COURANT_CONGRUENCE) * (double)(most * most));
 }
 
 /*
@@ -279,7 +280,7 @@ PetscErrorCode CourantSubspaceCreate(CourantSamples *samples, Vec theta, Vec slo
   Vec like;
 
   PetscFunctionBeginUser;
-  *s = (CourantSubspace){.samples = samples, .most = PetscMin(p, MOST)};
+  *s = (CourantSubspace){.samples = samples, .most = PetscMin(p, COURANT_SUBSPACE_MOST)};
   PetscCall(VecCreateSeq(PETSC_COMM_SELF, p, &like));
   PetscCall(BVCreate(PETSC_COMM_SELF, &s->basis));
   PetscCall(BVSetSizesFromVec(s->basis, like, s->most));

@@ -161,20 +161,28 @@ static PetscErrorCode ProjectAll(CourantSgd sgd, CourantSamples *samples, Vec th
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Bytes for the samples' matrices, and for the products of epochs. */
+static double Bytes(CourantSgd sgd, CourantProblem problem, PetscBool dense)
+{
+  const PetscInt n = problem->data->n, p = problem->net->size,
+                 q = dense ? p : PetscMin(p, COURANT_SUBSPACE_MOST);
+  const double matrices =
+      dense ? (2. * (double)n + COURANT_CONGRUENCE) * (double)p * (double)p * sizeof(PetscReal)
+            : CourantSubspaceMemory(n, p);
+  return matrices + (sgd->batch < n ? CourantEpochMemory(n, sgd->batch, q, &sgd->products) : 0);
+}
+
 /* Are the samples' Hessians assembled? */
 static PetscBool IsDense(CourantSgd sgd, CourantProblem problem)
 {
-  const double n = (double)problem->data->n, p = (double)problem->net->size;
-  return p <= (double)sgd->dense && 3 * sizeof(PetscReal) * n * p * p <= problem->memory / 2 ? PETSC_TRUE
-                                                                                             : PETSC_FALSE;
+  if (problem->net->size > sgd->dense) return PETSC_FALSE;
+  return Bytes(sgd, problem, PETSC_TRUE) <= problem->memory / 2 ? PETSC_TRUE : PETSC_FALSE;
 }
 
-/* CourantSgdMemory - Bytes that CourantSgdSetProblem() takes. */
+/* CourantSgdMemory - Bytes that limits and growth at a state take, of a problem that is set up. */
 double CourantSgdMemory(CourantSgd sgd, CourantProblem problem)
 {
-  const double n = (double)problem->data->n, p = (double)problem->net->size;
-  return IsDense(sgd, problem) ? 3 * sizeof(PetscReal) * n * p * p
-                               : CourantSubspaceMemory(problem->data->n, problem->net->size);
+  return Bytes(sgd, problem, IsDense(sgd, problem));
 }
 
 /* CourantSgdCheckMemory - Half of the problem's memory has to be enough. */

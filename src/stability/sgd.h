@@ -12,7 +12,7 @@ typedef struct {
   PetscInt q, below;    /* modes; of them those that the flow leaves the state in */
   PetscReal *mu;        /* [q]: eigenvalues of m, ascending */
   PetscReal *M;         /* [n] of [q,q] */
-  PetscReal *work;      /* [n] of [q,q] */
+  PetscReal *work;      /* [COURANT_CONGRUENCE] of [q,q] */
   PetscReal *vectors;   /* [p,q] */
   PetscInt neutral;     /* modes left out */
   CourantStatus status; /* degenerate: the matrices act on modes that are left out */
@@ -32,13 +32,15 @@ typedef struct {
 
 PetscErrorCode CourantPositiveMapSolve(const CourantPositiveMap *, PetscReal vector[], PetscReal *value,
                                        PetscReal *residual, PetscBool *converged);
-PetscErrorCode CourantDiagonalise(PetscInt n, PetscReal matrix[], PetscReal values[]);
 void CourantMultiply(char ta, char tb, PetscInt a, PetscInt b, PetscInt k, const PetscReal A[], PetscInt lda,
                      const PetscReal B[], PetscInt ldb, PetscReal plus, PetscReal C[], PetscInt ldc);
+
+enum { COURANT_CONGRUENCE = 32 }; /* matrices that CourantCongruence() works on together */
 void CourantCongruence(PetscInt q, PetscInt n, const PetscReal P[], PetscBool transposed, const PetscReal X[],
                        PetscReal work[], PetscReal Y[]);
 
 /* The mean square over batches drawn independently. */
+PetscReal CourantBatchVariance(PetscInt n, PetscInt batch);
 PetscErrorCode CourantMeanSquareLimit(const CourantSgdModes *, CourantEstimate *, PetscReal vector[],
                                       CourantStatus *);
 PetscErrorCode CourantMeanSquareGrowth(const CourantSgdModes *, PetscInt n, const PetscReal eta[],
@@ -64,6 +66,8 @@ PetscErrorCode CourantSamplesDestroy(CourantSamples *);
 PetscErrorCode CourantSamplesMultiply(CourantSamples *, PetscInt first, PetscInt n, PetscInt columns,
                                       const PetscReal V[], PetscReal MV[]);
 
+enum { COURANT_SUBSPACE_MOST = 96 }; /* vectors, unless there are fewer weights */
+
 /*
   A subspace of R^p that the matrices of mini-batches are projected on, where they are too large to be held.
 */
@@ -71,7 +75,7 @@ typedef struct {
   CourantSamples *samples;  /* borrowed */
   PetscInt q, before, most; /* vectors; of them before the last enlargement; at most */
   BV basis;                 /* [p,most] */
-  PetscReal *matrices;      /* [n] of [most,most]: W^T M_i W */
+  PetscReal *matrices;      /* [n] of [most,most], of which [q,q] are there: W^T M_i W */
   PetscReal error;          /* relative residual of the mean-square eigenvector */
 } CourantSubspace;
 
@@ -88,6 +92,7 @@ typedef struct {
   int threads;
 } CourantProducts;
 
+double CourantEpochMemory(PetscInt n, PetscInt batch, PetscInt q, const CourantProducts *);
 PetscErrorCode CourantEpochLimit(const CourantSgdModes *, const CourantProducts *, PetscReal from,
                                  CourantEstimate *, CourantStatus *);
 PetscErrorCode CourantEpochGrowth(const CourantSgdModes *, const CourantProducts *, PetscInt n,

@@ -1,13 +1,13 @@
 /*
   The ends of the spectrum of a symmetric operator, with what is known about their error.
 
-  How they are found is in search.c. Operators of up to 2048 unknowns are also assembled and given to LAPACK,
+  How they are found is in search.h. Operators of up to 2048 unknowns are also assembled and given to LAPACK,
   which has to agree.
 */
 #include "stability/spectrum.h"
+#include "core/lapack.h"
 #include "stability/random-start.h"
 #include <math.h>
-#include <petscblaslapack.h>
 #include <string.h>
 
 enum { DENSE_LIMIT = 2048 };
@@ -93,6 +93,7 @@ PetscErrorCode CourantSpectrumSetOperator(CourantSpectrum spectrum, Mat A)
   PetscCall(MatDestroy(&spectrum->fast));
   PetscCall(VecDestroy(&spectrum->scale));
   spectrum->A = A;
+  spectrum->n_all = 0;
   PetscCall(MatGetSize(A, &n, NULL));
   PetscCall(VecDestroy(&spectrum->scaled));
   PetscCall(MatCreateVecs(A, NULL, &spectrum->scaled));
@@ -286,7 +287,7 @@ PetscErrorCode CourantSpectrumDestroy(CourantSpectrum *spectrum)
 
 /*
   The norm to some percent, which is all that a convergence test needs. Krylov-Schur's first cycle gives it
-  for nothing (search.c); for other solvers it takes a few Lanczos steps of its own.
+  for nothing (solve.c); for other solvers it takes a few Lanczos steps of its own.
 */
 static PetscErrorCode EstimateNorm(CourantSpectrum spectrum)
 {
@@ -300,7 +301,7 @@ static PetscErrorCode EstimateNorm(CourantSpectrum spectrum)
     if (spectrum->ends[e].wanted)
       PetscCall(PetscObjectTypeCompare((PetscObject)spectrum->ends[e].eps, EPSKRYLOVSCHUR, &krylov_schur));
   if (krylov_schur) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(CourantSetRandomStart(spectrum->norm_eps, spectrum->scaled, 0));
+  PetscCall(CourantSetRandomStart(spectrum->norm_eps, spectrum->scaled, COURANT_RANDOM_KRYLOV, 0));
   PetscCall(EPSSolve(spectrum->norm_eps));
   PetscCall(EPSGetConverged(spectrum->norm_eps, &converged));
   for (PetscInt i = 0; i < converged; i++) {
@@ -336,8 +337,7 @@ static PetscErrorCode Assemble(CourantSpectrum spectrum, PetscInt n, Mat *assemb
 /* All eigenvalues of the operator, by LAPACK. */
 static PetscErrorCode SolveDense(CourantSpectrum spectrum, PetscInt n)
 {
-  PetscScalar *matrix, *work, query;
-  PetscBLASInt size, lwork = -1, info;
+  PetscScalar *matrix;
   Mat assembled;
 
   PetscFunctionBeginUser;
@@ -350,27 +350,27 @@ static PetscErrorCode SolveDense(CourantSpectrum spectrum, PetscInt n)
     PetscCall(PetscMalloc1(n, &spectrum->all));
   }
   spectrum->n_all = n;
-  PetscCall(PetscBLASIntCast(n, &size));
-  PetscCallBLAS("LAPACKsyev",
-                LAPACKsyev_("N", "U", &size, matrix, &size, spectrum->all, &query, &lwork, &info));
-  lwork = (PetscBLASInt)PetscRealPart(query);
-  PetscCall(PetscMalloc1(lwork, &work));
-  PetscCallBLAS("LAPACKsyev",
-                LAPACKsyev_("N", "U", &size, matrix, &size, spectrum->all, work, &lwork, &info));
-  PetscCall(PetscFree(work));
+  PetscCall(CourantDiagonalise('N', n, matrix, spectrum->all));
   PetscCall(MatDenseRestoreArray(assembled, &matrix));
   PetscCall(MatDestroy(&assembled));
-  PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK syev failed with info %d", (int)info);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Of all above a threshold LAPACK may have more than were found; `near` within it they may be either. */
+static PetscBool HasMore(const CourantSpectrum spectrum, const CourantSpectrumEnd *end, PetscReal near)
+{
+  const PetscInt next = spectrum->n_all - 1 - end->told;
+  if (isnan(end->threshold) || next < 0) return PETSC_FALSE;
+  return spectrum->all[next] > end->threshold + near ? PETSC_TRUE : PETSC_FALSE;
+}
+
 /*
-  What LAPACK knows better: multiplicities, and that nothing was
-  missed. Where the two disagree, the eigenvalue did not converge.
+  What LAPACK knows better: multiplicities, and that nothing was missed. Where the two disagree, the
+  eigenvalue did not converge.
 */
 static void Compare(CourantSpectrum spectrum, CourantSide side)
 {
-  const CourantSpectrumEnd *end = &spectrum->ends[side];
+  CourantSpectrumEnd *end = &spectrum->ends[side];
   const PetscInt n = spectrum->n_all;
   const PetscReal *all = spectrum->all, rounding = 1e-14 * (PetscReal)n * spectrum->norm;
 
@@ -384,6 +384,7 @@ static void Compare(CourantSpectrum spectrum, CourantSide side)
     v->multiplicity = 0;
     for (PetscInt j = 0; j < n; j++) v->multiplicity += fabs(all[j] - value) <= near;
   }
+  if (HasMore(spectrum, end, end->tolerance * spectrum->norm + rounding)) end->missed = 1;
 }
 
 /*

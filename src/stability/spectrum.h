@@ -1,5 +1,5 @@
 #pragma once
-/* The inside of a CourantSpectrum: the object (spectrum.c), how eigenvalues are searched for (search.c), and
+/* The inside of a CourantSpectrum: the object (spectrum.c), how eigenvalues are searched for (search.h), and
  * what was found at an end (end.c). */
 #include "courant.h"
 #include "core/error.h"
@@ -24,13 +24,11 @@ typedef struct {
   PetscInt told;             /* of them what was asked for */
   Vec *vectors;              /* [capacity], the first n are there */
   CourantEigenvalue *values; /* [capacity] */
-  PetscReal missed_first;    /* probability that the search has missed the outermost, */
+  PetscReal missed_search;   /* probability that the search has missed the outermost, */
   PetscReal missed;          /* and that the certificate has missed more */
-  PetscReal open; /* where the certificate gave up: something may be beyond; -sign infinity: it did not */
+  PetscReal complete; /* farther out nothing is missing; -sign infinity: nothing of what is wanted is */
   PetscInt searched, certified; /* products; those of a search of both ends count for each */
   Vec top;                      /* the vector of the first one */
-  PetscReal edge; /* a certificate ends when nothing more is expected beyond; -sign infinity: there is none */
-  PetscReal candidate, distance; /* the outermost Ritz value that has not converged, and its residual */
 } CourantSpectrumEnd;
 
 struct _CourantSpectrum {
@@ -44,7 +42,7 @@ struct _CourantSpectrum {
   PetscInt products;            /* applications of the view, */
   PetscInt searched, certified; /* for searches and for certificates */
   CourantSpectrumEnd ends[2];   /* largest, smallest */
-  struct CourantSearch *search; /* at work; NULL: none */
+  struct CourantSolve *solve;   /* at work; NULL: none */
   EPS norm_eps;
   PetscReal norm;   /* estimate of the largest |eigenvalue| */
   PetscReal memory; /* bytes for bases; 0: no limit */

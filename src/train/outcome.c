@@ -383,7 +383,6 @@ static PetscBool Drifts(const CourantOutcomeWork *work, PetscInt t)
 static void Judge(const CourantOutcomeWork *work, PetscInt t, double norm, CourantOutcome *outcome)
 {
   const double recent = Largest(work->moves, t - COURANT_RING + 1, t);
-  const double earlier = Largest(work->moves, t - t / 4 - COURANT_RING + 1, t - t / 4);
 
   outcome->amplitude = Amplitude(work, t, 0, COURANT_RING);
   outcome->period = Period(work, t, outcome->amplitude);
@@ -400,6 +399,7 @@ static void Judge(const CourantOutcomeWork *work, PetscInt t, double norm, Coura
     return;
   }
   if (t < work->steps / 2 || t < 4 * COURANT_RING) return;
+  const double earlier = Largest(work->moves, t - t / 4 - COURANT_RING + 1, t - t / 4);
   if (recent > 0.9 * earlier && recent < 1.1 * earlier && recent > 1e-6 * norm && !Falls(work, t))
     outcome->kind = COURANT_OUTCOME_RESTRAINED;
   else if (t == work->steps && (recent < 0.9 * earlier || Drifts(work, t)))

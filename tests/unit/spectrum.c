@@ -241,6 +241,38 @@ static void Above(void **state)
   OK(PetscFree(values));
 }
 
+/* LAPACK notices what the iterations can not see: one of three above 5 is hidden from their operator. */
+static void Overlooked(void **state)
+{
+  enum { SIZE = 40 };
+  double values[SIZE] = {10, 9, 8};
+
+  (void)state;
+  for (int hidden = 0; hidden < 3; hidden++) {
+    const double kept = values[hidden];
+    const CourantEigenvalue *v;
+    PetscReal missed;
+    PetscInt n;
+    Mat A = DiagonalOf(SIZE, values);
+    values[hidden] = 0;
+    Mat B = DiagonalOf(SIZE, values);
+    values[hidden] = kept;
+    CourantSpectrum spectrum = Solver(A, 1, 0, NULL);
+    OK(CourantSpectrumSetThreshold(spectrum, 5));
+    for (int blind = 0; blind < 2; blind++) {
+      OK(CourantSpectrumSetFastOperator(spectrum, blind ? B : A));
+      OK(CourantSpectrumSolve(spectrum));
+      OK(CourantSpectrumGetEigenvalues(spectrum, COURANT_LARGEST, &n, &v));
+      OK(CourantSpectrumGetMissed(spectrum, COURANT_LARGEST, &missed));
+      assert_int_equal(n, blind ? 2 : 3);
+      assert_true(missed == (blind ? 1 : 0));
+    }
+    OK(CourantSpectrumDestroy(&spectrum));
+    OK(MatDestroy(&A));
+    OK(MatDestroy(&B));
+  }
+}
+
 /* A x = nu P x by LAPACK's sygv; A and P are overwritten. */
 static void Pencil(PetscInt n, Mat A, Mat P, double values[])
 {
@@ -476,10 +508,11 @@ static void Refuses(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(Ends),         cmocka_unit_test(Several),      cmocka_unit_test(Together),
-    cmocka_unit_test(FewDifferent), cmocka_unit_test(Above),        cmocka_unit_test(Preconditioned),
-    cmocka_unit_test(Fast),         cmocka_unit_test(WarmStart),    cmocka_unit_test(Tolerance),
-    cmocka_unit_test(Repeats),      cmocka_unit_test(NotConverged), cmocka_unit_test(Refuses),
+    cmocka_unit_test(Ends),           cmocka_unit_test(Several), cmocka_unit_test(Together),
+    cmocka_unit_test(FewDifferent),   cmocka_unit_test(Above),   cmocka_unit_test(Overlooked),
+    cmocka_unit_test(Preconditioned), cmocka_unit_test(Fast),    cmocka_unit_test(WarmStart),
+    cmocka_unit_test(Tolerance),      cmocka_unit_test(Repeats), cmocka_unit_test(NotConverged),
+    cmocka_unit_test(Refuses),
 };
 
 TEST_MAIN(tests)
