@@ -107,6 +107,18 @@ static void PrintUntold(CourantMap map)
         (int)rows, (int)map->p);
 }
 
+/* Rows at a state that has no Hessian. */
+static void PrintKinks(CourantMap map)
+{
+  PetscInt rows = 0;
+
+  for (PetscInt w = 0; w < map->nw; w++) rows += map->rows[w].status == COURANT_KINK;
+  if (rows)
+    printf("at %d weight decays the state is on a kink of its layers, and has nothing to linearise: "
+           "-set map.linearise=trained takes those that training comes to\n",
+           (int)rows);
+}
+
 /* Limits of some weight decays with what is known of their error. */
 static void PrintRows(CourantMap map)
 {
@@ -121,6 +133,7 @@ static void PrintRows(CourantMap map)
   for (PetscInt i = 0; i < n; i++)
     (map->sgd ? PrintBatchRow : PrintRow)(&map->rows[CourantDrawPick(i, n, map->nw)]);
   PrintUntold(map);
+  PrintKinks(map);
 }
 
 /* How good the spectra are that converged, and what they were checked with. */
