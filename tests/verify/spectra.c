@@ -1,8 +1,12 @@
-/* Ends of the spectra of small networks, beyond what the solver itself compares with LAPACK: ten largest and
-   five smallest against the assembled matrix. */
+/*
+  Ends of the spectra of networks, beyond what the solver itself compares with LAPACK: ten largest and five
+  smallest against the assembled matrix. With COURANT_FULL_SIZE in the environment at the networks' own
+  widths, or half of it, and 64 samples: a quarter of an hour.
+*/
 #include "unit/check.h"
 #include "dynamics/problem.h"
 #include <petscblaslapack.h>
+#include <stdlib.h>
 
 enum { LARGEST = 10, SMALLEST = 5 };
 
@@ -74,17 +78,24 @@ static void Check(const char *file, const char *overrides)
   OK(CourantDeckDestroy(&deck));
 }
 
+static PetscBool IsFullSize(void)
+{
+  return getenv("COURANT_FULL_SIZE") ? PETSC_TRUE : PETSC_FALSE;
+}
+
 static void Lenet(void **state)
 {
   (void)state;
-  Check("models/lenet.yaml", "data.limit=24,width=0.25,data.test_samples=1");
+  Check("models/lenet.yaml",
+        IsFullSize() ? "data.limit=64,data.test_samples=1" : "data.limit=24,width=0.25,data.test_samples=1");
 }
 
-/* Channels 2, 4, 8, with batch norm. */
+/* Channels 2, 4, 8, or 4, 8, 16, with batch norm. */
 static void Resnet8(void **state)
 {
   (void)state;
-  Check("models/resnet8.yaml", "data.limit=24,width=0.125,data.test_samples=1");
+  Check("models/resnet8.yaml", IsFullSize() ? "data.limit=64,width=0.25,data.test_samples=1"
+                                            : "data.limit=24,width=0.125,data.test_samples=1");
 }
 
 static const struct CMUnitTest tests[] = {
