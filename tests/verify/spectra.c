@@ -1,7 +1,7 @@
 /*
   Ends of the spectra of networks, beyond what the solver itself compares with LAPACK: ten largest and five
   smallest against the assembled matrix. With COURANT_FULL_SIZE in the environment at the networks' own
-  widths, or half of it, and 64 samples: a quarter of an hour.
+  widths, or half of it, and 64 samples: some minutes.
 */
 #include "unit/check.h"
 #include "dynamics/problem.h"
