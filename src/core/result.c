@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct _CourantResult {
@@ -502,6 +503,9 @@ PetscErrorCode CourantResultVisit(CourantResult result,
 /* CourantResultIs - Is there an HDF5 file of this name? */
 PetscBool CourantResultIs(const char name[])
 {
+  struct stat status;
+
   H5Eset_auto(H5E_DEFAULT, NULL, NULL);
+  if (stat(name, &status) || !S_ISREG(status.st_mode)) return PETSC_FALSE; /* a pipe is read but once */
   return !access(name, R_OK) && H5Fis_hdf5(name) > 0 ? PETSC_TRUE : PETSC_FALSE;
 }

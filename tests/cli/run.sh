@@ -92,6 +92,26 @@ deck_of kept-hdf5.yaml "{source: hdf5, file: kept-images}"
 fails 2 "kept-hdf5.yaml:1: data.file: kept-images: not an HDF5 file, or damaged" info kept-hdf5.yaml
 rm kept-*
 
+# ---- decks from pipes ----
+"$courant" info "$deck" >kept-info 2>err
+"$courant" info /dev/stdin <"$deck" >out 2>err && cmp -s kept-info out && cat "$deck" | "$courant" info /dev/stdin >out 2>err && cmp -s kept-info out
+ok $? "a deck on standard input"
+mkfifo kept-pipe
+timeout 20 sh -c 'cat "$0" >kept-pipe' "$deck" &
+"$courant" info kept-pipe >out 2>err && cmp -s kept-info out
+ok $? "a deck in a named pipe"
+deck_of kept-there.yaml "{source: idx, images: kept-images, labels: kept-labels}"
+fails 2 "courant: /dev/stdin:1: data.images: kept-images: No such file or directory" info /dev/stdin <kept-there.yaml
+"$courant" info kept-pipe >out 2>err &
+sleep 1
+kill -s TERM $!
+wait $! 2>/dev/null
+[ $? -eq 143 ] && grep -q "courant: interrupted" err
+ok $? "a signal ends the wait for a pipe that nobody writes to"
+fails 2 "courant: .: Is a directory" info .
+fails 2 "courant: /dev/zero: not a deck (a YAML text file of at most 10 MB)" info /dev/zero
+rm kept-*
+
 # ---- networks that do not fit, and labels ----
 net_of() { # net_of LAYERS [LOSS]: kept.yaml, these layers on six 8 x 8 images of 3 classes
   printf '%s\n' "data: {source: noise, size: 8, samples: 6, classes: 3, seed: 1}" "network: [$1]" "loss: ${2:-softmax}" >kept.yaml
