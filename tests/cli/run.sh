@@ -187,6 +187,8 @@ ok $? "-force writes over it, -quiet says nothing"
 "$courant" info kept.h5 >out 2>err && grep -q "/map/growth .*6 x 6" out && grep -q "complete" out
 ok $? "info of a result lists its datasets"
 fails 2 "courant: -threads has no effect here" info kept.h5 -threads 1
+LC_ALL=C sed s/SNOD/XNOD/g kept.h5 >kept-damaged.h5
+fails 2 "courant: kept-damaged.h5: damaged HDF5 file" info kept-damaged.h5
 "$courant" map "$deck" -points 3x3 -output kept-malloc.h5 -quiet -malloc_debug -malloc_dump >out 2>err && [ ! -s out ] && [ ! -s err ]
 ok $? "PETSc finds no memory left"
 "$courant" map "$deck" -points 3x3 -output kept-view.h5 -quiet -nothing_view >out 2>err
@@ -302,6 +304,8 @@ stopped KILL kept-other.h5 train kept-train.yaml -threads 1 $long
 fails 2 "kept-other.h5.partial holds an interrupted run; -resume goes on with it, -force starts again" train kept-train.yaml -output kept-other.h5
 fails 2 "kept-other.h5.partial cannot be resumed: its kind of result differs; -force starts again" train kept-train.yaml -output kept-other.h5 -resume -set train.ensemble.seeds=[1]
 fails 2 "kept-other.h5.partial cannot be resumed: its -set differs; -force starts again" train kept-train.yaml -output kept-other.h5 -resume
+LC_ALL=C sed -i s/SNOD/XNOD/g kept-other.h5.partial
+fails 2 "courant: kept-other.h5.partial: damaged HDF5 file" train kept-train.yaml -threads 1 -output kept-other.h5 -resume $long
 
 # one rank alone gets the signal, in the middle of what all share
 half_stopped() { # half_stopped COMMAND MODEL OPTIONS..
