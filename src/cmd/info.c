@@ -21,7 +21,7 @@ static PetscErrorCode PrintResult(const char *name)
   char *text;
 
   PetscFunctionBeginUser;
-  PetscCall(CourantResultLoad(name, &file));
+  PetscCall(CourantResultOpen(name, &file));
   PetscCall(CourantResultGetString(file, "/", "Conventions", &text));
   if (!text || strcmp(text, "courant-1"))
     CourantInputError(PETSC_COMM_SELF,

@@ -139,7 +139,7 @@ static PetscErrorCode ReadPreconditioner(SpectrumSession *s)
 
   PetscFunctionBeginUser;
   if (!s->run[0]) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(CourantResultLoad(s->run, &file));
+  PetscCall(CourantResultOpen(s->run, &file));
   PetscCall(PetscMalloc1(s->problem->net->size, &moments));
   PetscCall(ReadMoments(s, file, moments));
   PetscCall(CourantResultDestroy(&file));

@@ -10,13 +10,23 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct _CourantResult {
   hid_t file; /* core driver, no backing store: nothing HDF5 does can leave half a file on the disk */
+  char name[PETSC_MAX_PATH_LEN]; /* of the file it was loaded from, "" */
 };
 
 #define CheckH5(call) PetscCheck((call) >= 0, PETSC_COMM_SELF, PETSC_ERR_LIB, "HDF5 failed in %s", #call)
+
+/* The same on what is in the result: where that was loaded, the file is at fault. */
+#define CheckFile(result, call)                                                                              \
+  do {                                                                                                       \
+    if ((call) >= 0) break;                                                                                  \
+    if ((result)->name[0]) CourantInputError(PETSC_COMM_SELF, "%s: damaged HDF5 file", (result)->name);      \
+    SETERRQ(PETSC_COMM_SELF, PETSC_ERR_LIB, "HDF5 failed in %s", #call);                                     \
+  } while (0)
 
 static hid_t MemoryType(CourantResultType type)
 {
@@ -32,11 +42,12 @@ static hid_t FileType(CourantResultType type)
                                       : H5T_STD_U8LE;
 }
 
-static PetscErrorCode Wrap(hid_t file, CourantResult *result)
+static PetscErrorCode Wrap(hid_t file, const char name[], CourantResult *result)
 {
   PetscFunctionBeginUser;
   PetscCall(PetscNew(result));
   (*result)->file = file;
+  PetscCall(PetscStrncpy((*result)->name, name, sizeof(*result)->name));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -55,7 +66,20 @@ PetscErrorCode CourantResultCreate(CourantResult *result)
   const hid_t access = CoreDriver(), file = H5Fcreate("courant", H5F_ACC_TRUNC, H5P_DEFAULT, access);
   CheckH5(file);
   CheckH5(H5Pclose(access));
-  PetscCall(Wrap(file, result));
+  PetscCall(Wrap(file, "", result));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Open(const char name[], unsigned flags, CourantResult *result)
+{
+  PetscFunctionBeginUser;
+  H5Eset_auto(H5E_DEFAULT, NULL, NULL);
+  if (access(name, R_OK)) CourantInputError(PETSC_COMM_SELF, "%s: %s", name, strerror(errno));
+  if (H5Fis_hdf5(name) <= 0) CourantInputError(PETSC_COMM_SELF, "%s: not an HDF5 file", name);
+  const hid_t access = CoreDriver(), file = H5Fopen(name, flags, access);
+  if (file < 0) CourantInputError(PETSC_COMM_SELF, "%s: damaged HDF5 file", name);
+  CheckH5(H5Pclose(access));
+  PetscCall(Wrap(file, name, result));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -63,13 +87,16 @@ PetscErrorCode CourantResultCreate(CourantResult *result)
 PetscErrorCode CourantResultLoad(const char name[], CourantResult *result)
 {
   PetscFunctionBeginUser;
-  H5Eset_auto(H5E_DEFAULT, NULL, NULL);
-  if (access(name, R_OK)) CourantInputError(PETSC_COMM_SELF, "%s: %s", name, strerror(errno));
-  if (H5Fis_hdf5(name) <= 0) CourantInputError(PETSC_COMM_SELF, "%s: not an HDF5 file", name);
-  const hid_t access = CoreDriver(), file = H5Fopen(name, H5F_ACC_RDWR, access);
-  if (file < 0) CourantInputError(PETSC_COMM_SELF, "%s: damaged HDF5 file", name);
-  CheckH5(H5Pclose(access));
-  PetscCall(Wrap(file, result));
+  PetscCall(Open(name, H5F_ACC_RDWR, result));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantResultOpen - The same, to be read alone: HDF5 would write to a damaged file as it closes it, and end
+ * the program. */
+PetscErrorCode CourantResultOpen(const char name[], CourantResult *result)
+{
+  PetscFunctionBeginUser;
+  PetscCall(Open(name, H5F_ACC_RDONLY, result));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -77,7 +104,7 @@ PetscErrorCode CourantResultDestroy(CourantResult *result)
 {
   PetscFunctionBeginUser;
   if (!*result) PetscFunctionReturn(PETSC_SUCCESS);
-  CheckH5(H5Fclose((*result)->file));
+  CheckFile(*result, H5Fclose((*result)->file));
   PetscCall(PetscFree(*result));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -117,11 +144,11 @@ PetscErrorCode CourantResultSave(CourantResult result, const char name[])
   void *image = NULL;
 
   PetscFunctionBeginUser;
-  CheckH5(H5Fflush(result->file, H5F_SCOPE_GLOBAL));
+  CheckFile(result, H5Fflush(result->file, H5F_SCOPE_GLOBAL));
   const ssize_t size = H5Fget_file_image(result->file, NULL, 0);
-  CheckH5(size);
+  CheckFile(result, size);
   PetscCall(PetscMalloc((size_t)size, &image));
-  CheckH5(H5Fget_file_image(result->file, image, (size_t)size));
+  CheckFile(result, H5Fget_file_image(result->file, image, (size_t)size));
   PetscCheck((size_t)snprintf(beside, sizeof beside, "%s.tmp", name) < sizeof beside, PETSC_COMM_SELF,
              PETSC_ERR_FILE_WRITE, "%s: name too long", name);
 
@@ -151,12 +178,12 @@ static PetscErrorCode SetAttribute(CourantResult result, const char object[], co
   const hid_t space = n ? H5Screate_simple(1, &n, NULL) : H5Screate(H5S_SCALAR);
   CheckH5(space);
   if (H5Aexists_by_name(result->file, object, name, H5P_DEFAULT) > 0)
-    CheckH5(H5Adelete_by_name(result->file, object, name, H5P_DEFAULT));
+    CheckFile(result, H5Adelete_by_name(result->file, object, name, H5P_DEFAULT));
   const hid_t attribute =
       H5Acreate_by_name(result->file, object, name, file_type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-  CheckH5(attribute);
-  CheckH5(H5Awrite(attribute, memory_type, value));
-  CheckH5(H5Aclose(attribute));
+  CheckFile(result, attribute);
+  CheckFile(result, H5Awrite(attribute, memory_type, value));
+  CheckFile(result, H5Aclose(attribute));
   CheckH5(H5Sclose(space));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -190,23 +217,44 @@ PetscErrorCode CourantResultSetInt(CourantResult result, const char object[], co
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Opens an attribute of one value; 0: there is none. */
+static PetscErrorCode OpenAttribute(CourantResult result, const char object[], const char name[],
+                                    hid_t *attribute)
+{
+  PetscFunctionBeginUser;
+  *attribute = 0;
+  if (H5Aexists_by_name(result->file, object, name, H5P_DEFAULT) <= 0) PetscFunctionReturn(PETSC_SUCCESS);
+  *attribute = H5Aopen_by_name(result->file, object, name, H5P_DEFAULT, H5P_DEFAULT);
+  CheckFile(result, *attribute);
+  const hid_t space = H5Aget_space(*attribute);
+  CheckFile(result, space);
+  const hssize_t points = H5Sget_simple_extent_npoints(space);
+  CheckH5(H5Sclose(space));
+  if (points == 1) PetscFunctionReturn(PETSC_SUCCESS);
+  CheckFile(result, H5Aclose(*attribute));
+  *attribute = 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* CourantResultGetString - A string attribute; text is NULL where there is none, else freed with PetscFree().
  */
 PetscErrorCode CourantResultGetString(CourantResult result, const char object[], const char name[],
                                       char **text)
 {
+  hid_t attribute;
+
   PetscFunctionBeginUser;
   *text = NULL;
-  if (H5Aexists_by_name(result->file, object, name, H5P_DEFAULT) <= 0) PetscFunctionReturn(PETSC_SUCCESS);
-  const hid_t attribute = H5Aopen_by_name(result->file, object, name, H5P_DEFAULT, H5P_DEFAULT);
-  CheckH5(attribute);
+  PetscCall(OpenAttribute(result, object, name, &attribute));
+  if (!attribute) PetscFunctionReturn(PETSC_SUCCESS);
   const hid_t type = H5Aget_type(attribute);
+  CheckFile(result, type);
   if (H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) == 0) {
     PetscCall(PetscCalloc1(H5Tget_size(type) + 1, text));
-    CheckH5(H5Aread(attribute, type, *text));
+    CheckFile(result, H5Aread(attribute, type, *text));
   }
   CheckH5(H5Tclose(type));
-  CheckH5(H5Aclose(attribute));
+  CheckFile(result, H5Aclose(attribute));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -214,13 +262,14 @@ PetscErrorCode CourantResultGetString(CourantResult result, const char object[],
 PetscErrorCode CourantResultGetReal(CourantResult result, const char object[], const char name[],
                                     double *value)
 {
+  hid_t attribute;
+
   PetscFunctionBeginUser;
   *value = NAN;
-  if (H5Aexists_by_name(result->file, object, name, H5P_DEFAULT) <= 0) PetscFunctionReturn(PETSC_SUCCESS);
-  const hid_t attribute = H5Aopen_by_name(result->file, object, name, H5P_DEFAULT, H5P_DEFAULT);
-  CheckH5(attribute);
-  CheckH5(H5Aread(attribute, H5T_NATIVE_DOUBLE, value));
-  CheckH5(H5Aclose(attribute));
+  PetscCall(OpenAttribute(result, object, name, &attribute));
+  if (!attribute) PetscFunctionReturn(PETSC_SUCCESS);
+  CheckFile(result, H5Aread(attribute, H5T_NATIVE_DOUBLE, value));
+  CheckFile(result, H5Aclose(attribute));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -266,9 +315,9 @@ PetscErrorCode CourantResultAddScale(CourantResult result, const char path[], in
 
   PetscFunctionBeginUser;
   PetscCall(CreateDataset(result, path, COURANT_RESULT_REAL, 1, &dim, &dataset));
-  CheckH5(H5Dwrite(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values));
-  CheckH5(H5DSset_scale(dataset, strrchr(path, '/') + 1));
-  CheckH5(H5Dclose(dataset));
+  CheckFile(result, H5Dwrite(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values));
+  CheckFile(result, H5DSset_scale(dataset, strrchr(path, '/') + 1));
+  CheckFile(result, H5Dclose(dataset));
   PetscCall(CourantResultSetString(result, path, "long_name", long_name));
   PetscCall(CourantResultSetString(result, path, "units", units));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -300,8 +349,8 @@ PetscErrorCode CourantResultAddArray(CourantResult result, const char path[], in
   for (int i = 0; i < rank; i++) extent[i] = (hsize_t)dims[i];
   PetscCall(CourantResultDelete(result, path));
   PetscCall(CreateDataset(result, path, COURANT_RESULT_REAL, rank, extent, &dataset));
-  CheckH5(H5Dwrite(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values));
-  CheckH5(H5Dclose(dataset));
+  CheckFile(result, H5Dwrite(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values));
+  CheckFile(result, H5Dclose(dataset));
   PetscCall(CourantResultSetString(result, path, "long_name", long_name));
   PetscCall(CourantResultSetString(result, path, "units", "1"));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -330,10 +379,10 @@ PetscErrorCode CourantResultAddStrings(CourantResult result, const char path[], 
   PetscCheck(dataset >= 0, PETSC_COMM_SELF, PETSC_ERR_LIB, "HDF5 cannot create %s", path);
   const hid_t names = H5Dopen(result->file, scale, H5P_DEFAULT);
   PetscCheck(names >= 0, PETSC_COMM_SELF, PETSC_ERR_LIB, "no scale %s", scale);
-  CheckH5(H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text));
-  CheckH5(H5DSattach_scale(dataset, names, 0));
-  CheckH5(H5Dclose(names));
-  CheckH5(H5Dclose(dataset));
+  CheckFile(result, H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text));
+  CheckFile(result, H5DSattach_scale(dataset, names, 0));
+  CheckFile(result, H5Dclose(names));
+  CheckFile(result, H5Dclose(dataset));
   CheckH5(H5Pclose(create));
   CheckH5(H5Pclose(links));
   CheckH5(H5Sclose(space));
@@ -356,7 +405,8 @@ PetscErrorCode CourantResultDelete(CourantResult result, const char path[])
     *slash = 0;
     if (H5Lexists(result->file, parent, H5P_DEFAULT) <= 0) PetscFunctionReturn(PETSC_SUCCESS);
   }
-  if (H5Lexists(result->file, path, H5P_DEFAULT) > 0) CheckH5(H5Ldelete(result->file, path, H5P_DEFAULT));
+  if (H5Lexists(result->file, path, H5P_DEFAULT) > 0)
+    CheckFile(result, H5Ldelete(result->file, path, H5P_DEFAULT));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -391,10 +441,10 @@ PetscErrorCode CourantResultAdd(CourantResult result, const CourantResultEntry *
   }
   PetscCall(CreateDataset(result, entry->path, entry->type, rank, dims, &dataset));
   for (int i = 0; i < rank; i++) {
-    CheckH5(H5DSattach_scale(dataset, scales[i], (unsigned)i));
-    CheckH5(H5Dclose(scales[i]));
+    CheckFile(result, H5DSattach_scale(dataset, scales[i], (unsigned)i));
+    CheckFile(result, H5Dclose(scales[i]));
   }
-  CheckH5(H5Dclose(dataset));
+  CheckFile(result, H5Dclose(dataset));
   PetscCall(CourantResultSetString(result, entry->path, "long_name", entry->long_name));
   PetscCall(CourantResultSetString(result, entry->path, "units", entry->units));
   if (entry->formula) PetscCall(CourantResultSetString(result, entry->path, "formula", entry->formula));
@@ -407,7 +457,8 @@ static PetscErrorCode OpenDataset(CourantResult result, const char path[], hid_t
 {
   PetscFunctionBeginUser;
   *dataset = H5Dopen(result->file, path, H5P_DEFAULT);
-  if (*dataset < 0) CourantInputError(PETSC_COMM_SELF, "the result file has no dataset %s", path);
+  if (*dataset < 0)
+    CourantInputError(PETSC_COMM_SELF, "%s: damaged HDF5 file: no dataset %s", result->name, path);
   const hid_t type = H5Dget_type(*dataset);
   *memory = H5Tget_class(type) == H5T_FLOAT ? H5T_NATIVE_DOUBLE
             : H5Tget_size(type) == 1        ? H5T_NATIVE_UINT8
@@ -423,8 +474,8 @@ PetscErrorCode CourantResultWrite(CourantResult result, const char path[], const
 
   PetscFunctionBeginUser;
   PetscCall(OpenDataset(result, path, &dataset, &memory));
-  CheckH5(H5Dwrite(dataset, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, values));
-  CheckH5(H5Dclose(dataset));
+  CheckFile(result, H5Dwrite(dataset, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, values));
+  CheckFile(result, H5Dclose(dataset));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -453,7 +504,7 @@ PetscErrorCode CourantResultSize(CourantResult result, const char path[], int *r
   *rank = H5Sget_simple_extent_dims(space, extent, NULL);
   for (int i = 0; i < *rank && i < COURANT_RANK_MAX; i++) dims[i] = (size_t)extent[i];
   CheckH5(H5Sclose(space));
-  CheckH5(H5Dclose(dataset));
+  CheckFile(result, H5Dclose(dataset));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -469,10 +520,10 @@ PetscErrorCode CourantResultRead(CourantResult result, const char path[], Couran
   const hssize_t points = H5Sget_simple_extent_npoints(space);
   CheckH5(H5Sclose(space));
   if (points != (hssize_t)n)
-    CourantInputError(PETSC_COMM_SELF, "%s holds %lld values where %zu were expected", path,
+    CourantInputError(PETSC_COMM_SELF, "%s: %s holds %lld values where %zu were expected", result->name, path,
                       (long long)points, n);
-  CheckH5(H5Dread(dataset, MemoryType(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values));
-  CheckH5(H5Dclose(dataset));
+  CheckFile(result, H5Dread(dataset, MemoryType(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values));
+  CheckFile(result, H5Dclose(dataset));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -491,7 +542,7 @@ static herr_t VisitObject(hid_t file, const char *name, const H5O_info_t *info, 
   (void)file;
   if (info->type != H5O_TYPE_DATASET) return 0;
   snprintf(path, sizeof path, "/%s", name);
-  if (CourantResultSize(visitor->result, path, &rank, dims)) return -1;
+  if (CourantResultSize(visitor->result, path, &rank, dims) || rank < 0) return -1;
   if (CourantResultGetString(visitor->result, path, "long_name", &long_name)) return -1;
   visitor->Visit(path, PetscMin(rank, COURANT_RANK_MAX), dims, long_name);
   return PetscFree(long_name) ? -1 : 0;
@@ -505,13 +556,16 @@ PetscErrorCode CourantResultVisit(CourantResult result,
   Visitor visitor = {result, Visit};
 
   PetscFunctionBeginUser;
-  CheckH5(H5Ovisit(result->file, H5_INDEX_NAME, H5_ITER_INC, VisitObject, &visitor));
+  CheckFile(result, H5Ovisit(result->file, H5_INDEX_NAME, H5_ITER_INC, VisitObject, &visitor));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* CourantResultIs - Is there an HDF5 file of this name? */
 PetscBool CourantResultIs(const char name[])
 {
+  struct stat status;
+
   H5Eset_auto(H5E_DEFAULT, NULL, NULL);
+  if (stat(name, &status) || !S_ISREG(status.st_mode)) return PETSC_FALSE; /* a pipe is read but once */
   return !access(name, R_OK) && H5Fis_hdf5(name) > 0 ? PETSC_TRUE : PETSC_FALSE;
 }

@@ -25,6 +25,7 @@ typedef struct {
 
 PetscErrorCode CourantResultCreate(CourantResult *);
 PetscErrorCode CourantResultLoad(const char file[], CourantResult *);
+PetscErrorCode CourantResultOpen(const char file[], CourantResult *);
 PetscErrorCode CourantResultSave(CourantResult, const char file[]);
 PetscErrorCode CourantResultDestroy(CourantResult *);
 

@@ -1,14 +1,19 @@
 #include "deck/deck.h"
+#include "core/interrupt.h"
 #include "core/suggest.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <yaml.h>
 
-enum { OVERRIDES = 64 };
+enum { OVERRIDES = 64, DEPTH = 100, SIZE = 10000000 };
 
 struct _CourantDeck {
   MPI_Comm comm;
@@ -378,37 +383,77 @@ static PetscErrorCode OverrideAll(CourantDeck deck, const char *overrides)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ParseDocument(CourantDeck deck)
+static PetscErrorCode YamlError(CourantDeck deck, yaml_parser_t *parser)
+{
+  char problem[256];
+  const size_t line = parser->problem_mark.line + 1;
+
+  PetscFunctionBeginUser;
+  snprintf(problem, sizeof problem, "%s%s%s", parser->problem ? parser->problem : "not YAML",
+           parser->context ? ", " : "", parser->context ? parser->context : "");
+  CourantInputError(deck->comm, "%s:%zu: %s", deck->name, line, problem);
+}
+
+/* Calls Use with a parser at the start of the text. */
+static PetscErrorCode WithParser(CourantDeck deck, PetscErrorCode (*Use)(CourantDeck, yaml_parser_t *))
 {
   yaml_parser_t parser;
-  yaml_document_t second;
 
   PetscFunctionBeginUser;
   PetscCheck(yaml_parser_initialize(&parser), PETSC_COMM_SELF, PETSC_ERR_MEM, "libyaml: out of memory");
   yaml_parser_set_input_string(&parser, (const yaml_char_t *)deck->text, strlen(deck->text));
-  if (!yaml_parser_load(&parser, &deck->document)) {
-    char problem[256];
-    const size_t line = parser.problem_mark.line + 1;
-    snprintf(problem, sizeof problem, "%s%s%s", parser.problem ? parser.problem : "not YAML",
-             parser.context ? ", " : "", parser.context ? parser.context : "");
-    yaml_parser_delete(&parser);
-    CourantInputError(deck->comm, "%s:%zu: %s", deck->name, line, problem);
-  }
-  deck->parsed = PETSC_TRUE;
-  yaml_node_t *root = yaml_document_get_root_node(&deck->document);
-  const int more = root && yaml_parser_load(&parser, &second) && yaml_document_get_root_node(&second) != NULL;
-  if (root) yaml_document_delete(&second);
+  const PetscErrorCode code = Use(deck, &parser);
   yaml_parser_delete(&parser);
-  if (!root || root->type != YAML_MAPPING_NODE)
-    CourantInputError(deck->comm, "%s:1: a deck is a mapping of keys such as data, network, loss",
-                      deck->name);
-  if (more) CourantInputError(deck->comm, "%s: a deck is one YAML document; this holds several", deck->name);
+  PetscFunctionReturn(code);
+}
+
+/* How an event changes the depth of lists and mappings. */
+static int Deepens(yaml_event_type_t type)
+{
+  return (type == YAML_SEQUENCE_START_EVENT || type == YAML_MAPPING_START_EVENT) -
+         (type == YAML_SEQUENCE_END_EVENT || type == YAML_MAPPING_END_EVENT);
+}
+
+/* The whole text, before any of it is kept: one document, and not so deep that a walk down it would be. */
+static PetscErrorCode CheckEvents(CourantDeck deck, yaml_parser_t *parser)
+{
+  yaml_event_t event;
+  yaml_event_type_t type;
+  int depth = 0, documents = 0;
+
+  PetscFunctionBeginUser;
+  do {
+    if (!yaml_parser_parse(parser, &event)) PetscCall(YamlError(deck, parser));
+    type = event.type;
+    const size_t line = event.start_mark.line + 1;
+    yaml_event_delete(&event);
+    depth += Deepens(type);
+    documents += type == YAML_DOCUMENT_START_EVENT;
+    if (depth > DEPTH)
+      CourantInputError(deck->comm, "%s:%zu: lists and mappings are nested more than %d deep", deck->name,
+                        line, DEPTH);
+    if (documents > 1)
+      CourantInputError(deck->comm, "%s:%zu: a deck is one YAML document; this is a second", deck->name,
+                        line);
+  } while (type != YAML_STREAM_END_EVENT);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Takes over text. */
-static PetscErrorCode Create(MPI_Comm comm, const char *name, char *text, const char *overrides,
-                             CourantDeck *deck)
+static PetscErrorCode LoadDocument(CourantDeck deck, yaml_parser_t *parser)
+{
+  PetscFunctionBeginUser;
+  if (!yaml_parser_load(parser, &deck->document)) PetscCall(YamlError(deck, parser));
+  deck->parsed = PETSC_TRUE;
+  const yaml_node_t *root = yaml_document_get_root_node(&deck->document);
+  if (!root || root->type != YAML_MAPPING_NODE)
+    CourantInputError(deck->comm, "%s:1: a deck is a mapping of keys such as data, network, loss",
+                      deck->name);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Takes over text. folder: that paths are relative to, "" or with a slash at its end. */
+static PetscErrorCode Create(MPI_Comm comm, const char *name, const char *folder, char *text,
+                             const char *overrides, CourantDeck *deck)
 {
   PetscBool *seen;
 
@@ -417,13 +462,9 @@ static PetscErrorCode Create(MPI_Comm comm, const char *name, char *text, const 
   (*deck)->comm = comm;
   (*deck)->text = text;
   PetscCall(PetscStrncpy((*deck)->name, name, sizeof(*deck)->name));
-  PetscCall(PetscStrncpy((*deck)->folder, name, sizeof(*deck)->folder));
-  char *slash = strrchr((*deck)->folder, '/');
-  if (slash)
-    slash[1] = 0;
-  else
-    (*deck)->folder[0] = 0;
-  PetscCall(ParseDocument(*deck));
+  PetscCall(PetscStrncpy((*deck)->folder, folder, sizeof(*deck)->folder));
+  PetscCall(WithParser(*deck, CheckEvents));
+  PetscCall(WithParser(*deck, LoadDocument));
   if (overrides) PetscCall(PetscStrallocpy(overrides, &(*deck)->given));
   if (overrides) PetscCall(OverrideAll(*deck, overrides));
   PetscCall(PetscCalloc1(CountNodes(*deck) + 1, &seen));
@@ -432,31 +473,75 @@ static PetscErrorCode Create(MPI_Comm comm, const char *name, char *text, const 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/*
-  CourantDeckLoad - Reads a deck file and puts overrides over its values.
+/* A text on one rank, and the folder that it is in: the working one, "", for pipes and standard input. */
+typedef struct {
+  char *text;
+  size_t size;
+  char folder[PETSC_MAX_PATH_LEN];
+} Source;
 
-  overrides is NULL or "key=value,..", as for -set. Every rank of comm reads the file itself.
+/* To the end of a file or a pipe; a signal ends the wait for the pipe's writer. */
+static PetscErrorCode ReadDescriptor(const char *name, int fd, Source *source)
+{
+  struct pollfd ready = {.fd = fd, .events = POLLIN};
+  ssize_t got = -1;
+
+  PetscFunctionBeginUser;
+  while (got && source->size <= SIZE) {
+    const int events = poll(&ready, 1, 200);
+    CourantInterruptCheck();
+    if (events <= 0) continue;
+    got = read(fd, source->text + source->size, SIZE + 1 - source->size);
+    if (got < 0 && errno != EINTR && errno != EAGAIN)
+      CourantInputError(PETSC_COMM_SELF, "%s: %s", name, strerror(errno));
+    if (got > 0) source->size += (size_t)got;
+  }
+  if (source->size > SIZE || memchr(source->text, 0, source->size))
+    CourantInputError(PETSC_COMM_SELF, "%s: not a deck (a YAML text file of at most %d MB)", name,
+                      SIZE / 1000000);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadSource(const char *name, Source *source)
+{
+  struct stat status;
+
+  PetscFunctionBeginUser;
+  const int fd = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* else a pipe without a writer stops here */
+  if (fd < 0 || fstat(fd, &status)) CourantInputError(PETSC_COMM_SELF, "%s: %s", name, strerror(errno));
+  const PetscBool named = S_ISREG(status.st_mode) && strncmp(name, "/dev/", 5) ? PETSC_TRUE : PETSC_FALSE;
+  PetscCall(PetscStrncpy(source->folder, named ? name : "", sizeof source->folder));
+  char *slash = strrchr(source->folder, '/');
+  *(slash ? slash + 1 : source->folder) = 0;
+  PetscCall(PetscMalloc1(SIZE + 2, &source->text));
+  const PetscErrorCode code = ReadDescriptor(name, fd, source);
+  close(fd);
+  PetscCall(code);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  CourantDeckLoad - Reads a deck, a file or a pipe, and puts overrides over its values. Collective: the first
+  rank of comm reads it for all.
+
+  overrides is NULL or "key=value,..", as for -set.
 */
 PetscErrorCode CourantDeckLoad(MPI_Comm comm, const char file[], const char overrides[], CourantDeck *deck)
 {
+  Source source = {NULL};
+  PetscMPIInt rank;
   char *text;
-  long size = -1;
 
   PetscFunctionBeginUser;
-  FILE *stream = fopen(file, "rb");
-  if (!stream) CourantInputError(comm, "%s: %s", file, strerror(errno));
-  if (!fseek(stream, 0, SEEK_END)) size = ftell(stream);
-  rewind(stream);
-  if (size < 0 || size > 10000000) {
-    fclose(stream);
-    CourantInputError(comm, "%s: not a deck (a text file of at most 10 MB)", file);
-  }
-  PetscCall(PetscCalloc1(size + 1, &text));
-  const size_t got = fread(text, 1, (size_t)size, stream);
-  fclose(stream);
-  if (got != (size_t)size || strlen(text) != got)
-    CourantInputError(comm, "%s: not a deck (a YAML text file)", file);
-  PetscCall(Create(comm, file, text, overrides, deck));
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  CourantCallOnRankZero(comm, rank, ReadSource(file, &source));
+  PetscCallMPI(MPI_Bcast(&source.size, sizeof source.size, MPI_BYTE, 0, comm));
+  PetscCallMPI(MPI_Bcast(source.folder, sizeof source.folder, MPI_BYTE, 0, comm));
+  PetscCall(PetscCalloc1(source.size + 1, &text));
+  if (rank == 0) memcpy(text, source.text, source.size);
+  PetscCallMPI(MPI_Bcast(text, (PetscMPIInt)source.size, MPI_BYTE, 0, comm));
+  PetscCall(PetscFree(source.text));
+  PetscCall(Create(comm, file, source.folder, text, overrides, deck));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -467,7 +552,7 @@ PetscErrorCode CourantDeckParse(MPI_Comm comm, const char text[], const char ove
 
   PetscFunctionBeginUser;
   PetscCall(PetscStrallocpy(text, &copy));
-  PetscCall(Create(comm, "deck", copy, overrides, deck));
+  PetscCall(Create(comm, "deck", "", copy, overrides, deck));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

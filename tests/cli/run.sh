@@ -101,6 +101,26 @@ deck_of kept-hdf5.yaml "{source: hdf5, file: kept-images}"
 fails 2 "kept-hdf5.yaml:1: data.file: kept-images: not an HDF5 file, or damaged" info kept-hdf5.yaml
 rm kept-*
 
+# ---- decks from pipes ----
+"$courant" info "$deck" >kept-info 2>err
+"$courant" info /dev/stdin <"$deck" >out 2>err && cmp -s kept-info out && cat "$deck" | "$courant" info /dev/stdin >out 2>err && cmp -s kept-info out
+ok $? "a deck on standard input"
+mkfifo kept-pipe
+timeout 20 sh -c 'cat "$0" >kept-pipe' "$deck" &
+"$courant" info kept-pipe >out 2>err && cmp -s kept-info out
+ok $? "a deck in a named pipe"
+deck_of kept-there.yaml "{source: idx, images: kept-images, labels: kept-labels}"
+fails 2 "courant: /dev/stdin:1: data.images: kept-images: No such file or directory" info /dev/stdin <kept-there.yaml
+"$courant" info kept-pipe >out 2>err &
+sleep 1
+kill -s TERM $!
+wait $! 2>/dev/null
+[ $? -eq 143 ] && grep -q "courant: interrupted" err
+ok $? "a signal ends the wait for a pipe that nobody writes to"
+fails 2 "courant: .: Is a directory" info .
+fails 2 "courant: /dev/zero: not a deck (a YAML text file of at most 10 MB)" info /dev/zero
+rm kept-*
+
 # ---- networks that do not fit, and labels ----
 net_of() { # net_of LAYERS [LOSS]: kept.yaml, these layers on six 8 x 8 images of 3 classes
   printf '%s\n' "data: {source: noise, size: 8, samples: 6, classes: 3, seed: 1}" "network: [$1]" "loss: ${2:-softmax}" >kept.yaml
@@ -178,6 +198,8 @@ ok $? "-force writes over it, -quiet says nothing"
 "$courant" info kept.h5 >out 2>err && grep -q "/map/growth .*6 x 6" out && grep -q "complete" out
 ok $? "info of a result lists its datasets"
 fails 2 "courant: -threads has no effect here" info kept.h5 -threads 1
+LC_ALL=C sed s/SNOD/XNOD/g kept.h5 >kept-damaged.h5
+fails 2 "courant: kept-damaged.h5: damaged HDF5 file" info kept-damaged.h5
 "$courant" map "$deck" -points 3x3 -output kept-malloc.h5 -quiet -malloc_debug -malloc_dump >out 2>err && [ ! -s out ] && [ ! -s err ]
 ok $? "PETSc finds no memory left"
 "$courant" map "$deck" -points 3x3 -output kept-view.h5 -quiet -nothing_view >out 2>err
@@ -293,6 +315,8 @@ stopped KILL kept-other.h5 train kept-train.yaml -threads 1 $long
 fails 2 "kept-other.h5.partial holds an interrupted run; -resume goes on with it, -force starts again" train kept-train.yaml -output kept-other.h5
 fails 2 "kept-other.h5.partial cannot be resumed: its kind of result differs; -force starts again" train kept-train.yaml -output kept-other.h5 -resume -set train.ensemble.seeds=[1]
 fails 2 "kept-other.h5.partial cannot be resumed: its -set differs; -force starts again" train kept-train.yaml -output kept-other.h5 -resume
+LC_ALL=C sed -i s/SNOD/XNOD/g kept-other.h5.partial
+fails 2 "courant: kept-other.h5.partial: damaged HDF5 file" train kept-train.yaml -threads 1 -output kept-other.h5 -resume $long
 
 # one rank alone gets the signal, in the middle of what all share
 half_stopped() { # half_stopped COMMAND MODEL OPTIONS..

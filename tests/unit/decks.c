@@ -145,7 +145,8 @@ static const Case texts[] = {
     {"model: {a: 1\nb: 2\n", "deck:2: did not find expected ',' or '}'"},
     {"model: a\nmodel: b\n", "deck:2: model: the key is there twice"},
     {"model: &x a\nabout: *x\n", "aliases (*name) are not allowed"},
-    {"model: a\n---\nmodel: b\n", "a deck is one YAML document"},
+    {"model: a\n---\nmodel: b\n", "deck:2: a deck is one YAML document; this is a second"},
+    {"model: a\n---\n{", "deck:2: a deck is one YAML document; this is a second"},
     {"{a: b}: c\n", "a key has to be a plain name"},
     {"model: a\n", "the key 'data' is missing (where the samples come from)"},
     {"model: [a]\n", "deck:1: model: expected a text"},
@@ -174,9 +175,37 @@ static void Texts(void **state)
   CourantErrorClear();
 }
 
+/* A hundred levels are taken, whatever they hold; of more, however many, a line is said. */
+static void Depth(void **state)
+{
+  static const struct {
+    int levels;
+    const char *message;
+  } depths[] = {{100, "deck:1: a: unknown key"},
+                {101, "deck:1: lists and mappings are nested more than 100 deep"},
+                {1000000, "deck:1: lists and mappings are nested more than 100 deep"}};
+
+  (void)state;
+  for (size_t i = 0; i < sizeof depths / sizeof *depths; i++) {
+    const size_t lists = (size_t)depths[i].levels - 1; /* below the deck's mapping */
+    char *text;
+    OK(PetscCalloc1(2 * lists + 4, &text));
+    memcpy(text, "a: ", 3);
+    memset(text + 3, '[', lists);
+    memset(text + 3 + lists, ']', lists);
+    CourantErrorClear();
+    assert_int_equal(ReadAll(text, NULL), COURANT_ERR_INPUT);
+    if (!strstr(CourantErrorMessage(), depths[i].message))
+      fail_msg("%d levels: '%s'", depths[i].levels, CourantErrorMessage());
+    OK(PetscFree(text));
+  }
+  CourantErrorClear();
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(Overrides),
     cmocka_unit_test(Texts),
+    cmocka_unit_test(Depth),
 };
 
 TEST_MAIN(tests)

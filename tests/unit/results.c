@@ -2,6 +2,7 @@
 #include "check.h"
 #include "core/result.h"
 #include <hdf5.h>
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -171,10 +172,51 @@ static void Strings(void **state)
   H5Fclose(file);
 }
 
+static void NoVisit(const char *path, int rank, const size_t dims[], const char *long_name)
+{
+  (void)path, (void)rank, (void)dims, (void)long_name;
+}
+
+/* A node of a group without its signature: what is below it is lost, and the message names the file. */
+static void Damaged(void **state)
+{
+  char bytes[65536], expected[128];
+  double value;
+  CourantResult result;
+
+  (void)state;
+  Make(&result);
+  OK(CourantResultSave(result, name));
+  OK(CourantResultGetReal(result, "/g/flag", "flag_values", &value)); /* three numbers are no number */
+  assert_true(isnan(value));
+  OK(CourantResultDestroy(&result));
+  FILE *file = fopen(name, "r+");
+  const size_t n = fread(bytes, 1, sizeof bytes, file);
+  int nodes = 0;
+  for (size_t i = 0; i + 4 <= n; i++) {
+    if (memcmp(bytes + i, "SNOD", 4)) continue;
+    fseek(file, (long)i, SEEK_SET);
+    fputc('X', file);
+    nodes++;
+  }
+  fclose(file);
+  assert_true(nodes > 0 && n < sizeof bytes);
+  snprintf(expected, sizeof expected, "%s: damaged HDF5 file", name);
+  OK(CourantResultOpen(name, &result));
+  assert_int_equal(CourantResultVisit(result, NoVisit), COURANT_ERR_INPUT);
+  assert_string_equal(CourantErrorMessage(), expected);
+  CourantErrorClear();
+  assert_int_equal(CourantResultRead(result, "/g/count", COURANT_RESULT_INT, 2, bytes), COURANT_ERR_INPUT);
+  assert_non_null(strstr(CourantErrorMessage(), expected));
+  CourantErrorClear();
+  OK(CourantResultDestroy(&result));
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(RoundTrip),  cmocka_unit_test(EqualResultsAreEqualFiles),
     cmocka_unit_test(FullDisk),   cmocka_unit_test(NoFolder),
     cmocka_unit_test(NotAResult), cmocka_unit_test(Strings),
+    cmocka_unit_test(Damaged),
 };
 
 static int SetUp(void **state)
