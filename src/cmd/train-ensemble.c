@@ -32,7 +32,7 @@ static const Table tables[] = {
     {{"/ensemble/test_accuracy",
       COURANT_RESULT_REAL,
       {SEED, PERTURB},
-      "accuracy, mean of the last ten epochs",
+      "accuracy, mean of the last ten epochs, or of all if they are fewer",
       "1"},
      offsetof(CourantEnsemble, accuracy)},
     {{"/ensemble/distance",
@@ -91,6 +91,18 @@ static size_t CountOf(const CourantEnsemble *e, const Table *table)
   return n;
 }
 
+static PetscErrorCode AddEpochs(const CourantEnsemble *e, CourantResult file)
+{
+  double *done;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(e->epochs, &done));
+  for (PetscInt i = 0; i < e->epochs; i++) done[i] = CourantEnsembleEpochsDone(e, i);
+  PetscCall(CourantResultAddScale(file, EPOCH, (int)e->epochs, done, "epochs done", "1"));
+  PetscCall(PetscFree(done));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Rank 0. */
 static PetscErrorCode StartEnsemble(Study *s)
 {
@@ -112,7 +124,7 @@ static PetscErrorCode StartEnsemble(Study *s)
                                   "seed of batches and augmentation", "1"));
   PetscCall(CourantResultAddScale(file, PERTURB, (int)e->perturbs, s->settings->perturbs.values,
                                   "factor k of the perturbed step", "1"));
-  PetscCall(CourantResultAddCount(file, EPOCH, (int)e->epochs, 1, "epochs done", "1"));
+  PetscCall(AddEpochs(e, file));
   PetscCall(CourantResultAddCount(file, LAYER, (int)e->layers, 0,
                                   "layer with weights, in the order of the network", "1"));
   for (int i = 0; i < LENGTH(tables); i++) PetscCall(CourantResultAdd(file, &tables[i].entry));
@@ -183,9 +195,10 @@ static PetscErrorCode PrintEnsemble(const Study *s)
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc2(e->seeds, &row, e->perturbs, &column));
   CourantEnsembleSpread(e, row, column);
-  printf("accuracy in %% of %s samples, mean of the last ten epochs, over seeds and k; D at the end in "
-         "brackets\n",
-         s->problem->test ? "test" : "training");
+  char mean[48] = "at the end";
+  if (e->last > 1) snprintf(mean, sizeof mean, "mean of the last %d epochs", (int)e->last);
+  printf("accuracy in %% of %s samples, %s, over seeds and k; D at the end in brackets\n",
+         s->problem->test ? "test" : "training", mean);
   printf("%10s", "seed");
   for (PetscInt k = 0; k < e->perturbs; k++) printf("   k = %-11g", s->settings->perturbs.values[k]);
   printf("   std over k\n");
@@ -263,12 +276,9 @@ static PetscErrorCode RunSeeds(Study *s)
 PetscErrorCode CourantTrainEnsemble(CourantProblem problem, const CourantTrainSettings *settings,
                                     CourantOutput *output)
 {
-  const double runs = (double)settings->seeds.n * (double)settings->perturbs.n;
   Study study = {.problem = problem, .settings = settings, .output = output}, *const s = &study;
 
   PetscFunctionBeginUser;
-  PetscCall(CourantTrainCheckRecords(problem, settings, "ensemble",
-                                     runs * (double)(2 * settings->epochs + problem->net->nlayers + 4)));
   PetscCall(CourantEnsembleCreate(problem, settings, &s->ensemble));
   PetscCall(PetscCalloc1(s->ensemble.seeds, &s->seeds_done));
   CourantCallOnRankZero(problem->comm, output->rank, StartEnsemble(s));

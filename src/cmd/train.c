@@ -168,24 +168,11 @@ static PetscErrorCode Train(TrainSession *s)
   PetscFunctionReturn(PETSC_ERR_SIG);
 }
 
-/* CourantTrainCheckRecords - Do so many numbers fit, in the program and twice in the file it writes? */
-PetscErrorCode CourantTrainCheckRecords(CourantProblem problem, const CourantTrainSettings *settings,
-                                        const char *key, double numbers)
-{
-  const double bytes = 3 * sizeof(double) * numbers;
-
-  PetscFunctionBeginUser;
-  if (bytes > problem->memory || numbers > PETSC_MAX_INT)
-    CourantNodeError(settings->node, "%s: what is recorded takes %.3g GB, more than -memory allows, %.3g GB",
-                     key, bytes / 1e9, problem->memory / 1e9);
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode RunOne(TrainSession *s)
 {
   PetscFunctionBeginUser;
-  PetscCall(CourantTrainCheckRecords(s->problem, &s->settings, s->settings.epochs ? "epochs" : "steps",
-                                     COLUMNS * (double)s->run.steps));
+  PetscCall(CourantRunCheckRecords(s->problem, &s->settings, s->settings.epochs ? "epochs" : "steps",
+                                   COLUMNS * (double)s->run.steps));
   PetscCall(CourantRunStateCreate(&s->run, &s->state));
   for (int c = 0; c < COLUMNS; c++) {
     PetscCall(PetscMalloc1(s->run.steps, &s->record[c]));

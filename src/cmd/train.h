@@ -8,5 +8,3 @@ PetscErrorCode CourantTrainEnsemble(CourantProblem, const CourantTrainSettings *
 /* What both have in common. */
 PetscErrorCode CourantTrainPrintHeader(CourantProblem, const CourantTrainSettings *, const CourantOutput *,
                                        CourantEvaluator);
-PetscErrorCode CourantTrainCheckRecords(CourantProblem, const CourantTrainSettings *, const char *key,
-                                        double numbers);

@@ -10,7 +10,8 @@ enum { LAST_EPOCHS = 10 }; /* over which the accuracy is averaged (Sun et al. 20
 /*
   CourantEnsembleCreate - Room for seeds x perturbs runs of the deck's `train` section, each on one rank.
 
-  Distances and accuracies are taken after each epoch; a run counted in steps is one epoch long.
+  Distances and accuracies are taken after each epoch, however a run's length is given; steps that are left
+  over are a last, shorter one.
 */
 PetscErrorCode CourantEnsembleCreate(CourantProblem problem, const CourantTrainSettings *settings,
                                      CourantEnsemble *e)
@@ -18,9 +19,12 @@ PetscErrorCode CourantEnsembleCreate(CourantProblem problem, const CourantTrainS
   PetscFunctionBeginUser;
   *e = (CourantEnsemble){.seeds = settings->seeds.n, .perturbs = settings->perturbs.n};
   PetscCall(CourantRunCreate(problem, settings, PETSC_TRUE, &e->run));
-  e->epochs = settings->epochs ? settings->epochs : 1;
+  e->epochs = (e->run.steps - 1) / e->run.per_epoch + 1;
+  e->last = PetscMin(e->epochs, LAST_EPOCHS);
   for (PetscInt l = 0; l < problem->net->nlayers; l++) e->layers += problem->net->layers[l].nparameters > 0;
   const PetscInt cells = e->seeds * e->perturbs;
+  PetscCall(CourantRunCheckRecords(problem, settings, "ensemble",
+                                   (double)cells * (double)(2 * e->epochs + e->layers + 4)));
   PetscCall(PetscMalloc6(cells, &e->accuracy, cells * e->epochs, &e->distance, cells * e->epochs,
                          &e->relative, cells * e->layers, &e->layer_distance, cells, &e->diverged_at, cells,
                          &e->subnormal));
@@ -39,6 +43,15 @@ PetscErrorCode CourantEnsembleDestroy(CourantEnsemble *e)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* CourantEnsembleEpochsDone - How often every sample has been seen after an epoch, from 0. */
+double CourantEnsembleEpochsDone(const CourantEnsemble *e, PetscInt epoch)
+{
+  const PetscInt rest = e->run.steps % e->run.per_epoch;
+  const double part = (double)(rest * e->run.batch) / (double)e->run.problem->data->n;
+
+  return (double)epoch + (rest && epoch == e->epochs - 1 ? part : 1);
+}
+
 /* The runs of one seed, which go on epoch by epoch side by side. */
 typedef struct {
   CourantRunState *states; /* [perturbs] */
@@ -48,7 +61,7 @@ typedef struct {
 static PetscErrorCode RunEpoch(CourantEnsemble *e, PetscInt epoch, CourantRunState *state,
                                double *diverged_at)
 {
-  const PetscInt end = e->epochs == 1 ? e->run.steps : (epoch + 1) * e->run.per_epoch;
+  const PetscInt end = epoch + 1 < e->epochs ? (epoch + 1) * e->run.per_epoch : e->run.steps;
   CourantRunRecord record;
 
   PetscFunctionBeginUser;
@@ -83,7 +96,6 @@ static PetscErrorCode RunAll(CourantEnsemble *e, PetscInt seed, Runs *runs, void
 {
   const CourantTrainSettings *settings = e->run.settings;
   const uint64_t number = (uint64_t)settings->seeds.values[seed];
-  const PetscInt last = PetscMin(e->epochs, LAST_EPOCHS);
 
   PetscFunctionBeginUser;
   for (PetscInt k = 0; k < e->perturbs; k++) {
@@ -99,9 +111,9 @@ static PetscErrorCode RunAll(CourantEnsemble *e, PetscInt seed, Runs *runs, void
       CourantRunGet(&e->run, runs->states[k].theta, k ? runs->other : runs->base);
       if (k == 0) memcpy(runs->other, runs->base, sizeof(double) * e->run.n);
       Compare(e, cell, epoch, runs);
-      if (epoch >= e->epochs - last) {
+      if (epoch >= e->epochs - e->last) {
         PetscCall(CourantRunEvaluate(&e->run, &runs->states[k], &loss, &accuracy));
-        e->accuracy[cell] += accuracy / (double)last;
+        e->accuracy[cell] += accuracy / (double)e->last;
       }
       e->subnormal[cell] = (double)runs->states[k].subnormal;
       if (Progress) Progress(1, ctx);

@@ -4,9 +4,10 @@
 
 typedef struct {
   CourantRun run;
-  PetscInt seeds, perturbs, epochs, layers;
+  PetscInt seeds, perturbs, epochs, layers; /* epochs: the last one may be a part */
+  PetscInt last;                            /* epochs over which the accuracy is averaged */
   /* what has come of it, NaN where not computed */
-  double *accuracy;       /* [seeds,perturbs] mean over the last ten epochs */
+  double *accuracy;       /* [seeds,perturbs] mean over the last epochs */
   double *distance;       /* [seeds,perturbs,epochs] D between a run and the first of its seed */
   double *relative;       /* [seeds,perturbs,epochs] |w1 - w2| / |w1| */
   double *layer_distance; /* [seeds,perturbs,layers] D of each layer at the end */
@@ -24,5 +25,6 @@ PetscErrorCode CourantEnsembleCreate(CourantProblem, const CourantTrainSettings 
 PetscErrorCode CourantEnsembleDestroy(CourantEnsemble *);
 PetscErrorCode CourantEnsembleRunSeed(CourantEnsemble *, PetscInt seed,
                                       void (*Progress)(double epochs, void *), void *ctx);
+double CourantEnsembleEpochsDone(const CourantEnsemble *, PetscInt epoch);
 PetscErrorCode CourantEnsembleSummarise(const CourantEnsemble *, CourantEnsembleSummary *);
 void CourantEnsembleSpread(const CourantEnsemble *, double row_std[], double column_std[]);

@@ -86,6 +86,19 @@ PetscErrorCode CourantRunDestroy(CourantRun *run)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* CourantRunCheckRecords - Do so many numbers fit, in the program and twice in the file it writes? */
+PetscErrorCode CourantRunCheckRecords(CourantProblem problem, const CourantTrainSettings *settings,
+                                      const char *key, double numbers)
+{
+  const double bytes = 3 * sizeof(double) * numbers;
+
+  PetscFunctionBeginUser;
+  if (bytes > problem->memory || numbers > PETSC_MAX_INT)
+    CourantNodeError(settings->node, "%s: what is recorded takes %.3g GB, more than -memory allows, %.3g GB",
+                     key, bytes / 1e9, problem->memory / 1e9);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CourantRunStateCreate(const CourantRun *run, CourantRunState *state)
 {
   PetscFunctionBeginUser;

@@ -42,6 +42,8 @@ typedef struct {
 
 PetscErrorCode CourantRunCreate(CourantProblem, const CourantTrainSettings *, PetscBool alone, CourantRun *);
 PetscErrorCode CourantRunDestroy(CourantRun *);
+PetscErrorCode CourantRunCheckRecords(CourantProblem, const CourantTrainSettings *, const char *key,
+                                      double numbers);
 PetscErrorCode CourantRunStateCreate(const CourantRun *, CourantRunState *);
 PetscErrorCode CourantRunStateDestroy(CourantRunState *);
 PetscErrorCode CourantRunStart(CourantRun *, const CourantWeights *, uint64_t seed, double perturb,

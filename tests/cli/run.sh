@@ -354,6 +354,16 @@ ok $? "Adam's preconditioned sharpness stands beside its limit"
 seeds="train.ensemble.seeds=[1,2,3],train.ensemble.perturb=[1,2,3]"
 "$courant" train kept-train.yaml -threads 1 -output kept-ensemble.h5 -set "$seeds" >out 2>err && grep -q "std over k" out
 ok $? "an ensemble prints its table"
+sed 's/epochs: 3/steps: 12/' kept-train.yaml >kept-steps.yaml
+"$courant" train kept-steps.yaml -threads 1 -output kept-way.h5 -force -set "$seeds" >out 2>err && grep -q "mean of the last 3 epochs" out && ! "$compare" kept-ensemble.h5 kept-way.h5 2>&1 | grep -v "^\. differs: "
+ok $? "an ensemble counted in steps is that of as many epochs"
+if "$python" -c 'import h5py' 2>/dev/null; then
+  "$courant" train kept-steps.yaml -threads 1 -output kept-way.h5 -force -quiet -set "$seeds,train.steps=14" >out 2>err &&
+    "$python" -c 'import h5py; done = h5py.File("kept-way.h5")["ensemble/epoch"][:]; assert abs(done - [1, 2, 3, 3.64]).max() < 1e-12, done' >>out 2>err
+  ok $? "steps that are left over are a part of an epoch"
+else
+  skip "steps that are left over are a part of an epoch" "python3-h5py is not there"
+fi
 mpiexec -n 2 "$courant" train kept-train.yaml -threads 1 -output kept-way.h5 -force -quiet -set "$seeds" >out 2>err && "$compare" kept-ensemble.h5 kept-way.h5 >>out
 ok $? "an ensemble on two ranks is that of one"
 
