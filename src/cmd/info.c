@@ -70,6 +70,7 @@ static PetscErrorCode PrintProblem(CourantDeck deck)
   PetscCall(CourantProblemSetFromOptions(problem));
   PetscCall(CourantProblemSetUp(problem));
   PetscCall(CourantProblemVerifyReference(problem));
+  PetscCall(CourantSessionCheckSections(deck));
   PrintName(&problem->model);
   PetscCall(CourantProblemView(problem, stdout));
   PetscCall(CourantProblemDestroy(&problem));

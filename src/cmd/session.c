@@ -1,4 +1,5 @@
 #include "cmd/session.h"
+#include "stability/map.h"
 #include <math.h>
 #include <string.h>
 
@@ -12,6 +13,21 @@ PetscErrorCode CourantSessionLoadDeck(MPI_Comm comm, const char model[], Courant
   if (strlen(overrides) + 1 == sizeof overrides)
     CourantInputError(comm, "-set: more than %zu characters; put them into a deck", sizeof overrides - 2);
   PetscCall(CourantDeckLoad(comm, model, overrides, deck));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* CourantSessionCheckSections - Those that a command may have no use for are to be right, too. */
+PetscErrorCode CourantSessionCheckSections(CourantDeck deck)
+{
+  const CourantNode root = CourantDeckRoot(deck);
+  CourantTrainSettings train = {0};
+  CourantMapSettings map = {0};
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantTrainRead(CourantNodeChild(root, "train"), &train));
+  PetscCall(CourantMapSettingsRead(CourantNodeChild(root, "map"), &train, PETSC_FALSE, &map));
+  PetscCall(CourantMapSettingsReset(&map));
+  PetscCall(CourantTrainReset(&train));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -46,6 +62,7 @@ PetscErrorCode CourantSessionRun(const CourantSessionOps *network, const Courant
   PetscCall(PetscOptionsHasHelp(NULL, &help));
   if (!help) {
     PetscCall(CourantOptionsCheckUsed(ops->command, ops->ReadAgain, session));
+    if (!section.id) PetscCall(CourantSessionCheckSections(deck));
     PetscCall(ops->Work(session));
   }
   PetscCall(ops->TearDown(session));

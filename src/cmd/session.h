@@ -18,5 +18,6 @@ typedef struct {
 
 PetscErrorCode CourantSessionRun(const CourantSessionOps *network, const CourantSessionOps *pde,
                                  const char model[]);
+PetscErrorCode CourantSessionCheckSections(CourantDeck);
 PetscErrorCode CourantSessionLoadDeck(MPI_Comm, const char model[], CourantDeck *);
 PetscErrorCode CourantSessionPrintModel(CourantProblem, const CourantOutput *, double bytes);

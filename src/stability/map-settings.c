@@ -62,7 +62,8 @@ static const double cells_max = 1e8;
 
 /*
   An axis of a map, with the lowest value it may have. A deck without it gives the one value of the train
-  section; option holds values that go before the deck's, points a number of points that does (0: the deck's).
+  section; option, or NULL, holds values that go before the deck's, points a number of points that does (0:
+  the deck's).
 */
 static PetscErrorCode ReadAxis(CourantNode node, const char option[], double lowest, double single,
                                PetscInt points, CourantReals *values)
@@ -70,11 +71,11 @@ static PetscErrorCode ReadAxis(CourantNode node, const char option[], double low
   Axis axis = {.from = NAN, .to = NAN};
   PetscReal given[GIVEN + 1];
   PetscInt n = GIVEN + 1;
-  PetscBool set;
+  PetscBool set = PETSC_FALSE;
 
   PetscFunctionBeginUser;
   PetscCall(CourantNodeRead(node, 1, (CourantTable[]){{CourantMapAxisKeys, &axis}}));
-  PetscCall(PetscOptionsGetRealArray(NULL, NULL, option, given, &n, &set));
+  if (option) PetscCall(PetscOptionsGetRealArray(NULL, NULL, option, given, &n, &set));
   if (points && set) CourantInputError(PETSC_COMM_WORLD, "-points: this axis is given by %s", option);
   if (points && !node.id)
     CourantInputError(PETSC_COMM_WORLD, "-points: the deck has no axis map.%s; %s A,B,.. gives one",
@@ -139,49 +140,72 @@ static PetscErrorCode CheckAxis(CourantNode map, const char name[], const Couran
 }
 
 /* -points 64x32, learning rates by weight decays; 0: not given. */
-static PetscErrorCode ReadPoints(CourantMap map, PetscInt points[2])
+static PetscErrorCode ReadPoints(PetscInt points[2])
 {
   char text[64], rest;
   int nl, nw;
   PetscBool set;
 
   PetscFunctionBeginUser;
-  points[0] = points[1] = 0;
   PetscCall(PetscOptionsGetString(NULL, NULL, "-points", text, sizeof text, &set));
   if (!set) PetscFunctionReturn(PETSC_SUCCESS);
   if (sscanf(text, "%dx%d%c", &nl, &nw, &rest) != 2 || nl < 1 || nw < 1 || nl > 1 << 20 || nw > 1 << 20)
-    CourantInputError(map->comm, "-points %s: expected learning rates x weight decays, such as 64x64", text);
+    CourantInputError(PETSC_COMM_WORLD, "-points %s: expected learning rates x weight decays, such as 64x64",
+                      text);
   points[0] = nl;
   points[1] = nw;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ReadSettings(CourantMap map)
+/*
+  CourantMapSettingsRead - The `map` section of a deck beside its `train` section, which says what is absent.
+
+  with_options: -learning_rate, -weight_decay and -points go before the deck's. Freed by
+  CourantMapSettingsReset().
+*/
+PetscErrorCode CourantMapSettingsRead(CourantNode node, const CourantTrainSettings *train,
+                                      PetscBool with_options, CourantMapSettings *s)
 {
-  const CourantNode node = map->problem->top.map;
-  CourantMapSettings *s = &map->settings;
-  PetscInt points[2];
+  PetscInt points[2] = {0, 0};
   MapNodes nodes;
 
   PetscFunctionBeginUser;
-  PetscCall(CourantTrainRead(map->problem->top.train, &map->train));
   s->node = node;
   PetscCall(CourantNodeRead(node, 2, (CourantTable[]){{CourantMapSectionKeys, &nodes}, {CourantMapKeys, s}}));
   PetscCall(CourantNodeRead(nodes.cross_check, 1, (CourantTable[]){{CourantMapCheckKeys, s}}));
-  PetscCall(ReadPoints(map, points));
-  PetscCall(ReadAxis(nodes.learning_rate, "-learning_rate", 1e-300, map->train.learning_rate, points[0],
-                     &s->learning_rates));
-  PetscCall(ReadAxis(nodes.weight_decay, "-weight_decay", 0, map->train.weight_decay, points[1],
-                     &s->weight_decays));
+  if (with_options) PetscCall(ReadPoints(points));
+  PetscCall(ReadAxis(nodes.learning_rate, with_options ? "-learning_rate" : NULL, 1e-300,
+                     train->learning_rate, points[0], &s->learning_rates));
+  PetscCall(ReadAxis(nodes.weight_decay, with_options ? "-weight_decay" : NULL, 0, train->weight_decay,
+                     points[1], &s->weight_decays));
   PetscCall(CheckAxis(node, "learning_rate", &s->learning_rates));
   PetscCall(CheckAxis(node, "weight_decay", &s->weight_decays));
   if (s->linearise == COURANT_LINEARISE_FILE && !s->file[0])
     CourantNodeError(node, "linearise: file needs the key 'file' beside it");
+  const PetscInt nl = s->learning_rates.n, nw = s->weight_decays.n;
+  if ((double)nl * (double)nw > cells_max)
+    CourantNodeError(node, "%d learning rates x %d weight decays: expected at most %g cells", (int)nl,
+                     (int)nw, cells_max);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CourantMapSettingsReset(CourantMapSettings *s)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscFree(s->learning_rates.values));
+  PetscCall(PetscFree(s->weight_decays.values));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadSettings(CourantMap map)
+{
+  CourantMapSettings *s = &map->settings;
+
+  PetscFunctionBeginUser;
+  PetscCall(CourantTrainRead(map->problem->top.train, &map->train));
+  PetscCall(CourantMapSettingsRead(map->problem->top.map, &map->train, PETSC_TRUE, s));
   map->nl = s->learning_rates.n;
   map->nw = s->weight_decays.n;
-  if ((double)map->nl * (double)map->nw > cells_max)
-    CourantNodeError(node, "%d learning rates x %d weight decays: expected at most %g cells", (int)map->nl,
-                     (int)map->nw, cells_max);
   map->learning_rate = s->learning_rates.values;
   map->weight_decay = s->weight_decays.values;
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -161,8 +161,7 @@ PetscErrorCode CourantMapDestroy(CourantMap *result)
   PetscCall(CourantTrainReset(&map->train));
   PetscCall(PetscFree5(map->rows, map->cells, map->states, map->start, map->mask));
   PetscCall(PetscFree(map->affine));
-  PetscCall(PetscFree(map->learning_rate));
-  PetscCall(PetscFree(map->weight_decay));
+  PetscCall(CourantMapSettingsReset(&map->settings));
   PetscCall(PetscFree(*result));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

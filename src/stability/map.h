@@ -87,7 +87,7 @@ struct _CourantMap {
   CourantTrainSettings train;
   CourantMapSettings settings;
   PetscInt nl, nw, p;
-  PetscReal *learning_rate, *weight_decay; /* [nl], [nw] */
+  PetscReal *learning_rate, *weight_decay; /* [nl], [nw]: the settings' */
   CourantMapRow *rows;                     /* [nw] */
   CourantMapCell *cells;                   /* [nw,nl] */
   double *states;                          /* [nw,p]: theta* of each row */
@@ -126,6 +126,9 @@ struct _CourantMap {
 extern const CourantKey CourantMapKeys[], CourantMapSectionKeys[], CourantMapAxisKeys[],
     CourantMapCheckKeys[];
 
+PetscErrorCode CourantMapSettingsRead(CourantNode, const CourantTrainSettings *, PetscBool with_options,
+                                      CourantMapSettings *);
+PetscErrorCode CourantMapSettingsReset(CourantMapSettings *);
 PetscErrorCode CourantMapSetMonitor(CourantMap, CourantMapMonitor, CourantMapProgress, void *ctx);
 PetscErrorCode CourantMapCreateSolvers(CourantMap);
 PetscErrorCode CourantMapSetUpState(CourantMap);

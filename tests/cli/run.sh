@@ -118,6 +118,10 @@ wait $! 2>/dev/null
 [ $? -eq 143 ] && grep -q "courant: interrupted" err
 ok $? "a signal ends the wait for a pipe that nobody writes to"
 fails 2 "courant: .: Is a directory" info .
+fails 2 "courant: -set model=../evil: '../evil' names no file" train "$deck" -set model=../evil
+fails 2 "courant: -set map.nonsense=3: unknown key" train "$deck" -set map.nonsense=3
+fails 2 "courant: -set train.learning_rate=abc: " info "$deck" -set train.learning_rate=abc
+fails 2 "map.learning_rate: -1 is out of range" info "$deck" -set map.learning_rate.from=-1,map.learning_rate.scale=linear
 fails 2 "courant: /dev/zero: not a deck (a YAML text file of at most 10 MB)" info /dev/zero
 rm kept-*
 
